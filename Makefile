@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+# parry's chores. `make help` lists them; a plain `make` builds. CI runs `.ci/run`, which runs these.
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+# sudo and bare systems leave these folders out of PATH
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+export GO ?= go
+VERSION ?= $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# The compiler is pinned: the checked-in objects are reproduced byte for byte. -mcpu=v3 has been in kernels
+# since 5.1. The prefix maps keep the folder of the checkout out of BTF.
+export BPF2GO_CC := clang-14
+export BPF2GO_STRIP := llvm-strip-14
+export BPF2GO_CFLAGS := -O2 -g -Wall -Werror -mcpu=v3 "-I$(CURDIR)/bpf" \
+	"-ffile-prefix-map=$(CURDIR)/=" -idirafter /usr/include/$(shell uname -m)-linux-gnu
+GO_FILES = $(shell find . -name '*.go' ! -path '*/node_modules/*')
+C_FILES = $(shell find bpf -name '*.[ch]')
+SHELL_FILES = .ci/run $(shell grep -rlE --exclude='*.*' '^\#!/bin/(ba)?sh' scripts)
+TEST_FLAGS ?= -race -timeout 10m
+KERNEL_TESTS ?= ^TestLoad(Matrix)?$$
+KERNEL_PACKAGES = $(sort $(shell find . -name '*_bpfel.o' -printf '%h\n'))
+
+.PHONY: all build generate generate-check fmt lint docs test test-unit test-go e2e e2e-all lab kernels-load \
+	kernels clean help root
+.NOTPARALLEL: # the order of a target's prerequisites counts
+
+all: build
+
+build: ## leave the program in bin/parry (needs Go alone; GOARCH=arm64 works)
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/parry
+
+lab: root setup-lab build ## play and attack a self-made edge on this machine, explained (root)
+	bin/parry lab
+
+test: root setup-test setup-e2e lint generate-check test-go kernels-load ## everything that is quick, with its own set-up (root)
+	@echo 'make test: everything passed'
+
+test-unit: ## tests that need no privilege; the others skip and say so
+	scripts/run-tests $(TEST_FLAGS) ./...
+
+test-go: root build
+	PARRY_E2E=quick PARRY_BIN=$(CURDIR)/bin/parry scripts/run-tests $(TEST_FLAGS) -p 1 ./...
+
+e2e: root setup-e2e build ## real games through the edge, those that are small to fetch (root)
+	PARRY_E2E=quick PARRY_BIN=$(CURDIR)/bin/parry scripts/run-tests -count=1 -timeout 20m -p 1 ./test/...
+
+e2e-all: root setup-e2e-all build ## every game (root; 1.5 GB of packages)
+	PARRY_E2E=all PARRY_BIN=$(CURDIR)/bin/parry scripts/run-tests -count=1 -timeout 60m -p 1 ./test/...
+
+kernels-load: setup-vm ## every BPF object, each feature on and off, loads on kernel 6.1 in a virtual machine
+	scripts/vm/go-test bookworm '$(KERNEL_TESTS)' $(KERNEL_PACKAGES)
+
+kernels: setup-vm ## the same on 6.1, 6.12 and the newest kernel
+	set -e; for suite in bookworm bookworm-backports sid; do \
+		scripts/vm/go-test $$suite '$(KERNEL_TESTS)' $(KERNEL_PACKAGES); done
+
+generate: setup-generate ## compile bpf/ and write the Go bindings (both are checked in)
+	$(GO) generate -run bpf2go ./...
+
+generate-check: setup-generate ## fail if the checked-in objects and bindings are not what bpf/ gives
+	scripts/check-generate
+
+docs: ## write the reference pages, the JSON schema and the golden files anew; tests fail while they are stale
+	$(GO) test -count=1 $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs dirname | sort -u) -update
+
+fmt: setup-lint ## format Go and C
+	gofmt -w $(GO_FILES)
+	clang-format-14 -i $(C_FILES)
+
+lint: setup-lint ## formatting, vet, staticcheck, shellcheck, licence lines, who may import what
+	@unformatted=$$(gofmt -l $(GO_FILES)) && [ -z "$$unformatted" ] || \
+		{ echo "not in gofmt's shape (make fmt):" $$unformatted; exit 1; }
+	clang-format-14 --dry-run -Werror $(C_FILES)
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	shellcheck $(SHELL_FILES)
+	scripts/check-spdx
+	scripts/check-imports
+
+clean: ## remove what building leaves
+	rm -rf bin
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo 'This attaches XDP programs: run it with sudo. (make test-unit needs no root.)'; exit 1; }
+
+setup-%:
+	@scripts/setup-debian $*
+
+help: ## this list
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s%s\n", $$1, $$2 }'

@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every type that the fast path and the daemon share. bpf2go makes the Go side of it, so nothing here is
+ * written twice. A pinned map's layout is an interface: a change to a struct that lives in a state map
+ * (maps.h says which do) raises LAYOUT_VERSION, and the loader then migrates or refuses in words.
+ *
+ * Byte order: __be16/__be32 and byte arrays are wire order, all else is the host's.
+ * Time: nanoseconds of CLOCK_MONOTONIC at the grain of a jiffy (lib/env.h); a *tick* is 2^20 ns of that
+ * (about 1.05 ms), kept in 32 bits (wraps after 52 days, so ticks are only ever subtracted).
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+#define LAYOUT_VERSION 1
+
+#define TICK_SHIFT 20
+#define TICKS_PER_SECOND 954 /* 10^9 / 2^20, rounded up */
+
+#define REASONS_MAX 64 /* stride of the counters kept by service and reason */
+#define NAME_LEN 32
+#define REASON_TEXT_LEN 40
+#define MAGLEV_SIZE 4093 /* prime; a server's share is right within 1 % up to 40 servers of equal weight */
+#define PORTS_PER_ADDR 65536
+#define LINK_TAGS_MAX 2
+#define ALWAYS_MAX 16
+#define HOST_SOURCES 65536
+#define REAP_BATCH 256
+
+/* Why a packet was dropped. Append only: a number keeps its meaning, a retired reason gets _RETIRED. The
+ * lower-case name without prefix is what people see everywhere. */
+enum drop_reason {
+	DROP_REASON_NONE = 0,
+	/* Damaged: counted under the service it was sent to; towards anything else it is host traffic. */
+	DROP_REASON_BAD_ETHERNET = 1, /* shorter than its own headers, or more than two VLAN tags */
+	DROP_REASON_BAD_IPV4 = 2, /* version, header length or total length can't be */
+	DROP_REASON_BAD_IPV6 = 3, /* version or payload length can't be */
+	DROP_REASON_BAD_EXTENSION = 4, /* extension headers overrun, repeat without end, or are unknown */
+	DROP_REASON_BAD_UDP = 5, /* length field under 8 or over the IP payload; IPv6 checksum 0 */
+	DROP_REASON_BAD_TCP = 6, /* data offset under 5 or over the IP payload */
+	DROP_REASON_BAD_ICMP = 7, /* an ICMP header cut short */
+	DROP_REASON_BAD_FRAGMENT = 8, /* first fragment without its whole L4 header, or beyond 65535 bytes */
+	DROP_REASON_BAD_ADDRESS = 9, /* source is ourselves, multicast, loopback or zero */
+	/* Policy: these obey `enforce`. */
+	DROP_REASON_DENIED = 10, /* on a deny list */
+	DROP_REASON_NOT_ALLOWED = 11, /* the service wants an allow entry */
+	DROP_REASON_PACKET_SIZE = 12, /* over the service's max_packet */
+	DROP_REASON_RATE_PACKETS = 13, /* the source's packets per second */
+	DROP_REASON_RATE_BYTES = 14, /* the source's bytes per second */
+	DROP_REASON_RATE_SESSIONS = 15, /* the source's new sessions per window */
+	DROP_REASON_TOO_MANY_SESSIONS = 16, /* the source's concurrent sessions */
+	DROP_REASON_HOST_RATE = 17, /* this host's own budget */
+	DROP_REASON_HOST_SOURCE_RATE = 18, /* one source's share of it */
+	DROP_REASON_HOST_ALWAYS_RATE = 19, /* the budget of the ports in host.always */
+	DROP_REASON_HOST_LINK_RATE = 20, /* the budget of ARP, ND and other non-IP */
+	/* It can't be forwarded. */
+	DROP_REASON_NO_SERVER = 21, /* the pool has no server that takes players */
+	DROP_REASON_NO_PORT = 22, /* all NAT ports are taken or at rest */
+	DROP_REASON_NO_ROUTE = 23, /* the kernel has no route there */
+	DROP_REASON_NO_NEIGHBOR = 24, /* the next hop's link address is not known */
+	DROP_REASON_SESSIONS_FULL = 25, /* the session table is full */
+	DROP_REASON_SOURCES_FULL = 26, /* the source table is full */
+	DROP_REASON_NO_SESSION = 27, /* a TCP segment of no session, not a SYN */
+	DROP_REASON_FRAGMENT_ORPHAN = 28, /* a later fragment whose first was not admitted */
+	DROP_REASON_TTL = 29, /* would leave with TTL or hop limit 0 */
+	DROP_REASON_TOO_BIG = 30, /* larger than the next hop's MTU; the sender is told by ICMP */
+	DROP_REASON_ICMP_RATE = 31, /* the budget for translated ICMP errors */
+	DROP_REASON_ICMP_UNRELATED = 32, /* an ICMP error that claims to be about a service or NAT port, but is about no session */
+	DROP_REASON_RACE = 33, /* two packets made one session at once and this one's copy lost */
+	/* Something failed after the packet was already changed: seen as XDP_ABORTED by the tracepoint. */
+	DROP_REASON_INTERNAL = 34,
+	DROP_REASON_SESSION_KILLED = 35, /* its session was ended by hand less than a second ago */
+	DROP_REASON_LEN,
+};
+
+enum verdict {
+	VERDICT_NEXT = 0, /* no verdict yet: the next stage decides */
+	VERDICT_PASS = 1, /* to this host's own stack */
+	VERDICT_DROP = 2,
+	VERDICT_TX = 3, /* out by the interface it came in by */
+	VERDICT_REDIRECT = 4, /* out by another interface */
+	VERDICT_ABORT = 5, /* a drop that the xdp_exception tracepoint shows */
+};
+
+enum forward_mode {
+	FORWARD_NONE = 0, /* no such service */
+	FORWARD_NAT = 1,
+	FORWARD_TRANSPARENT = 2,
+	FORWARD_LOCAL = 3,
+};
+
+/* A session's life. Zero is an unused return slot. OPENING and OPEN carry packets; the others are a miss. */
+enum session_phase {
+	PHASE_FREE = 0,
+	PHASE_OPENING = 1, /* admitted, the server has not answered yet: unproven */
+	PHASE_OPEN = 2, /* both sides have spoken and the client again after: proven */
+	PHASE_CLOSING = 3, /* over; can be revived for a second, then it is reaped */
+	PHASE_DEAD = 4, /* being deleted; nothing revives it */
+};
+
+/* struct flow.state: phase in the low byte, flags above it, all moved by atomics. */
+#define FLOW_PHASE(state) ((state) & 0xff)
+enum flow_flag {
+	FLOW_RETURN = 1u << 8, /* this entry is the server-to-client half */
+	FLOW_NAT = 1u << 9, /* its return half is a slot of nat4/nat6 (numbered `peer`), not a second entry */
+	FLOW_LOCAL = 1u << 10, /* the server is this host: packets are passed up, nothing is rewritten */
+	FLOW_UNLIMITED = 1u << 11, /* no source limits: an allow entry says so, or none are set */
+	FLOW_SERVER_STARTED = 1u << 12, /* the server spoke first */
+	FLOW_KILLED = 1u << 13, /* ended by hand: nothing revives it */
+	FLOW_FIN_CLIENT = 1u << 14,
+	FLOW_FIN_SERVER = 1u << 15,
+	FLOW_RST = 1u << 16,
+};
+
+struct in6 {
+	__u8 addr[16];
+};
+
+struct inside_key4 {
+	__u32 prefixlen;
+	__be32 addr;
+};
+
+struct inside_key6 {
+	__u32 prefixlen;
+	__u8 addr[16];
+};
+
+struct secret {
+	__u64 key[2];
+};
+
+/* A session's key is the exact tuple on the wire, client to server or (transparent, local) back. Written
+ * with two 8-byte stores: narrower ones cost up to twice on cold lookups. */
+struct flow_key4 {
+	__be32 src;
+	__be32 dst;
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;
+	__u8 pad[3];
+};
+
+struct flow_key6 {
+	__u8 src[16];
+	__u8 dst[16];
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;
+	__u8 pad[3];
+};
+
+/* Tokens that a flow borrowed from its source's buckets. Moved as one word. */
+struct tokens {
+	__u16 packets;
+	__u16 lapse; /* tick >> 4 at borrowing; they go back after 100 ms */
+	__u32 bytes;
+};
+
+/* The only server whose packets a return slot takes. Read as one word, before and after the rest. */
+struct from {
+	__be32 addr; /* IPv4; for IPv6 see struct nat6 */
+	__be16 port;
+	__u8 proto;
+	__u8 gen; /* moves when the slot is taken */
+};
+
+/* What every session half has, whatever its family. Counters are plain: two CPUs in one half may lose an
+ * update of each other's (per-service counters are exact). */
+struct flow {
+	__u64 packets;
+	__u64 bytes; /* L3 bytes as received */
+	__u64 word; /* client to server: struct tokens; return slot of NAT: struct from */
+	__u32 seen; /* tick of the last packet that passed */
+	__u32 epoch; /* policy epoch read before its last check */
+	__u32 checked; /* tick of its last check */
+	__u16 hop; /* index into hop; 0: ask the kernel for each packet */
+	__u16 service;
+	__u32 peer; /* up half under FLOW_NAT: the slot of its down half; down half: tick at which the session began */
+	__u32 state; /* enum session_phase | enum flow_flag */
+};
+
+struct flow4 {
+	struct flow f;
+	__be32 src; /* what the packet leaves with */
+	__be32 dst;
+	__be16 sport;
+	__be16 dport;
+	__u16 l3_delta; /* one's-complement sums of all that changes, TTL included (RFC 1624) */
+	__u16 l4_delta;
+};
+
+struct flow6 {
+	struct flow f;
+	__u8 src[16];
+	__u8 dst[16];
+	__be16 sport;
+	__be16 dport;
+	__u16 l4_delta;
+	__u16 pad;
+};
+
+struct nat6 {
+	struct flow6 flow;
+	__u8 from[16]; /* the server's address: struct flow.from has no room for it */
+};
+
+/* One free port of a NAT address; 0 = the cell is empty. */
+struct port_cell {
+	__u32 freed; /* tick */
+	__u16 port; /* host order */
+	__u16 rest; /* ticks >> 4 that it rests before it is given out again */
+};
+
+/* One NAT address and its ring of free ports: cells [index * 65536, ...) of nat_ring4/6. */
+struct nat_addr {
+	__u8 addr[16]; /* IPv4 in the first four bytes */
+	__u32 head; /* next to give out; moved by compare-and-swap */
+	__u32 tail; /* next to fill; moved by atomic add */
+	__u16 first; /* of the ports that were ever put in its ring */
+	__u16 last;
+	__u32 active; /* 0: no longer configured, its sessions play on */
+};
+
+/* What this configuration makes of an address and port. */
+struct front_key4 {
+	__be32 addr;
+	__be16 port;
+	__u8 proto;
+	__u8 pad;
+};
+
+struct front_key6 {
+	__u8 addr[16];
+	__be16 port;
+	__u8 proto;
+	__u8 pad[5];
+};
+
+struct front {
+	__u16 service;
+	__u16 offset; /* which port of the service's range: the server's range maps port by port */
+};
+
+/* A bucket is one 64-bit word, the theoretical arrival time of GCRA in 2^-8 ns, moved by compare-and-swap.
+ * cost 0 = no limit. */
+struct rate {
+	__u64 cost; /* 2^-8 ns a unit */
+	__u64 burst; /* 2^-8 ns that may be used ahead */
+};
+
+struct service {
+	__u8 name[NAME_LEN];
+	struct rate packets; /* per source */
+	struct rate bytes;
+	struct rate sessions; /* new ones */
+	__u32 packet_batch; /* units that a flow may borrow at once: max(1, burst / 256) */
+	__u32 byte_batch;
+	__u32 max_sessions; /* concurrent, per source; 0 = no limit */
+	__u32 max_packet; /* L3 bytes */
+	__u32 timeout_udp; /* ticks */
+	__u32 timeout_tcp;
+	__u32 timeout_closing;
+	__u32 timeout_opening;
+	__u32 table4; /* first cell of its Maglev table in pool_table, by family; ~0 = none */
+	__u32 table6;
+	__u8 forward; /* enum forward_mode */
+	__u8 allowlist; /* refuses all who aren't allowed */
+	__u8 enforce; /* 0: policy is counted, not carried out */
+	__u8 enforce_limits; /* the same for the source limits alone */
+	__u8 prefix4; /* a source is a prefix of this length */
+	__u8 prefix6; /* at most 64 */
+	__u8 retired; /* gone from the configuration; its sessions play on */
+	__u8 pad;
+};
+
+struct server {
+	__u8 addr[16]; /* IPv4 in the first four bytes */
+	__be16 port; /* of offset 0 */
+	__u16 ports; /* 1: every offset goes to the same port */
+	__u16 nat_first; /* NAT addresses that may face it: nat_pick[nat_first, + nat_count) */
+	__u16 nat_count;
+	__u16 hop; /* kept by the daemon; 0: the kernel is asked */
+	__u16 pad[3];
+};
+
+/* A server's own address and port: what it sends first leaves as this service. */
+struct origin {
+	__u8 vip[16];
+	__be16 port;
+	__u16 service;
+	__u32 pad;
+};
+
+/* A source is an address or prefix in the eyes of one service. */
+struct source_key {
+	__u64 addr; /* first 8 bytes of the address as on the wire, masked; IPv4 in the low 4 */
+	__u32 service;
+	__u32 family;
+};
+
+struct source {
+	__u64 packets; /* GCRA words */
+	__u64 bytes;
+	__u64 news;
+	__u32 sessions; /* admitted and not yet reaped; SOURCE_DYING while it is being deleted */
+	__u32 seen; /* tick */
+};
+
+#define SOURCE_DYING (1u << 31)
+
+/* Deny and allow lists. service 0 = all. Hosts are exact; prefixes are an LPM trie over (service, address), so
+ * that one service's entry hides none of another's. */
+struct host_key4 {
+	__u32 service;
+	__be32 addr;
+};
+
+struct host_key6 {
+	__u32 service;
+	__u8 addr[16];
+};
+
+struct net_key4 {
+	__u32 prefixlen; /* 32 + the prefix's own */
+	__u32 service;
+	__be32 addr;
+};
+
+struct net_key6 {
+	__u32 prefixlen;
+	__u32 service;
+	__u8 addr[16];
+};
+
+enum entry_source {
+	ENTRY_SOURCE_MAP = 0, /* written by bpftool: zero is what a person leaves */
+	ENTRY_SOURCE_CLI = 1,
+	ENTRY_SOURCE_API = 2,
+	ENTRY_SOURCE_DETECT = 3,
+	ENTRY_SOURCE_FLEET = 4,
+};
+
+struct list_entry {
+	__u64 expires; /* CLOCK_MONOTONIC ns; 0 = never */
+	__u64 hits; /* packets judged by it; plain, so a guess under contention */
+	__u32 added; /* Unix seconds; 0 = not said */
+	__u8 source; /* enum entry_source */
+	__u8 confidence; /* percent; 0 = not said */
+	__u8 unlimited; /* allow lists: source limits don't hold for it */
+	__u8 bits; /* prefix lists: the prefix's own length, so that an expired entry can look past itself; 0 = unknown */
+	__u8 reason[REASON_TEXT_LEN];
+};
+
+/* A next hop: what egress writes. The daemon keeps the link half fresh, the fast path makes entries. */
+enum hop_state {
+	HOP_EMPTY = 0,
+	HOP_WANTED = 1, /* no link address yet: the daemon is to get one */
+	HOP_LEARNED = 2, /* link address taken from the client's own frame until the daemon knows better */
+	HOP_VALID = 3,
+	HOP_DOWN = 4,
+};
+
+struct hop_key {
+	__u32 ifindex; /* of the route: may be a VLAN device */
+	__u32 family;
+	__u8 gateway[16]; /* or the on-link destination */
+};
+
+struct vlan_tag {
+	__be16 proto;
+	__be16 tci;
+};
+
+struct hop {
+	__u32 ifindex; /* that the frame leaves by */
+	__u16 mtu; /* L3 */
+	__u8 tags;
+	__u8 state; /* enum hop_state */
+	__u8 dst[6];
+	__u8 src[6];
+	struct vlan_tag tag[LINK_TAGS_MAX];
+	struct hop_key key;
+	__u32 made; /* tick */
+	__u32 pad[2];
+};
+
+/* A link that routes name: how XDP reaches it. Written by the daemon. */
+struct link {
+	__u32 ifindex;
+	__u16 mtu;
+	__u8 tags;
+	__u8 pad;
+	__u8 mac[6];
+	__u8 pad2[2];
+	struct vlan_tag tag[LINK_TAGS_MAX];
+};
+
+/* A first fragment that was admitted, so that the rest can follow. */
+struct frag_key {
+	__u8 src[16];
+	__u8 dst[16];
+	__u32 id;
+	__u32 proto;
+};
+
+struct frag {
+	__u8 src[16]; /* what its later fragments leave with */
+	__u8 dst[16];
+	__u32 id; /* as on the wire; re-issued under NAT */
+	__u32 expires; /* tick */
+	__u16 hop;
+	__u16 service;
+	__u32 state; /* flow_flags of the session's half */
+	struct source_key source; /* whose buckets its fragments draw on */
+};
+
+struct service_count {
+	__u64 up_packets; /* client to server */
+	__u64 up_bytes;
+	__u64 down_packets;
+	__u64 down_bytes;
+	__u64 pass;
+	__u64 drop;
+	__u64 tx;
+	__u64 redirect;
+};
+
+struct reason_count {
+	__u64 packets;
+	__u64 bytes;
+	__u64 shadow_packets; /* would have been dropped were policy enforced */
+	__u64 shadow_bytes;
+};
+
+/* Failures inside the fast path that are no packet's fault. */
+enum fault {
+	FAULT_BUCKET_CONTENDED = 0, /* compare-and-swap lost four times: the packet passed */
+	FAULT_SOURCE_MISSING = 1, /* a session's source entry was gone: the packet passed */
+	FAULT_HOPS_FULL = 2, /* next hops by the kernel, packet by packet */
+	FAULT_FRAGMENTS = 3, /* a first fragment could not be noted */
+	FAULT_PORT_LOST = 4, /* a port could not be returned to its ring */
+	FAULT_LEN,
+};
+
+/* One word each for the whole edge, kept over generations of programs. Written by user space when the edge is made,
+ * and then only by the fast path. */
+struct edge {
+	__u32 layout; /* LAYOUT_VERSION of the maps beside it */
+	__u32 hops; /* next free index of hop, from 1 */
+	__u32 frag_id; /* next IP ID for fragments under NAT */
+};
+
+enum bucket {
+	BUCKET_HOST = 0,
+	BUCKET_ALWAYS = 1,
+	BUCKET_LINK = 2,
+	BUCKET_ICMP = 3,
+	BUCKET_LEN,
+};
+
+/* Injected by tests, the fuzzer and replay (cfg.injected). */
+struct env {
+	__u64 now; /* ns */
+	__u64 chance; /* state of the generator */
+	struct hop_key hop; /* the answer to every route question; ifindex 0 = no route */
+};
+
+/* What became of the last packet (cfg.traced): read by tests and replay. */
+struct trace {
+	__u32 verdict;
+	__u32 reason;
+	__u32 service;
+	__u32 shadow; /* reason of the last policy drop that was not enforced */
+};
+
+struct always {
+	__be16 port;
+	__u8 proto;
+	__u8 pad;
+};
+
+/* Fixed while a program is loaded: the verifier removes what it rules out. */
+struct cfg {
+	__u64 jiffy_ns; /* measured */
+	__u64 jiffy_base; /* jiffies * jiffy_ns - this = CLOCK_MONOTONIC */
+	struct rate host; /* packets */
+	struct rate host_source;
+	struct rate host_always;
+	struct rate host_link;
+	struct rate icmp;
+	struct always always[ALWAYS_MAX];
+	__u8 injected; /* time, chance and routes come from map env */
+	__u8 traced;
+	__u8 enforce; /* 0: no policy drops anything */
+	__u8 ipv4; /* some service listens on this family */
+	__u8 ipv6;
+	__u8 nat; /* some service forwards by nat (or may, by hairpin) */
+	__u8 transparent;
+	__u8 local;
+	__u8 limits; /* some service limits its sources */
+	__u8 fragments; /* 0: no service takes any */
+	__u8 frags; /* loaded for multi-buffer frames */
+	__u8 sizes; /* some service bounds its packets' size */
+	__u8 pad[4];
+};
+
+enum reap_op {
+	REAP_SWEEP = 0, /* end it if it is idle, free it if it has been over for a second */
+	REAP_END = 1, /* end it now */
+};
+
+/* One session, for the daemon: as an order to the reaper and its answer, and as a line of a listing. */
+struct reap_item4 {
+	struct flow_key4 key; /* of the up half */
+	__u32 op; /* enum reap_op */
+	__u32 done; /* enum session_phase that it has now; PHASE_FREE = it is gone */
+	struct flow4 up;
+	struct flow4 down;
+};
+
+struct reap_item6 {
+	struct flow_key6 key;
+	__u32 op;
+	__u32 done;
+	struct flow6 up;
+	struct flow6 down;
+};
+
+struct clocks {
+	__u64 jiffies;
+	__u64 monotonic;
+};
+
+_Static_assert(sizeof(struct flow_key4) == 16, "two 8-byte stores");
+_Static_assert(sizeof(struct flow_key6) == 40, "five 8-byte stores");
+_Static_assert(sizeof(struct tokens) == 8 && sizeof(struct from) == 8, "moved as one word");
+_Static_assert(sizeof(struct flow) == 48, "the common head");
+_Static_assert(sizeof(struct flow4) == 64, "kernel header 48 + key 16 + value 64 = two cache lines");
+_Static_assert(sizeof(struct flow6) == 88, "");
+_Static_assert(sizeof(struct hop) == 64, "one cache line");
+_Static_assert(sizeof(struct service_count) == 64, "one cache line");
+_Static_assert(sizeof(struct list_entry) == 64, "");
+_Static_assert(sizeof(struct port_cell) == 8, "moved as one word");
+_Static_assert(DROP_REASON_LEN <= REASONS_MAX, "the stride holds every reason");

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The one door by which time, chance, secrets and the kernel's routes reach the fast path. No stage calls a
+ * clock, random or FIB helper: cfg.injected chooses the kernel's or the map's (tests, fuzzer, replay), and the
+ * verifier removes the other.
+ */
+#pragma once
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "../maps.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define LOOPBACK_IFINDEX 1
+
+volatile const struct cfg cfg;
+
+static __always_inline struct env *env_injected(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&env, &zero);
+}
+
+/* CLOCK_MONOTONIC in ns, at the grain of a jiffy: 1 ns a read where bpf_ktime_get_ns costs 32. */
+static __always_inline __u64 env_now(void)
+{
+	if (cfg.injected) {
+		struct env *e = env_injected();
+
+		return e ? e->now : 0;
+	}
+	return bpf_jiffies64() * cfg.jiffy_ns - cfg.jiffy_base;
+}
+
+static __always_inline __u32 env_chance(void)
+{
+	if (cfg.injected) {
+		struct env *e = env_injected();
+
+		if (!e)
+			return 0;
+		e->chance = e->chance * 6364136223846793005ULL + 1442695040888963407ULL;
+		return e->chance >> 32;
+	}
+	return bpf_get_prandom_u32();
+}
+
+static __always_inline struct secret *env_secret(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&secret, &zero);
+}
+
+static __always_inline __u32 policy_epoch(void)
+{
+	__u32 zero = 0, *e = bpf_map_lookup_elem(&epoch, &zero);
+
+	return e ? *(volatile __u32 *)e : 0;
+}
+
+/* Asks for the way to an address. Fills `key` (route's interface, gateway or the destination itself) and, where
+ * the neighbour is known, the two link addresses. Returns 0, or 1 where only the key is known, or -1.
+ * The lookup is made as if from lo, whose forwarding the daemon switches on: that asks for the host's own
+ * routes without making the host a router. */
+static __always_inline int env_route(struct xdp_md *ctx, __u32 family, const __u8 *dst, struct hop_key *key,
+				     __u8 *dmac, __u8 *smac)
+{
+	struct bpf_fib_lookup fib = {};
+	long err;
+
+	__builtin_memset(key, 0, sizeof(*key));
+	if (cfg.injected) {
+		struct env *e = env_injected();
+
+		if (!e || !e->hop.ifindex)
+			return -1;
+		*key = e->hop;
+		return 1;
+	}
+	fib.ifindex = LOOPBACK_IFINDEX;
+	if (family == 4) {
+		fib.family = AF_INET;
+		__builtin_memcpy(&fib.ipv4_dst, dst, 4);
+	} else {
+		fib.family = AF_INET6;
+		__builtin_memcpy(fib.ipv6_dst, dst, 16);
+	}
+	err = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
+	if (err != BPF_FIB_LKUP_RET_SUCCESS && err != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return -1;
+	key->ifindex = fib.ifindex;
+	if (fib.family == AF_INET) { /* an IPv4 route may have an IPv6 gateway */
+		key->family = 4;
+		__builtin_memcpy(key->gateway, &fib.ipv4_dst, 4);
+	} else {
+		key->family = 6;
+		__builtin_memcpy(key->gateway, fib.ipv6_dst, 16);
+	}
+	if (err == BPF_FIB_LKUP_RET_NO_NEIGH)
+		return 1;
+	__builtin_memcpy(dmac, fib.dmac, 6);
+	__builtin_memcpy(smac, fib.smac, 6);
+	return 0;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the stages know of the packet in hand. Offsets, never pointers: each stage derives its own from ctx. */
+#pragma once
+
+#include "../abi.h"
+
+#define NOINLINE __attribute__((noinline))
+
+#define IPPROTO_ICMP 1
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define IPPROTO_ICMPV6 58
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+#define L3_MAX (14 + 2 * 4)
+#define L4_MAX 1023 /* headers that begin later than this are refused as bad_extension */
+
+enum frag_kind {
+	FRAG_NONE = 0,
+	FRAG_FIRST = 1,
+	FRAG_LATER = 2,
+};
+
+struct pkt {
+	__u64 now; /* ns */
+	__u32 tick;
+	__u32 len; /* whole frame */
+	__u32 l3_len; /* what the IP header says, its own length included */
+	__u32 frag_id; /* as on the wire */
+	__u16 l3; /* offsets in the frame */
+	__u16 l4;
+	__u8 family; /* 4, 6; 0 = neither */
+	__u8 proto;
+	__u8 tags; /* VLAN tags */
+	__u8 frag; /* enum frag_kind */
+	__u8 tcp; /* flags */
+	__u8 reason; /* enum drop_reason, of damage or of a refusal */
+	__u8 shadow; /* what policy would have said */
+	__u8 unlimited; /* an allow entry lifts its limits */
+	__be16 sport;
+	__be16 dport;
+	__u16 service;
+	__u16 offset; /* of its port in the service's range */
+	__be16 to_port;
+	__u8 down; /* travels from server to client */
+	__u8 learn; /* the sender's link address is the way to `to` if the kernel knows none */
+	__u8 src[16]; /* IPv4 in the first four bytes */
+	__u8 dst[16];
+	__u8 to[16]; /* where it leaves for: what routes are asked about */
+	__u8 as[16]; /* the source it leaves with; of an answer by the edge, the edge's own address */
+	__u8 allowed; /* an allow entry names its client */
+	__u8 pad[7];
+};
+
+static __always_inline __u32 addr4(const __u8 *a)
+{
+	return *(const __u32 *)a;
+}
+
+static __always_inline __u64 addr_hi(const __u8 *a)
+{
+	return *(const __u64 *)a;
+}
+
+static __always_inline __u64 addr_lo(const __u8 *a)
+{
+	return *(const __u64 *)(a + 8);
+}
+
+_Static_assert(__builtin_offsetof(struct pkt, src) % 8 == 0, "addresses are moved as 8-byte words");
+
+/* Whom policy judges: on the way back the packet leaves for the client. */
+static __always_inline const __u8 *client_of(const struct pkt *p)
+{
+	return p->down ? p->to : p->src;
+}
+
+static __always_inline void addr_copy(__u8 *to, const __u8 *from)
+{
+	*(__u64 *)to = *(const __u64 *)from;
+	*(__u64 *)(to + 8) = *(const __u64 *)(from + 8);
+}

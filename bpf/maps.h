@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The maps that stages share: who writes, who reads, what a miss means, what full means.
+ *
+ * *State* maps are pinned under maps/ and outlive programs and the daemon. *Generation* maps are built whole
+ * from one configuration, pinned under gen-N/, and go with their programs. max_entries here is a floor: the
+ * loader sets the real size from `sizes:`.
+ */
+#pragma once
+
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+
+/* ---- state: sessions -------------------------------------------------------------------------------- */
+
+/* Sessions by exact tuple; transparent and local ones have an entry for each direction. Written by admit and,
+ * for the end of a session, by the reaper. Sized by sizes.sessions. A miss is a stranger. Full: the newest
+ * stranger is refused (sessions_full); nothing is ever evicted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct flow_key4);
+	__type(value, struct flow4);
+	__uint(max_entries, 1024);
+} flow4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct flow_key6);
+	__type(value, struct flow6);
+	__uint(max_entries, 1024);
+} flow6 SEC(".maps");
+
+/* The way back under NAT: slot = index of the NAT address * 65536 + port. Written by admit, freed by the
+ * reaper. A slot that is free or names another server is a miss: the packet is the host's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct flow4);
+	__uint(max_entries, PORTS_PER_ADDR);
+} nat4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct nat6);
+	__uint(max_entries, PORTS_PER_ADDR);
+} nat6 SEC(".maps");
+
+/* Rings of free ports, one for each NAT address (struct nat_addr). Filled by the loader once, then admit
+ * takes from the head and the reaper gives back at the tail. Empty: new sessions are refused (no_port). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct port_cell);
+	__uint(max_entries, PORTS_PER_ADDR);
+} nat_ring4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct port_cell);
+	__uint(max_entries, PORTS_PER_ADDR);
+} nat_ring6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct nat_addr);
+	__uint(max_entries, 1);
+} nat_addr4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct nat_addr);
+	__uint(max_entries, 1);
+} nat_addr6 SEC(".maps");
+
+/* NAT address to its index. Written by the loader. A miss: not one of ours. Sized as nat_addr. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __be32);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} nat_index4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct in6);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} nat_index6 SEC(".maps");
+
+/* Buckets and session count of each source, by service. Written by limit and the reaper, swept when idle.
+ * Sized by sizes.sources. Full: the newest source is refused (sources_full). */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct source_key);
+	__type(value, struct source);
+	__uint(max_entries, 1024);
+} source SEC(".maps");
+
+/* Admitted first fragments. It owns nothing, so the least recently used may go: its datagram is lost.
+ * Sized by sizes.fragments. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct frag_key);
+	__type(value, struct frag);
+	__uint(max_entries, 1024);
+} frag SEC(".maps");
+
+/* ---- state: deny and allow -------------------------------------------------------------------------- */
+
+/* Written by the loader and by bpftool. Hosts are exact, sized by sizes.blocks; prefixes by sizes.prefixes.
+ * Full: the writer is told. An entry past its expiry is a miss; the daemon removes it. */
+#define HOST_LIST(NAME, KEY, FLAGS)            \
+	struct {                               \
+		__uint(type, BPF_MAP_TYPE_HASH); \
+		__type(key, KEY);              \
+		__type(value, struct list_entry); \
+		__uint(max_entries, 1024);     \
+		__uint(map_flags, FLAGS);      \
+	} NAME SEC(".maps")
+#define NET_LIST(NAME, KEY)                          \
+	struct {                                     \
+		__uint(type, BPF_MAP_TYPE_LPM_TRIE); \
+		__type(key, KEY);                    \
+		__type(value, struct list_entry);    \
+		__uint(max_entries, 1024);           \
+		__uint(map_flags, BPF_F_NO_PREALLOC); \
+	} NAME SEC(".maps")
+
+/* Preallocated: the one list that floods are looked up in. The others take memory as they grow. */
+HOST_LIST(deny_host4, struct host_key4, 0);
+HOST_LIST(deny_host6, struct host_key6, BPF_F_NO_PREALLOC);
+HOST_LIST(allow_host4, struct host_key4, BPF_F_NO_PREALLOC);
+HOST_LIST(allow_host6, struct host_key6, BPF_F_NO_PREALLOC);
+NET_LIST(deny_net4, struct net_key4);
+NET_LIST(deny_net6, struct net_key6);
+NET_LIST(allow_net4, struct net_key4);
+NET_LIST(allow_net6, struct net_key6);
+
+/* One bit for each IPv4 /24 and each hashed IPv6 /48 (2^24 bits) that some prefix list covers: a clear bit
+ * saves the LPM lookups. Derived: rebuilt by whoever writes a prefix, within a second of bpftool's writing. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1 << 18);
+} net_filter4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1 << 18);
+} net_filter6 SEC(".maps");
+
+/* ---- state: the way out ----------------------------------------------------------------------------- */
+
+/* Next hops by index; 0 is never used. Made by the fast path, link half kept by the daemon. Full: sessions
+ * carry hop 0 and the kernel is asked for each packet (fault hops_full). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct hop);
+	__uint(max_entries, 4096);
+} hop SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct hop_key);
+	__type(value, __u32);
+	__uint(max_entries, 4096);
+} hop_index SEC(".maps");
+
+/* Links that routes may name, by ifindex. Written by the daemon. A miss: no way out there (no_route). */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u32);
+	__type(value, struct link);
+	__uint(max_entries, 1024);
+} link SEC(".maps");
+
+/* Interfaces that frames may be redirected to. Written by the daemon. */
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 1024);
+} tx_port SEC(".maps");
+
+/* ---- state: counters and single words --------------------------------------------------------------- */
+
+/* Exact, summed over CPUs by readers. Service 0 is the host's own traffic. Sized by sizes.services. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct service_count);
+	__uint(max_entries, 64);
+} service_count SEC(".maps");
+
+/* Index: service * REASONS_MAX + enum drop_reason. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct reason_count);
+	__uint(max_entries, 64 * REASONS_MAX);
+} reason_count SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, FAULT_LEN);
+} fault_count SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct edge);
+	__uint(max_entries, 1);
+} edge SEC(".maps");
+
+/* The policy epoch: moved by whoever changes policy, at most 25 times a second. Flows re-check when it is not
+ * theirs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} epoch SEC(".maps");
+
+/* Keyed hashes' secrets; random at the edge's first start, set by tests. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct secret);
+	__uint(max_entries, 1);
+} secret SEC(".maps");
+
+/* GCRA words of the host's own budgets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, BUCKET_LEN);
+} host_bucket SEC(".maps");
+
+/* GCRA words of the host's sources, by keyed hash: bounded under any spoofing, colliding sources share. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, HOST_SOURCES);
+} host_source SEC(".maps");
+
+/* ---- generation: what one configuration says -------------------------------------------------------- */
+
+/* Index = service number; numbers are kept by name from one generation to the next. Written by the loader. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct service);
+	__uint(max_entries, 64);
+} service SEC(".maps");
+
+/* Who listens where. A miss is host traffic. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct front_key4);
+	__type(value, struct front);
+	__uint(max_entries, 1);
+} front4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct front_key6);
+	__type(value, struct front);
+	__uint(max_entries, 1);
+} front6 SEC(".maps");
+
+/* Addresses that some service listens on or NAT uses: later fragments and ICMP errors towards them are ours. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __be32);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} own4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct in6);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} own6 SEC(".maps");
+
+/* 1 = some NAT address gives this port out: only then is the way back looked for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u8);
+	__uint(max_entries, PORTS_PER_ADDR);
+} nat_port SEC(".maps");
+
+/* Which NAT addresses a server may see: struct server has a window into it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} nat_pick SEC(".maps");
+
+/* Maglev tables, MAGLEV_SIZE cells each: index of the server; ~0 = none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, MAGLEV_SIZE);
+} pool_table SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct server);
+	__uint(max_entries, 1);
+} server SEC(".maps");
+
+/* Servers by their own address and port. A miss: not one of ours. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct front_key4);
+	__type(value, struct origin);
+	__uint(max_entries, 1);
+} origin4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct front_key6);
+	__type(value, struct origin);
+	__uint(max_entries, 1);
+} origin6 SEC(".maps");
+
+/* Prefixes on the servers' side: their clients reach a transparent service by NAT (hairpin), for the server
+ * would answer them past the edge. Key: prefixlen, address. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__type(key, struct inside_key4);
+	__type(value, __u32);
+	__uint(max_entries, 64);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} inside4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__type(key, struct inside_key6);
+	__type(value, __u32);
+	__uint(max_entries, 64);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} inside6 SEC(".maps");
+
+/* ---- between the daemon and the programs that it runs ------------------------------------------------- */
+
+/* The daemon's orders to reap4, reap6 and reap_source, and what became of them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct reap_item4);
+	__uint(max_entries, REAP_BATCH);
+} reap_box4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct reap_item6);
+	__uint(max_entries, REAP_BATCH);
+} reap_box6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct source_key);
+	__uint(max_entries, REAP_BATCH);
+} reap_box_src SEC(".maps");
+
+/* Two clocks read at once, so that the daemon can measure the jiffy. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct clocks);
+	__uint(max_entries, 1);
+} clocks SEC(".maps");
+
+/* ---- tests and replay ------------------------------------------------------------------------------- */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct env);
+	__uint(max_entries, 1);
+} env SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct trace);
+	__uint(max_entries, 1);
+} trace SEC(".maps");

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The fast path's table of contents. README.md draws the way of a packet; each stage answers one question.
+ */
+#include <linux/bpf.h>
+
+#include "abi.h"
+#include "maps.h"
+#include "stage/parse.h"
+#include "stage/flow.h"
+#include "stage/deny.h"
+#include "stage/limit.h"
+#include "stage/admit.h"
+#include "stage/frag.h"
+#include "stage/icmp.h"
+#include "stage/host.h"
+#include "stage/local.h"
+#include "stage/reap.h"
+#include "stage/exit.h"
+
+SEC("xdp")
+int parry(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	int v = VERDICT_NEXT;
+	struct pkt p = {};
+
+	p.now = env_now();
+	p.tick = p.now >> TICK_SHIFT;
+	p.len = cfg.frags ? bpf_xdp_get_buff_len(ctx) : end - data;
+	if (parse(&p, data, end))
+		return parry_exit(&p, damaged_packet(ctx, &p));
+	if (p.frag != FRAG_LATER && (p.proto == IPPROTO_UDP || p.proto == IPPROTO_TCP)) {
+		if (cfg.ipv4 && p.family == 4)
+			v = established4(ctx, &p);
+		else if (cfg.ipv6 && p.family == 6)
+			v = established6(ctx, &p);
+	}
+	if (v == VERDICT_NEXT)
+		v = stranger(ctx, &p);
+	if (v == VERDICT_AGAIN) { /* it has a session since a moment ago */
+		v = p.family == 4 ? established4_anew(ctx, &p) : established6(ctx, &p);
+		if (v == VERDICT_NEXT) /* which ended within that moment */
+			v = drop(&p, DROP_REASON_RACE);
+	}
+	return parry_exit(&p, v);
+}
+
+SEC("tc")
+int parry_local(struct __sk_buff *skb)
+{
+	return local_egress(skb);
+}
+
+/* The rest is run by the daemon, never by a packet. */
+
+SEC("xdp")
+int reap4(struct xdp_md *ctx)
+{
+	struct reap_run run = { .now = env_now() };
+
+	bpf_loop(orders(ctx), reap_order4, &run, 0);
+	return XDP_DROP;
+}
+
+SEC("xdp")
+int reap6(struct xdp_md *ctx)
+{
+	struct reap_run run = { .now = env_now() };
+
+	bpf_loop(orders(ctx), reap_order6, &run, 0);
+	return XDP_DROP;
+}
+
+SEC("xdp")
+int reap_source(struct xdp_md *ctx)
+{
+	struct reap_run run = { .now = env_now() };
+
+	bpf_loop(orders(ctx), reap_order_source, &run, 0);
+	return XDP_DROP;
+}
+
+SEC("iter/bpf_map_elem")
+int due4(struct bpf_iter__bpf_map_elem *ctx)
+{
+	return iterate4(ctx, true);
+}
+
+SEC("iter/bpf_map_elem")
+int due6(struct bpf_iter__bpf_map_elem *ctx)
+{
+	return iterate6(ctx, true);
+}
+
+SEC("iter/bpf_map_elem")
+int list4(struct bpf_iter__bpf_map_elem *ctx)
+{
+	return iterate4(ctx, false);
+}
+
+SEC("iter/bpf_map_elem")
+int list6(struct bpf_iter__bpf_map_elem *ctx)
+{
+	return iterate6(ctx, false);
+}
+
+SEC("iter/bpf_map_elem")
+int due_source(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct source_key *key = ctx->key, k;
+	struct source *s = ctx->value;
+	__u64 now;
+
+	if (!key || !s)
+		return 0;
+	now = env_now();
+	k = *key;
+	if (source_idle(s, now, now >> TICK_SHIFT))
+		bpf_seq_write(ctx->meta->seq, &k, sizeof(k));
+	return 0;
+}
+
+/* Entries of host lists past their expiry. */
+SEC("iter/bpf_map_elem")
+int due_host4(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct host_key4 *key = ctx->key, k;
+	struct list_entry *e = ctx->value;
+
+	if (!key || !e || !entry_expired(e))
+		return 0;
+	k = *key;
+	bpf_seq_write(ctx->meta->seq, &k, sizeof(k));
+	return 0;
+}
+
+SEC("iter/bpf_map_elem")
+int due_host6(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct host_key6 *key = ctx->key, k;
+	struct list_entry *e = ctx->value;
+
+	if (!key || !e || !entry_expired(e))
+		return 0;
+	k = *key;
+	bpf_seq_write(ctx->meta->seq, &k, sizeof(k));
+	return 0;
+}
+
+SEC("xdp")
+int read_clocks(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct clocks *c = bpf_map_lookup_elem(&clocks, &zero);
+
+	if (c) {
+		c->jiffies = bpf_jiffies64();
+		c->monotonic = bpf_ktime_get_ns();
+	}
+	return XDP_DROP;
+}
+
+/* Keeps the types that only Go uses by name in the object's BTF. */
+struct exported {
+	enum drop_reason drop_reason;
+	enum verdict verdict;
+	enum forward_mode forward_mode;
+	enum session_phase session_phase;
+	enum flow_flag flow_flag;
+	enum hop_state hop_state;
+	enum entry_source entry_source;
+	enum fault fault;
+	enum bucket bucket;
+	enum reap_op reap_op;
+};
+const struct exported *exported __attribute__((unused));
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * May a new session begin? On which server? Everything that is asked once a session: lists, limits, the pool's
+ * table, a NAT port, the two ways out. The caller then sends the packet down the established path.
+ */
+#pragma once
+
+#include "../lib/hash.h"
+#include "../lib/ring.h"
+#include "flow.h"
+
+#define NAT_ADDRS_MAX 64
+#define NO_SERVER (~0u)
+
+/* AGAIN: there is a session now. Shares VERDICT_NEXT's place among the verdicts that are none. */
+#define VERDICT_AGAIN 16
+
+/* ---- who is it for? ---------------------------------------------------------------------------------- */
+
+static __always_inline struct front *front_of(__u32 family, const __u8 *addr, __be16 port, __u8 proto)
+{
+	if (family == 4) {
+		struct front_key4 k = { .addr = addr4(addr), .port = port, .proto = proto };
+
+		return bpf_map_lookup_elem(&front4, &k);
+	} else {
+		struct front_key6 k = { .port = port, .proto = proto };
+
+		__builtin_memcpy(k.addr, addr, 16);
+		return bpf_map_lookup_elem(&front6, &k);
+	}
+}
+
+static __always_inline struct origin *origin_of(const struct pkt *p)
+{
+	if (p->family == 4) {
+		struct front_key4 k = { .addr = addr4(p->src), .port = p->sport, .proto = p->proto };
+
+		return bpf_map_lookup_elem(&origin4, &k);
+	} else {
+		struct front_key6 k = { .port = p->sport, .proto = p->proto };
+
+		__builtin_memcpy(k.addr, p->src, 16);
+		return bpf_map_lookup_elem(&origin6, &k);
+	}
+}
+
+static __always_inline bool is_own(const struct pkt *p, const __u8 *addr)
+{
+	if (p->family == 4) {
+		__be32 a = addr4(addr);
+
+		return bpf_map_lookup_elem(&own4, &a);
+	} else {
+		struct in6 a;
+
+		__builtin_memcpy(a.addr, addr, 16);
+		return bpf_map_lookup_elem(&own6, &a);
+	}
+}
+
+static __always_inline bool is_inside(const struct pkt *p)
+{
+	if (p->family == 4) {
+		struct inside_key4 k = { .prefixlen = 32, .addr = addr4(p->src) };
+
+		return bpf_map_lookup_elem(&inside4, &k);
+	} else {
+		struct inside_key6 k = { .prefixlen = 128 };
+
+		__builtin_memcpy(k.addr, p->src, 16);
+		return bpf_map_lookup_elem(&inside6, &k);
+	}
+}
+
+/* A source that no player has: ourselves, nobody, a group. */
+static __always_inline bool bad_source(const struct pkt *p)
+{
+	if (p->family == 4) {
+		__u32 a = bpf_ntohl(addr4(p->src));
+
+		if (a >> 24 == 0 || a >> 24 == 127 || a >> 28 >= 14)
+			return true;
+	} else if (p->src[0] == 0xff || (!addr_hi(p->src) && addr_lo(p->src) <= bpf_cpu_to_be64(1))) {
+		return true;
+	}
+	return is_own(p, p->src);
+}
+
+/* ---- which server? ----------------------------------------------------------------------------------- */
+
+/* By the client's address (IPv6: its /64), so that a returning player gets the same server, by TCP and UDP, on
+ * every edge. */
+static __always_inline struct server *pick_server(const struct pkt *p, const struct service *svc)
+{
+	__u32 table = p->family == 4 ? svc->table4 : svc->table6, at, *cell;
+
+	if (table == NO_SERVER)
+		return NULL;
+	if (p->family == 4)
+		at = table + hash_addr(0, addr4(p->src), 0) % MAGLEV_SIZE;
+	else
+		at = table + hash_addr(addr_hi(p->src), 0, 0) % MAGLEV_SIZE;
+	cell = bpf_map_lookup_elem(&pool_table, &at);
+	if (!cell || *cell == NO_SERVER)
+		return NULL;
+	at = *cell;
+	return bpf_map_lookup_elem(&server, &at);
+}
+
+/* A NAT port that may face the server. Starts at a random one of its addresses and takes the next where that has
+ * none to give. Returns 0 or the enum drop_reason. */
+static __always_inline int take_port(const struct pkt *p, const struct server *srv, struct making *m)
+{
+	__u32 n = srv->nat_count, at = env_chance();
+
+	if (!n)
+		return DROP_REASON_NO_PORT;
+	for (__u32 i = 0; i < NAT_ADDRS_MAX; i++) {
+		__u32 pick = srv->nat_first + (at + i) % n, *addr;
+		struct nat_addr *a;
+		int port;
+
+		if (i >= n)
+			break;
+		addr = bpf_map_lookup_elem(&nat_pick, &pick);
+		if (!addr)
+			break;
+		port = ring_take(p->family, *addr, p->tick);
+		if (!port)
+			continue;
+		a = ring_of(p->family, *addr);
+		if (!a)
+			break;
+		m->slot = *addr << 16 | (port & 0xffff);
+		addr_copy(m->face, a->addr);
+		m->face_port = bpf_htons(port);
+		return 0;
+	}
+	return DROP_REASON_NO_PORT;
+}
+
+/* The two ways out: to the server, and back to the client by the way this packet came if the kernel knows none. */
+static __always_inline int find_hops(struct xdp_md *ctx, struct pkt *p, struct making *m, __u32 server_hop)
+{
+	int up = server_hop, down;
+
+	if (!up || !hop_get(up)) {
+		addr_copy(p->to, m->server);
+		p->learn = p->down;
+		up = hop_for(ctx, p);
+	}
+	addr_copy(p->to, m->client);
+	p->learn = !p->down;
+	down = hop_for(ctx, p);
+	p->learn = 0;
+	if (up < 0 || down < 0)
+		return DROP_REASON_NO_ROUTE;
+	m->up_hop = up;
+	m->down_hop = down;
+	return 0;
+}
+
+/* ---- a session that is over, but not gone ------------------------------------------------------------ */
+
+static __always_inline bool phase_revive(struct flow *f)
+{
+	__u32 old = f->state;
+	__u32 fresh = (old & ~(0xffu | FLOW_FIN_CLIENT | FLOW_FIN_SERVER | FLOW_RST)) | PHASE_OPENING;
+
+	return FLOW_PHASE(old) == PHASE_CLOSING && __sync_val_compare_and_swap(&f->state, old, fresh) == old;
+}
+
+/* Its old tuple, server and port serve again. Returns VERDICT_NEXT where there is nothing to revive. */
+NOINLINE int revive(struct pkt *p)
+{
+	struct flow *f = NULL, *down;
+
+	if (!p)
+		return VERDICT_NEXT;
+	if (p->family == 4) {
+		struct flow_key4 k;
+		struct flow4 *f4;
+
+		key4(&k, addr4(p->src), addr4(p->dst), p->sport, p->dport, p->proto);
+		f4 = bpf_map_lookup_elem(&flow4, &k);
+		if (f4) {
+			f = &f4->f;
+			*(__u32 *)p->to = f4->dst;
+			p->to_port = f4->dport;
+		}
+	} else {
+		struct flow_key6 k;
+		struct flow6 *f6;
+
+		key6(&k, p->src, p->dst, p->sport, p->dport, p->proto);
+		f6 = bpf_map_lookup_elem(&flow6, &k);
+		if (f6) {
+			f = &f6->f;
+			addr_copy(p->to, f6->dst);
+			p->to_port = f6->dport;
+		}
+	}
+	if (!f)
+		return VERDICT_NEXT;
+	if (f->state & FLOW_KILLED)
+		return drop(p, DROP_REASON_SESSION_KILLED);
+	if (!phase_revive(f)) /* another packet did it, or the reaper has it */
+		return carries(f->state) ? VERDICT_AGAIN : drop(p, DROP_REASON_RACE);
+	f->seen = p->tick;
+	f->checked = p->tick - RECHECK_TICKS - 1; /* the way may have changed since */
+	down = other_half(p, f);
+	if (down) {
+		phase_revive(down);
+		down->seen = p->tick;
+	}
+	return VERDICT_AGAIN;
+}
+
+/* ---- admission --------------------------------------------------------------------------------------- */
+
+static __always_inline void ends_of_client(const struct pkt *p, struct making *m)
+{
+	addr_copy(m->client, p->src);
+	addr_copy(m->vip, p->dst);
+	addr_copy(m->face, p->src);
+	m->client_port = p->sport;
+	m->vip_port = p->dport;
+	m->face_port = p->sport;
+}
+
+static __always_inline int make(struct pkt *p, struct making *m)
+{
+	return p->family == 4 ? make4(p, m) : make6(p, m);
+}
+
+/* Fills in the server's half of the matter. Returns 0 or the enum drop_reason. */
+static __always_inline int face_server(struct xdp_md *ctx, struct pkt *p, const struct service *svc, struct making *m)
+{
+	struct server *srv;
+	int err;
+
+	if (svc->forward == FORWARD_LOCAL) {
+		addr_copy(m->server, p->dst);
+		m->server_port = p->dport;
+		m->flags |= FLOW_LOCAL;
+		return 0;
+	}
+	srv = pick_server(p, svc);
+	if (!srv)
+		return DROP_REASON_NO_SERVER;
+	addr_copy(m->server, srv->addr);
+	m->server_port = srv->port;
+	if (srv->ports > 1)
+		m->server_port = bpf_htons(bpf_ntohs(srv->port) + p->offset);
+	err = find_hops(ctx, p, m, srv->hop);
+	if (err)
+		return err;
+	if (svc->forward == FORWARD_NAT || (cfg.transparent && is_inside(p))) {
+		m->flags |= FLOW_NAT;
+		return take_port(p, srv, m);
+	}
+	return 0;
+}
+
+static __always_inline void forget_session(const struct pkt *p, const struct service *svc)
+{
+	struct source_key k = {};
+
+	source_key(&k, p, svc);
+	limit_forget(&k);
+}
+
+/* A TCP segment that can't begin a session: under NAT only a SYN can (a server knows no other address of this
+ * player's); elsewhere a session older than the edge is taken up where it is. */
+static __always_inline bool begins(const struct pkt *p, const struct service *svc)
+{
+	if (p->proto != IPPROTO_TCP)
+		return true;
+	if (p->tcp & (TCP_RST | TCP_FIN))
+		return false;
+	return (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN || (svc->forward != FORWARD_NAT && !(p->tcp & TCP_SYN));
+}
+
+/* A stranger's packet to a service. p->service and p->offset are set. */
+NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
+{
+	struct making *m = making_new(0);
+	struct service *svc;
+	__u32 i;
+	int err;
+
+	if (!p || !m)
+		return VERDICT_ABORT;
+	i = p->service;
+	svc = bpf_map_lookup_elem(&service, &i);
+	if (!svc)
+		return drop(p, DROP_REASON_NO_SERVER);
+	m->epoch = policy_epoch(); /* read before the checks */
+	if (bad_source(p))
+		return drop(p, DROP_REASON_BAD_ADDRESS);
+	if (p->l3_len > svc->max_packet && refuse(p, DROP_REASON_PACKET_SIZE, svc->enforce))
+		return VERDICT_DROP;
+	err = policy(p, svc);
+	if (err)
+		return drop(p, err);
+	if (!begins(p, svc))
+		return drop(p, DROP_REASON_NO_SESSION);
+	err = revive(p);
+	if (err)
+		return err;
+	if (p->unlimited || !cfg.limits)
+		m->flags |= FLOW_UNLIMITED;
+	err = limit_session(p, svc);
+	if (err)
+		return drop(p, err);
+	ends_of_client(p, m);
+	err = face_server(ctx, p, svc, m) ?: make(p, m);
+	if (!err)
+		return VERDICT_AGAIN;
+	forget_session(p, svc);
+	if (m->slot && ring_give(p->family, m->slot, p->tick, 0))
+		fault(FAULT_PORT_LOST);
+	return drop(p, err);
+}
+
+static __always_inline void ends_of_server(const struct pkt *p, const struct origin *o, struct making *m)
+{
+	addr_copy(m->client, p->dst);
+	addr_copy(m->face, p->dst);
+	addr_copy(m->vip, o->vip);
+	addr_copy(m->server, p->src);
+	m->client_port = p->dport;
+	m->face_port = p->dport;
+	m->vip_port = o->port;
+	m->server_port = p->sport;
+}
+
+/* A server's first word to somebody who is in no session with it: leaves as its service's, and the answers are
+ * admitted. */
+NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
+{
+	struct making *m = making_new(FLOW_SERVER_STARTED);
+	struct service *svc;
+	struct origin *o;
+	__u32 i;
+	int err;
+
+	if (!p || !m)
+		return VERDICT_ABORT;
+	o = origin_of(p);
+	if (!o)
+		return VERDICT_NEXT;
+	p->service = o->service;
+	p->down = 1;
+	i = p->service;
+	svc = bpf_map_lookup_elem(&service, &i);
+	if (!svc)
+		return drop(p, DROP_REASON_INTERNAL);
+	m->epoch = policy_epoch();
+	addr_copy(p->to, p->dst);
+	ends_of_server(p, o, m);
+	err = policy(p, svc) ?: limit_session(p, svc);
+	if (err)
+		return drop(p, err);
+	err = find_hops(ctx, p, m, 0) ?: make(p, m);
+	if (!err)
+		return VERDICT_AGAIN;
+	forget_session(p, svc);
+	return drop(p, err);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The one exit: counts and returns XDP_*. A packet is counted here once, whatever happened to it. */
+#pragma once
+
+#include "../lib/env.h"
+#include "../lib/pkt.h"
+
+/* Policy refuses the packet. Where that is enforced the caller drops it; else it is noted (the first refusal
+ * is the one that would have dropped it) and goes on. */
+static __always_inline bool refuse(struct pkt *p, enum drop_reason reason, bool enforced)
+{
+	if (cfg.enforce && enforced) {
+		p->reason = reason;
+		return true;
+	}
+	if (!p->shadow)
+		p->shadow = reason;
+	return false;
+}
+
+static __always_inline enum verdict drop(struct pkt *p, enum drop_reason reason)
+{
+	p->reason = reason;
+	return VERDICT_DROP;
+}
+
+/* After the first write a surprise is an abort: a half-changed packet must reach nobody. */
+static __always_inline enum verdict abort_changed(struct pkt *p)
+{
+	p->reason = DROP_REASON_INTERNAL;
+	return VERDICT_ABORT;
+}
+
+static __always_inline void count_reason(const struct pkt *p, __u32 bytes)
+{
+	struct reason_count *n;
+	__u32 i;
+
+	if (p->reason) {
+		i = p->service * REASONS_MAX + (p->reason & (REASONS_MAX - 1));
+		n = bpf_map_lookup_elem(&reason_count, &i);
+		if (n) {
+			n->packets++;
+			n->bytes += bytes;
+		}
+	}
+	if (p->shadow) {
+		i = p->service * REASONS_MAX + (p->shadow & (REASONS_MAX - 1));
+		n = bpf_map_lookup_elem(&reason_count, &i);
+		if (n) {
+			n->shadow_packets++;
+			n->shadow_bytes += bytes;
+		}
+	}
+}
+
+/* Bytes are those of the IP packet; of a frame that has none, the frame's. `packets` is 1 but for what a NIC has
+ * yet to cut. */
+static __always_inline void count(const struct pkt *p, enum verdict v, __u32 packets)
+{
+	__u32 bytes = p->l3_len ?: p->len;
+	struct service_count *n;
+	__u32 i = p->service;
+
+	n = bpf_map_lookup_elem(&service_count, &i);
+	if (n) {
+		if (p->down) {
+			n->down_packets += packets;
+			n->down_bytes += bytes;
+		} else {
+			n->up_packets += packets;
+			n->up_bytes += bytes;
+		}
+		if (v == VERDICT_TX)
+			n->tx += packets;
+		else if (v == VERDICT_REDIRECT)
+			n->redirect += packets;
+		else if (v == VERDICT_PASS)
+			n->pass += packets;
+		else
+			n->drop += packets;
+	}
+	if (p->reason | p->shadow)
+		count_reason(p, bytes);
+}
+
+static __always_inline void note_trace(const struct pkt *p, enum verdict v)
+{
+	__u32 zero = 0;
+	struct trace *t;
+
+	if (!cfg.traced)
+		return;
+	t = bpf_map_lookup_elem(&trace, &zero);
+	if (t) {
+		t->verdict = v;
+		t->reason = p->reason;
+		t->service = p->service;
+		t->shadow = p->shadow;
+	}
+}
+
+static __always_inline int parry_exit(struct pkt *p, enum verdict v)
+{
+	count(p, v, 1);
+	note_trace(p, v);
+	switch (v) {
+	case VERDICT_PASS:
+		return XDP_PASS;
+	case VERDICT_TX:
+		return XDP_TX;
+	case VERDICT_REDIRECT:
+		return XDP_REDIRECT;
+	case VERDICT_DROP:
+		return XDP_DROP;
+	default:
+		return XDP_ABORTED;
+	}
+}

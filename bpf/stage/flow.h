@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Do I know its session? The established path begins and ends here: one lookup finds all that a packet needs.
+ * No deny lookup, no service lookup, no server choice; what can't be avoided now and then (a re-check, a loan of
+ * tokens, a change of TCP's state) is a call out of line.
+ */
+#pragma once
+
+#include "deny.h"
+#include "egress.h"
+#include "frag.h"
+#include "icmp_reply.h"
+#include "limit.h"
+#include "rewrite.h"
+#include "session.h"
+
+#define RECHECK_TICKS (2 * TICKS_PER_SECOND) /* covers expiries, bpftool's entries and a dead daemon */
+
+/* ---- finding a half --------------------------------------------------------------------------------- */
+
+static __always_inline bool nat_port_taken(__be16 port)
+{
+	__u32 i = bpf_ntohs(port);
+	__u8 *taken = bpf_map_lookup_elem(&nat_port, &i);
+
+	return taken && *taken;
+}
+
+/* The half whose packets look like this; NULL or not carrying = none. For a return slot `from` is the word that
+ * must still be there after the rest was read, else 0. */
+static __always_inline struct flow4 *half4(__be32 src, __be32 dst, __be16 sport, __be16 dport, __u8 proto, __u64 *from)
+{
+	struct flow_key4 k;
+
+	*from = 0;
+	if (cfg.nat && nat_port_taken(dport)) {
+		__u32 *addr = bpf_map_lookup_elem(&nat_index4, &dst), i;
+		struct flow4 *f;
+
+		if (addr) {
+			i = *addr << 16 | bpf_ntohs(dport);
+			f = bpf_map_lookup_elem(&nat4, &i);
+			if (!f)
+				return NULL;
+			*from = *(volatile __u64 *)&f->f.word;
+			if ((*from ^ from_word(src, sport, proto)) << 8)
+				return NULL;
+			return f;
+		}
+	}
+	key4(&k, src, dst, sport, dport, proto);
+	return bpf_map_lookup_elem(&flow4, &k);
+}
+
+static __always_inline struct flow6 *half6(const __u8 *src, const __u8 *dst, __be16 sport, __be16 dport, __u8 proto,
+					   __u64 *from)
+{
+	struct flow_key6 k;
+
+	*from = 0;
+	if (cfg.nat && nat_port_taken(dport)) {
+		struct in6 a;
+		__u32 *addr, i;
+		struct nat6 *n;
+
+		addr_copy(a.addr, dst);
+		addr = bpf_map_lookup_elem(&nat_index6, &a);
+		if (addr) {
+			i = *addr << 16 | bpf_ntohs(dport);
+			n = bpf_map_lookup_elem(&nat6, &i);
+			if (!n)
+				return NULL;
+			*from = *(volatile __u64 *)&n->flow.f.word;
+			if ((*from ^ from_word(0, sport, proto)) << 8)
+				return NULL;
+			if (addr_hi(n->from) != addr_hi(src) || addr_lo(n->from) != addr_lo(src))
+				return NULL;
+			return &n->flow;
+		}
+	}
+	key6(&k, src, dst, sport, dport, proto);
+	return bpf_map_lookup_elem(&flow6, &k);
+}
+
+/* ---- what is not done for every packet --------------------------------------------------------------- */
+
+/* Judges the session's client anew, and asks for the way again. Returns 0 or the enum drop_reason. */
+static __always_inline int recheck_policy(struct pkt *p, struct flow *f)
+{
+	__u32 i = p->service, before = policy_epoch(); /* a change during the checks is seen next time */
+	struct service *svc = bpf_map_lookup_elem(&service, &i);
+	int refused;
+
+	if (!svc)
+		return DROP_REASON_INTERNAL;
+	refused = policy(p, svc);
+	if (refused)
+		return refused;
+	if (p->unlimited)
+		__sync_fetch_and_or(&f->state, FLOW_UNLIMITED);
+	else if (cfg.limits)
+		__sync_fetch_and_and(&f->state, ~FLOW_UNLIMITED);
+	f->epoch = before;
+	f->checked = p->tick;
+	return 0;
+}
+
+NOINLINE int recheck(struct xdp_md *ctx, struct pkt *p, struct flow *f)
+{
+	int refused, hop;
+
+	if (!p || !f)
+		return DROP_REASON_INTERNAL;
+	refused = recheck_policy(p, f);
+	if (refused || f->state & FLOW_LOCAL)
+		return refused;
+	hop = hop_for(ctx, p);
+	if (hop > 0)
+		f->hop = hop;
+	return 0;
+}
+
+NOINLINE int flow_borrow(struct pkt *p, struct flow *f)
+{
+	struct service *svc;
+	__u32 i;
+
+	if (!p || !f)
+		return DROP_REASON_INTERNAL;
+	i = p->service;
+	svc = bpf_map_lookup_elem(&service, &i);
+	if (!svc)
+		return DROP_REASON_INTERNAL;
+	return limit_borrow(p, f, svc);
+}
+
+NOINLINE int flow_size(struct pkt *p)
+{
+	struct service *svc;
+	__u32 i;
+
+	if (!p)
+		return DROP_REASON_INTERNAL;
+	i = p->service;
+	svc = bpf_map_lookup_elem(&service, &i);
+	if (svc && p->l3_len > svc->max_packet && refuse(p, DROP_REASON_PACKET_SIZE, svc->enforce))
+		return DROP_REASON_PACKET_SIZE;
+	return 0;
+}
+
+/* The down half of an up half's session; p is a packet of the up half. */
+static __always_inline struct flow *other_half(const struct pkt *p, const struct flow *f)
+{
+	__u32 i = f->peer;
+
+	if (p->family == 4) {
+		struct flow_key4 k;
+
+		if (f->state & FLOW_NAT)
+			return bpf_map_lookup_elem(&nat4, &i);
+		key4(&k, addr4(p->to), addr4(p->src), p->to_port, p->sport, p->proto);
+		return bpf_map_lookup_elem(&flow4, &k);
+	} else {
+		struct flow_key6 k;
+
+		if (f->state & FLOW_NAT)
+			return bpf_map_lookup_elem(&nat6, &i);
+		key6(&k, p->to, p->src, p->to_port, p->sport, p->proto);
+		return bpf_map_lookup_elem(&flow6, &k);
+	}
+}
+
+static __always_inline void phase_open(struct flow *f)
+{
+	__u32 old = f->state;
+
+	if (FLOW_PHASE(old) == PHASE_OPENING)
+		__sync_val_compare_and_swap(&f->state, old, (old & ~0xffu) | PHASE_OPEN);
+}
+
+/* Two-way exchange: the server answered (its half opens by its first packet), and the client speaks again. */
+NOINLINE int flow_opening(struct pkt *p, struct flow *f)
+{
+	struct flow *down;
+
+	if (!p || !f)
+		return 0;
+	if (p->down) {
+		phase_open(f);
+		return 0;
+	}
+	down = other_half(p, f);
+	if (down && FLOW_PHASE(down->state) == PHASE_OPEN)
+		phase_open(f);
+	return 0;
+}
+
+/* TCP's state, as far as expiry needs it. Each direction's half notes its own; the reaper reads both. */
+NOINLINE int flow_tcp(struct pkt *p, struct flow *f)
+{
+	__u32 fin;
+
+	if (!p || !f)
+		return 0;
+	fin = p->down ? FLOW_FIN_SERVER : FLOW_FIN_CLIENT;
+	if (p->tcp & TCP_SYN)
+		__sync_fetch_and_and(&f->state, ~(FLOW_FIN_CLIENT | FLOW_FIN_SERVER | FLOW_RST));
+	else if (p->tcp & TCP_RST)
+		__sync_fetch_and_or(&f->state, FLOW_RST);
+	else
+		__sync_fetch_and_or(&f->state, fin);
+	return 0;
+}
+
+/* ---- the established path ---------------------------------------------------------------------------- */
+
+/* May it pass? Returns 0 or the enum drop_reason. p->to and p->to_port are set. */
+static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct flow *f, __u32 state)
+{
+	int refused;
+
+	if (f->epoch != policy_epoch() || p->tick - f->checked > RECHECK_TICKS) {
+		refused = recheck(ctx, p, f);
+		if (refused)
+			return refused;
+	}
+	if (!p->down) {
+		if (cfg.sizes) {
+			refused = flow_size(p);
+			if (refused)
+				return refused;
+		}
+		if (cfg.limits && !(state & FLOW_UNLIMITED) && !limit_spend(p, f)) {
+			refused = flow_borrow(p, f);
+			if (refused)
+				return refused;
+		}
+	}
+	if (FLOW_PHASE(state) == PHASE_OPENING)
+		flow_opening(p, f);
+	if (p->proto == IPPROTO_TCP && p->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
+		flow_tcp(p, f);
+	return 0;
+}
+
+static __always_inline void flow_count(struct flow *f, const struct pkt *p)
+{
+	f->packets++;
+	f->bytes += p->l3_len;
+	f->seen = p->tick;
+}
+
+/* The session's hop can't be used: the kernel is asked. */
+static __always_inline struct hop *hop_again(struct xdp_md *ctx, struct pkt *p, struct flow *f)
+{
+	int i = hop_for(ctx, p);
+
+	if (i <= 0)
+		return NULL;
+	f->hop = i;
+	return hop_get(i);
+}
+
+static __always_inline enum verdict established4(struct xdp_md *ctx, struct pkt *p)
+{
+	__u32 state, ports, l3_delta, l4_delta;
+	__u64 from, addrs;
+	struct flow4 *f;
+	struct hop *h;
+	int err;
+
+	f = half4(addr4(p->src), addr4(p->dst), p->sport, p->dport, p->proto, &from);
+	if (!f)
+		return VERDICT_NEXT;
+	state = *(volatile __u32 *)&f->f.state;
+	if (!carries(state))
+		return VERDICT_NEXT;
+	p->service = f->f.service;
+	p->down = !!(state & FLOW_RETURN);
+	addrs = *(__u64 *)&f->src;
+	ports = *(__u32 *)&f->sport;
+	l3_delta = f->l3_delta;
+	l4_delta = f->l4_delta;
+	if (from && *(volatile __u64 *)&f->f.word != from) /* the slot changed hands while it was read */
+		return drop(p, DROP_REASON_RACE);
+	*(__u32 *)p->to = addrs >> 32;
+	*(__u32 *)p->as = addrs;
+	p->to_port = ports >> 16;
+	err = flow_pass(ctx, p, &f->f, state);
+	if (err)
+		return drop(p, err);
+	if (p->frag && frag_note(ctx, p, state, f->f.hop))
+		return abort_changed(p);
+	if (cfg.local && state & FLOW_LOCAL) {
+		flow_count(&f->f, p);
+		return VERDICT_PASS;
+	}
+	h = hop_get(f->f.hop) ?: hop_again(ctx, p, &f->f);
+	if (!h)
+		return drop(p, DROP_REASON_NO_NEIGHBOR);
+	if (p->l3_len > h->mtu)
+		return too_big(ctx, p, h->mtu, state);
+	err = rewrite4(ctx, p, addrs, ports, l3_delta, l4_delta);
+	if (err)
+		return err == DROP_REASON_TTL ? drop(p, err) : abort_changed(p);
+	flow_count(&f->f, p);
+	return leave(ctx, p, h);
+}
+
+/* Out of line: IPv4 must not pay for IPv6. */
+NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
+{
+	struct flow6 *f;
+	struct hop *h;
+	__u32 state;
+	__u64 from;
+	int err;
+
+	if (!p)
+		return VERDICT_ABORT;
+	f = half6(p->src, p->dst, p->sport, p->dport, p->proto, &from);
+	if (!f)
+		return VERDICT_NEXT;
+	state = *(volatile __u32 *)&f->f.state;
+	if (!carries(state))
+		return VERDICT_NEXT;
+	p->service = f->f.service;
+	p->down = !!(state & FLOW_RETURN);
+	addr_copy(p->to, f->dst);
+	addr_copy(p->as, f->src);
+	p->to_port = f->dport;
+	if (from && *(volatile __u64 *)&f->f.word != from)
+		return drop(p, DROP_REASON_RACE);
+	err = flow_pass(ctx, p, &f->f, state);
+	if (err)
+		return drop(p, err);
+	if (p->frag && frag_note(ctx, p, state, f->f.hop))
+		return abort_changed(p);
+	if (cfg.local && state & FLOW_LOCAL) {
+		flow_count(&f->f, p);
+		return VERDICT_PASS;
+	}
+	h = hop_get(f->f.hop) ?: hop_again(ctx, p, &f->f);
+	if (!h)
+		return drop(p, DROP_REASON_NO_NEIGHBOR);
+	if (p->l3_len > h->mtu)
+		return too_big(ctx, p, h->mtu, state);
+	err = rewrite6(ctx, p, f, *(__u32 *)&f->sport);
+	if (err)
+		return err == DROP_REASON_TTL ? drop(p, err) : abort_changed(p);
+	flow_count(&f->f, p);
+	return leave(ctx, p, h);
+}
+
+/* A packet that made its own session. */
+NOINLINE int established4_anew(struct xdp_md *ctx, struct pkt *p)
+{
+	return p ? established4(ctx, p) : VERDICT_ABORT;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Replies of a `local` service, seen as they leave this host's own stack (TC egress): counted, judged by their
+ * client, and, where the server speaks first, the beginning of a session so that the answer is admitted. Nothing is
+ * rewritten. Segments that the NIC or driver has yet to cut are counted as it will cut them.
+ */
+#pragma once
+
+#include "admit.h"
+
+#define TC_ACT_UNSPEC (-1) /* on to whoever is next */
+#define TC_ACT_SHOT 2
+
+/* Packets and IP bytes that this buffer becomes on the wire. */
+static __always_inline __u32 segments(struct __sk_buff *skb, struct pkt *p)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u32 n = skb->gso_segs, header = p->l4 - p->l3, l4 = p->l4;
+
+	if (n <= 1)
+		return 1;
+	if (p->proto == IPPROTO_TCP) {
+		struct tcphdr *tcp;
+
+		if (l4 > L4_MAX)
+			return 1;
+		tcp = data + l4;
+		if ((void *)(tcp + 1) > end)
+			return 1;
+		header += tcp->doff * 4;
+	} else {
+		header += sizeof(struct udphdr);
+	}
+	p->l3_len += (n - 1) * header;
+	return n;
+}
+
+static __always_inline struct flow *local_half(struct pkt *p)
+{
+	if (p->family == 4) {
+		struct flow_key4 k;
+		struct flow4 *f;
+
+		key4(&k, addr4(p->src), addr4(p->dst), p->sport, p->dport, p->proto);
+		f = bpf_map_lookup_elem(&flow4, &k);
+		return f ? &f->f : NULL;
+	} else {
+		struct flow_key6 k;
+		struct flow6 *f;
+
+		key6(&k, p->src, p->dst, p->sport, p->dport, p->proto);
+		f = bpf_map_lookup_elem(&flow6, &k);
+		return f ? &f->f : NULL;
+	}
+}
+
+/* The server's first word. Returns 0 where there is a session now, -1 where it is not a service's, or the enum
+ * drop_reason. */
+static __always_inline int local_begin(struct pkt *p)
+{
+	struct front *front = front_of(p->family, p->src, p->sport, p->proto);
+	struct making *m = making_new(FLOW_SERVER_STARTED | FLOW_LOCAL);
+	struct service *svc;
+	__u32 i;
+	int err;
+
+	if (!front || !m)
+		return -1;
+	p->service = i = front->service;
+	svc = bpf_map_lookup_elem(&service, &i);
+	if (!svc || svc->forward != FORWARD_LOCAL)
+		return -1;
+	m->epoch = policy_epoch();
+	addr_copy(m->client, p->dst);
+	addr_copy(m->face, p->dst);
+	addr_copy(m->vip, p->src);
+	addr_copy(m->server, p->src);
+	m->client_port = m->face_port = p->dport;
+	m->vip_port = m->server_port = p->sport;
+	err = policy(p, svc) ?: limit_session(p, svc);
+	if (err)
+		return err;
+	err = make(p, m);
+	if (err)
+		forget_session(p, svc);
+	return err;
+}
+
+NOINLINE int local_recheck(struct pkt *p, struct flow *f)
+{
+	return p && f ? recheck_policy(p, f) : DROP_REASON_INTERNAL;
+}
+
+static __always_inline int local_reply(struct pkt *p, struct flow *f, __u32 packets)
+{
+	__u32 state = f->state;
+	int refused;
+
+	p->service = f->service;
+	if (f->epoch != policy_epoch() || p->tick - f->checked > RECHECK_TICKS) {
+		refused = local_recheck(p, f);
+		if (refused)
+			return refused;
+	}
+	if (FLOW_PHASE(state) == PHASE_OPENING)
+		flow_opening(p, f);
+	if (p->proto == IPPROTO_TCP && p->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
+		flow_tcp(p, f);
+	f->packets += packets;
+	f->bytes += p->l3_len;
+	f->seen = p->tick;
+	return 0;
+}
+
+static __always_inline int local_exit(struct pkt *p, __u32 packets, int refused)
+{
+	if (refused)
+		p->reason = refused;
+	count(p, refused ? VERDICT_DROP : VERDICT_PASS, packets);
+	return refused ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+}
+
+static __always_inline int local_egress(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct pkt p = {};
+	struct flow *f;
+	__u32 packets;
+	int err;
+
+	p.now = env_now();
+	p.tick = p.now >> TICK_SHIFT;
+	p.len = skb->len;
+	p.down = 1;
+	if (parse(&p, data, end) || p.frag == FRAG_LATER || (p.proto != IPPROTO_UDP && p.proto != IPPROTO_TCP))
+		return TC_ACT_UNSPEC;
+	addr_copy(p.to, p.dst);
+	packets = segments(skb, &p);
+	f = local_half(&p);
+	if (!f || !carries(f->state)) {
+		err = local_begin(&p);
+		if (err < 0)
+			return TC_ACT_UNSPEC;
+		f = err ? NULL : local_half(&p);
+		if (!f)
+			return local_exit(&p, packets, err ?: DROP_REASON_RACE);
+	}
+	if (!(f->state & FLOW_LOCAL))
+		return TC_ACT_UNSPEC;
+	return local_exit(&p, packets, local_reply(&p, f, packets));
+}

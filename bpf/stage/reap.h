@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How a session ends, in two steps. An idle or killed one is marked closing, which every lookup takes for a miss;
+ * a second later it is deleted and its port goes to the end of its ring. In between a packet that may begin a
+ * session revives it. The second keeps a reader that still holds a half from meeting another session in it:
+ * the kernel reuses elements at once.
+ *
+ * The daemon finds sessions with the iterators and gives orders through the boxes; all that changes a session
+ * happens here, by compare-and-swap, beside the traffic.
+ */
+#pragma once
+
+#include "admit.h"
+
+#define CLOSING_TICKS TICKS_PER_SECOND
+#define REST_UDP (30 * TICKS_PER_SECOND)
+#define REST_TCP (60 * TICKS_PER_SECOND)
+
+struct seq_file;
+struct bpf_map;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+	__u64 session_id;
+	__u64 seq_num;
+} __attribute__((preserve_access_index));
+
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	void *key;
+	void *value;
+} __attribute__((preserve_access_index));
+
+static __always_inline __u32 idle_for(const struct flow *up, const struct flow *down, __u32 tick)
+{
+	__u32 idle = tick - up->seen, other;
+
+	if (!down)
+		return idle;
+	other = tick - down->seen;
+	return other < idle ? other : idle;
+}
+
+static __always_inline __u32 timeout_of(const struct flow *up, const struct flow *down, __u8 proto,
+					const struct service *svc)
+{
+	__u32 flags = up->state | (down ? down->state : 0);
+
+	if (proto == IPPROTO_TCP && (flags & FLOW_RST || (flags & FLOW_FIN_CLIENT && flags & FLOW_FIN_SERVER)))
+		return svc->timeout_closing;
+	if (FLOW_PHASE(up->state) == PHASE_OPENING)
+		return svc->timeout_opening;
+	return proto == IPPROTO_TCP ? svc->timeout_tcp : svc->timeout_udp;
+}
+
+/* Is there anything to do about this session? */
+static __always_inline bool is_due(const struct flow *up, const struct flow *down, __u8 proto, __u32 tick)
+{
+	__u32 i = up->service;
+	struct service *svc;
+
+	if (!carries(up->state))
+		return tick - up->checked >= CLOSING_TICKS; /* set when it was marked closing */
+	svc = bpf_map_lookup_elem(&service, &i);
+	return svc && idle_for(up, down, tick) >= timeout_of(up, down, proto, svc);
+}
+
+static __always_inline void mark_closing(struct flow *f, __u32 tick)
+{
+	__u32 old = f->state;
+
+	if (!carries(old))
+		return;
+	f->checked = tick;
+	__sync_val_compare_and_swap(&f->state, old, (old & ~0xffu) | PHASE_CLOSING);
+}
+
+static __always_inline bool mark_dead(struct flow *f)
+{
+	__u32 old = f->state;
+
+	return FLOW_PHASE(old) == PHASE_DEAD ||
+	       (FLOW_PHASE(old) == PHASE_CLOSING &&
+		__sync_val_compare_and_swap(&f->state, old, (old & ~0xffu) | PHASE_DEAD) == old);
+}
+
+/* First step, or none: returns whether the session is to be deleted now. */
+static __always_inline bool reap_mark(struct flow *up, struct flow *down, __u32 op, __u8 proto, __u32 tick)
+{
+	if (carries(up->state)) {
+		if (op == REAP_END)
+			__sync_fetch_and_or(&up->state, FLOW_KILLED);
+		if (op == REAP_END || is_due(up, down, proto, tick)) {
+			mark_closing(up, tick);
+			if (down)
+				mark_closing(down, tick);
+		}
+		return false;
+	}
+	return tick - up->checked >= CLOSING_TICKS && mark_dead(up);
+}
+
+static __always_inline void reap_source_of(const __u8 *client, __u32 family, __u32 service_id)
+{
+	struct service *svc = bpf_map_lookup_elem(&service, &service_id);
+	struct source_key k = {};
+
+	if (!svc)
+		return;
+	source_key_of(&k, client, family, service_id, svc);
+	limit_forget(&k);
+}
+
+static __always_inline struct flow4 *down_half4(const struct flow_key4 *k, const struct flow4 *up, struct flow_key4 *dk)
+{
+	__u32 slot = up->f.peer;
+
+	if (up->f.state & FLOW_NAT)
+		return bpf_map_lookup_elem(&nat4, &slot);
+	key4(dk, up->dst, up->src, up->dport, up->sport, k->proto);
+	return bpf_map_lookup_elem(&flow4, dk);
+}
+
+static __always_inline struct flow6 *down_half6(const struct flow_key6 *k, const struct flow6 *up, struct flow_key6 *dk)
+{
+	__u32 slot = up->f.peer;
+
+	if (up->f.state & FLOW_NAT)
+		return bpf_map_lookup_elem(&nat6, &slot); /* struct nat6 begins with its flow */
+	key6(dk, up->dst, up->src, up->dport, up->sport, k->proto);
+	return bpf_map_lookup_elem(&flow6, dk);
+}
+
+static __always_inline void free_slot(struct flow *down, __u32 family, __u32 slot, __u8 proto, __u32 tick)
+{
+	__sync_lock_test_and_set(&down->state, PHASE_FREE);
+	if (ring_give(family, slot, tick, proto == IPPROTO_TCP ? REST_TCP : REST_UDP))
+		fault(FAULT_PORT_LOST);
+}
+
+/* Static, for 6.1 takes no map key from the memory argument of a global function. */
+static NOINLINE int reap_one4(struct reap_item4 *it, __u32 tick)
+{
+	struct flow_key4 dk = {};
+	struct flow4 *up, *down;
+	__u8 client[16] = {};
+
+	if (!it)
+		return 0;
+	it->done = PHASE_FREE;
+	up = bpf_map_lookup_elem(&flow4, &it->key);
+	if (!up || up->f.state & FLOW_RETURN)
+		return 0;
+	down = down_half4(&it->key, up, &dk);
+	it->up = *up;
+	if (down)
+		it->down = *down;
+	if (!reap_mark(&up->f, down ? &down->f : NULL, it->op, it->key.proto, tick)) {
+		it->done = FLOW_PHASE(up->f.state);
+		return 0;
+	}
+	if (down && up->f.state & FLOW_NAT)
+		free_slot(&down->f, 4, up->f.peer, it->key.proto, tick);
+	else if (down)
+		bpf_map_delete_elem(&flow4, &dk);
+	*(__u32 *)client = it->key.src;
+	reap_source_of(client, 4, up->f.service);
+	bpf_map_delete_elem(&flow4, &it->key);
+	return 0;
+}
+
+static NOINLINE int reap_one6(struct reap_item6 *it, __u32 tick)
+{
+	struct flow_key6 dk = {};
+	struct flow6 *up, *down;
+
+	if (!it)
+		return 0;
+	it->done = PHASE_FREE;
+	up = bpf_map_lookup_elem(&flow6, &it->key);
+	if (!up || up->f.state & FLOW_RETURN)
+		return 0;
+	down = down_half6(&it->key, up, &dk);
+	it->up = *up;
+	if (down)
+		it->down = *down;
+	if (!reap_mark(&up->f, down ? &down->f : NULL, it->op, it->key.proto, tick)) {
+		it->done = FLOW_PHASE(up->f.state);
+		return 0;
+	}
+	if (down && up->f.state & FLOW_NAT)
+		free_slot(&down->f, 6, up->f.peer, it->key.proto, tick);
+	else if (down)
+		bpf_map_delete_elem(&flow6, &dk);
+	reap_source_of(it->key.src, 6, up->f.service);
+	bpf_map_delete_elem(&flow6, &it->key);
+	return 0;
+}
+
+/* A source without sessions whose buckets are full again is the same as no source. Also in two steps. */
+static __always_inline bool source_idle(const struct source *s, __u64 now, __u32 tick)
+{
+	__u64 t = now << 8;
+
+	if (tick - s->seen < CLOSING_TICKS)
+		return false;
+	if (s->sessions == SOURCE_DYING)
+		return true;
+	return !s->sessions && (__s64)(s->packets - t) <= 0 && (__s64)(s->bytes - t) <= 0 &&
+	       (__s64)(s->news - t) <= 0;
+}
+
+static NOINLINE int reap_one_source(const struct source_key *k, __u64 now)
+{
+	struct source *s;
+
+	if (!k)
+		return 0;
+	s = bpf_map_lookup_elem(&source, k);
+	if (!s || !source_idle(s, now, now >> TICK_SHIFT))
+		return 0;
+	if (s->sessions == SOURCE_DYING) {
+		bpf_map_delete_elem(&source, k);
+		return 0;
+	}
+	s->seen = now >> TICK_SHIFT;
+	__sync_val_compare_and_swap(&s->sessions, 0, SOURCE_DYING);
+	return 0;
+}
+
+static __always_inline bool entry_expired(const struct list_entry *e)
+{
+	return e->expires && (__s64)(e->expires - env_now()) <= 0;
+}
+
+struct reap_run {
+	__u64 now;
+};
+
+static long reap_order4(__u32 i, struct reap_run *r)
+{
+	struct reap_item4 *it = bpf_map_lookup_elem(&reap_box4, &i);
+
+	if (it)
+		reap_one4(it, r->now >> TICK_SHIFT);
+	return 0;
+}
+
+static long reap_order6(__u32 i, struct reap_run *r)
+{
+	struct reap_item6 *it = bpf_map_lookup_elem(&reap_box6, &i);
+
+	if (it)
+		reap_one6(it, r->now >> TICK_SHIFT);
+	return 0;
+}
+
+static long reap_order_source(__u32 i, struct reap_run *r)
+{
+	struct source_key *k = bpf_map_lookup_elem(&reap_box_src, &i);
+
+	if (k)
+		reap_one_source(k, r->now);
+	return 0;
+}
+
+/* How many orders are in the box: the first four bytes of the frame that the daemon runs the reaper with. */
+static __always_inline __u32 orders(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 *n = data;
+
+	if ((void *)(n + 1) > end)
+		return 0;
+	return *n < REAP_BATCH ? *n : REAP_BATCH;
+}
+
+/* One session of an iteration, both halves of it; only = due ones. */
+static __always_inline int iterate4(struct bpf_iter__bpf_map_elem *ctx, bool only_due)
+{
+	struct flow_key4 *key = ctx->key, dk = {};
+	struct flow4 *up = ctx->value, *down;
+	struct reap_item4 it = {};
+	__u32 tick;
+
+	if (!key || !up || up->f.state & FLOW_RETURN)
+		return 0;
+	it.key = *key;
+	it.up = *up;
+	down = down_half4(&it.key, &it.up, &dk);
+	tick = env_now() >> TICK_SHIFT;
+	if (only_due && !is_due(&it.up.f, down ? &down->f : NULL, it.key.proto, tick))
+		return 0;
+	if (down)
+		it.down = *down;
+	bpf_seq_write(ctx->meta->seq, &it, sizeof(it));
+	return 0;
+}
+
+static __always_inline int iterate6(struct bpf_iter__bpf_map_elem *ctx, bool only_due)
+{
+	struct flow_key6 *key = ctx->key, dk = {};
+	struct flow6 *up = ctx->value, *down;
+	struct reap_item6 it = {};
+	__u32 tick;
+
+	if (!key || !up || up->f.state & FLOW_RETURN)
+		return 0;
+	it.key = *key;
+	it.up = *up;
+	down = down_half6(&it.key, &it.up, &dk);
+	tick = env_now() >> TICK_SHIFT;
+	if (only_due && !is_due(&it.up.f, down ? &down->f : NULL, it.key.proto, tick))
+		return 0;
+	if (down)
+		it.down = *down;
+	bpf_seq_write(ctx->meta->seq, &it, sizeof(it));
+	return 0;
+}

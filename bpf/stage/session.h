@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How a session begins: two halves made from four ends. With C the client, V the service's address, S the
+ * server and F what the server sees:
+ *
+ *        up half:  key C > V, leaves as F > S        down half:  key S > F, leaves as V > C
+ *
+ *   nat          F is a NAT address and port; the down half is the slot of nat4/nat6 that the port names
+ *   transparent  F = C
+ *   local        F = C and S = V: nothing changes, the host's own stack is the server
+ *   the server's first word   as transparent, and it is the down half's packet that comes first
+ */
+#pragma once
+
+#include "../lib/csum.h"
+#include "exit.h"
+
+#define TTL_DELTA 0xfffe /* one less in the low byte of the (ttl, protocol) word */
+
+struct making {
+	__u8 client[16];
+	__u8 vip[16];
+	__u8 server[16];
+	__u8 face[16];
+	__be16 client_port;
+	__be16 vip_port;
+	__be16 server_port;
+	__be16 face_port;
+	__u32 slot; /* FLOW_NAT */
+	__u32 flags; /* enum flow_flag, of both halves */
+	__u32 epoch;
+	__u16 up_hop;
+	__u16 down_hop;
+	struct flow_key6 key; /* where IPv6 halves are put together */
+	struct flow6 half;
+};
+
+/* One for each CPU: on the stack it would not fit beneath the calls that admission is made of. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct making);
+	__uint(max_entries, 1);
+} making SEC(".maps");
+
+static __always_inline struct making *making_new(__u32 flags)
+{
+	__u32 zero = 0;
+	struct making *m = bpf_map_lookup_elem(&making, &zero);
+
+	if (!m)
+		return NULL;
+	__builtin_memset(m, 0, sizeof(*m));
+	m->flags = flags;
+	return m;
+}
+
+static __always_inline bool carries(__u32 state)
+{
+	return FLOW_PHASE(state) == PHASE_OPENING || FLOW_PHASE(state) == PHASE_OPEN;
+}
+
+static __always_inline void key4(struct flow_key4 *k, __be32 src, __be32 dst, __be16 sport, __be16 dport, __u8 proto)
+{
+	__u64 *w = (__u64 *)k;
+
+	w[0] = src | (__u64)dst << 32;
+	w[1] = sport | (__u32)dport << 16 | (__u64)proto << 32;
+}
+
+static __always_inline void key6(struct flow_key6 *k, const __u8 *src, const __u8 *dst, __be16 sport, __be16 dport,
+				 __u8 proto)
+{
+	__u64 *w = (__u64 *)k;
+
+	w[0] = addr_hi(src);
+	w[1] = addr_lo(src);
+	w[2] = addr_hi(dst);
+	w[3] = addr_lo(dst);
+	w[4] = sport | (__u32)dport << 16 | (__u64)proto << 32;
+}
+
+/* struct from as one word, generation apart. */
+#define FROM_GEN_SHIFT 56
+static __always_inline __u64 from_word(__be32 addr, __be16 port, __u8 proto)
+{
+	return addr | (__u64)port << 32 | (__u64)proto << 48;
+}
+
+static __always_inline void flow_begin(struct flow *f, const struct pkt *p, const struct making *m, __u16 hop, __u32 peer)
+{
+	f->packets = 0;
+	f->bytes = 0;
+	f->seen = p->tick;
+	f->epoch = m->epoch;
+	f->checked = p->tick;
+	f->word = 0;
+	f->hop = hop;
+	f->service = p->service;
+	f->peer = peer;
+}
+
+/* What changes between C > V and F > S changes back between S > F and V > C: the deltas of one half are the
+ * other's with the signs turned. */
+static __always_inline void up4(struct flow4 *f, const struct making *m)
+{
+	__u32 addrs = csum_change4(addr4(m->client), addr4(m->face)) + csum_change4(addr4(m->vip), addr4(m->server));
+
+	f->src = addr4(m->face);
+	f->dst = addr4(m->server);
+	f->sport = m->face_port;
+	f->dport = m->server_port;
+	f->l3_delta = csum_fold(addrs + TTL_DELTA);
+	f->l4_delta = csum_fold(addrs + csum_change2(m->client_port, m->face_port) +
+				csum_change2(m->vip_port, m->server_port));
+}
+
+static __always_inline void down4(struct flow4 *f, const struct making *m)
+{
+	__u32 addrs = csum_change4(addr4(m->server), addr4(m->vip)) + csum_change4(addr4(m->face), addr4(m->client));
+
+	f->src = addr4(m->vip);
+	f->dst = addr4(m->client);
+	f->sport = m->vip_port;
+	f->dport = m->client_port;
+	f->l3_delta = csum_fold(addrs + TTL_DELTA);
+	f->l4_delta = csum_fold(addrs + csum_change2(m->server_port, m->vip_port) +
+				csum_change2(m->face_port, m->client_port));
+}
+
+static __always_inline void up6(struct flow6 *f, const struct making *m)
+{
+	addr_copy(f->src, m->face);
+	addr_copy(f->dst, m->server);
+	f->sport = m->face_port;
+	f->dport = m->server_port;
+	f->l4_delta = csum_fold(csum_change16(m->client, m->face) + csum_change16(m->vip, m->server) +
+				csum_change2(m->client_port, m->face_port) +
+				csum_change2(m->vip_port, m->server_port));
+	f->pad = 0;
+}
+
+static __always_inline void down6(struct flow6 *f, const struct making *m)
+{
+	addr_copy(f->src, m->vip);
+	addr_copy(f->dst, m->client);
+	f->sport = m->vip_port;
+	f->dport = m->client_port;
+	f->l4_delta = csum_fold(csum_change16(m->server, m->vip) + csum_change16(m->face, m->client) +
+				csum_change2(m->server_port, m->vip_port) +
+				csum_change2(m->face_port, m->client_port));
+	f->pad = 0;
+}
+
+static __always_inline enum drop_reason insert_failed(long err)
+{
+	return err == -17 /* EEXIST */ ? DROP_REASON_RACE : DROP_REASON_SESSIONS_FULL;
+}
+
+/* Opens a return slot for readers: its contents first, then whom it takes, then its phase. The exchanges order
+ * the stores on every machine. */
+static __always_inline void slot_open(struct flow *f, __u64 gen, __u64 from, __u32 flags)
+{
+	__sync_lock_test_and_set(&f->word, from | (gen + 1) << FROM_GEN_SHIFT);
+	__sync_lock_test_and_set(&f->state, PHASE_OPENING | FLOW_RETURN | flags);
+}
+
+/* Static, for 6.1 takes no map key from the memory argument of a global function.
+ *
+ * The down half first, the up half last: the session exists from the moment that its key does. Both return 0 or
+ * the enum drop_reason; then nothing of the session is left but its port, which is the caller's. */
+static NOINLINE int make4(struct pkt *p, const struct making *m)
+{
+	struct flow_key4 up, down;
+	struct flow4 f = {}, *slot;
+	__u64 gen;
+	long err;
+
+	if (!p || !m)
+		return DROP_REASON_INTERNAL;
+	key4(&up, addr4(m->client), addr4(m->vip), m->client_port, m->vip_port, p->proto);
+	key4(&down, addr4(m->server), addr4(m->face), m->server_port, m->face_port, p->proto);
+	if (m->flags & FLOW_NAT) {
+		__u32 i = m->slot;
+
+		slot = bpf_map_lookup_elem(&nat4, &i);
+		if (!slot)
+			return DROP_REASON_NO_PORT;
+		gen = slot->f.word >> FROM_GEN_SHIFT;
+		__sync_lock_test_and_set(&slot->f.state, PHASE_FREE);
+		flow_begin(&slot->f, p, m, m->down_hop, p->tick);
+		down4(slot, m);
+		slot_open(&slot->f, gen, from_word(addr4(m->server), m->server_port, p->proto), m->flags);
+	} else {
+		slot = NULL;
+		flow_begin(&f.f, p, m, m->down_hop, p->tick);
+		f.f.state = PHASE_OPENING | FLOW_RETURN | m->flags;
+		down4(&f, m);
+		err = bpf_map_update_elem(&flow4, &down, &f, BPF_NOEXIST);
+		if (err)
+			return insert_failed(err);
+	}
+	flow_begin(&f.f, p, m, m->up_hop, m->slot);
+	f.f.state = PHASE_OPENING | m->flags;
+	up4(&f, m);
+	err = bpf_map_update_elem(&flow4, &up, &f, BPF_NOEXIST);
+	if (!err)
+		return 0;
+	if (slot)
+		__sync_lock_test_and_set(&slot->f.state, PHASE_FREE);
+	else
+		bpf_map_delete_elem(&flow4, &down);
+	return insert_failed(err);
+}
+
+static __always_inline int insert6(struct making *m, __u32 state)
+{
+	m->half.f.state = state;
+	return bpf_map_update_elem(&flow6, &m->key, &m->half, BPF_NOEXIST);
+}
+
+static __always_inline void make6_slot(struct pkt *p, struct making *m, struct nat6 *slot)
+{
+	__u64 gen = slot->flow.f.word >> FROM_GEN_SHIFT;
+
+	__sync_lock_test_and_set(&slot->flow.f.state, PHASE_FREE);
+	flow_begin(&slot->flow.f, p, m, m->down_hop, p->tick);
+	down6(&slot->flow, m);
+	addr_copy(slot->from, m->server);
+	slot_open(&slot->flow.f, gen, from_word(0, m->server_port, p->proto), m->flags);
+}
+
+static NOINLINE int make6(struct pkt *p, struct making *m)
+{
+	struct nat6 *slot = NULL;
+	long err;
+
+	if (!p || !m)
+		return DROP_REASON_INTERNAL;
+	if (m->flags & FLOW_NAT) {
+		__u32 i = m->slot;
+
+		slot = bpf_map_lookup_elem(&nat6, &i);
+		if (!slot)
+			return DROP_REASON_NO_PORT;
+		make6_slot(p, m, slot);
+	} else {
+		key6(&m->key, m->server, m->face, m->server_port, m->face_port, p->proto);
+		flow_begin(&m->half.f, p, m, m->down_hop, p->tick);
+		down6(&m->half, m);
+		err = insert6(m, PHASE_OPENING | FLOW_RETURN | m->flags);
+		if (err)
+			return insert_failed(err);
+	}
+	key6(&m->key, m->client, m->vip, m->client_port, m->vip_port, p->proto);
+	flow_begin(&m->half.f, p, m, m->up_hop, m->slot);
+	up6(&m->half, m);
+	err = insert6(m, PHASE_OPENING | m->flags);
+	if (!err)
+		return 0;
+	if (slot) {
+		__sync_lock_test_and_set(&slot->flow.f.state, PHASE_FREE);
+	} else {
+		key6(&m->key, m->server, m->face, m->server_port, m->face_port, p->proto);
+		bpf_map_delete_elem(&flow6, &m->key);
+	}
+	return insert_failed(err);
+}

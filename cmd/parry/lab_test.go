@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"parry/pkg/lab"
+)
+
+func TestLabRefusesOptionsThatMakeNoSense(t *testing.T) {
+	for _, args := range [][]string{{"--scenario", "syn"}, {"--scenario", "nothing"}, {"--duration", "1s"}, {"now"}} {
+		cmd := newLabCommand()
+		cmd.SetArgs(args)
+		cmd.SetOut(io.Discard)
+		cmd.SetErr(io.Discard)
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		var usage usageError
+		if err := cmd.ExecuteContext(t.Context()); !errors.As(err, &usage) {
+			t.Errorf("%q: got %v, want a usage error", args, err)
+		}
+	}
+}
+
+func TestLabHelpNamesEveryScenario(t *testing.T) {
+	help := newLabCommand().Long
+	for _, s := range lab.ScenarioNames() {
+		if !strings.Contains(help, "\n  "+s+" ") {
+			t.Errorf("the help lacks %s", s)
+		}
+	}
+}
+
+func TestLabViewFitsItsOutput(t *testing.T) {
+	if v, ok := labView(&bytes.Buffer{}, false).(lab.Plain); !ok {
+		t.Errorf("a pipe got %T", v)
+	}
+	if v, ok := labView(&bytes.Buffer{}, true).(lab.Quiet); !ok {
+		t.Errorf("--json got %T", v)
+	}
+}

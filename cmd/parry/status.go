@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"parry/pkg/api"
+	"parry/pkg/show"
+)
+
+func newStatus(d deps) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the edge: interfaces, services, what was dropped, how full the tables are",
+		Example: `  parry status
+  parry status --json | jq '.services[] | {name, sessions}'`,
+		Args: noArgs,
+	}
+	dial := addSocket(cmd, d)
+	asJSON := addJSON(cmd, "one JSON document")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		st, err := dial().Status(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return writeJSON(cmd.OutOrStdout(), st)
+		}
+		return statusText(cmd.OutOrStdout(), style(cmd, d), &st)
+	}
+	return cmd
+}
+
+func statusText(w io.Writer, s show.Style, st *api.Status) error {
+	mode := s.Good("enforcing")
+	if !st.Enforce {
+		mode = s.Warn("monitoring: policy drops nothing")
+	}
+	fmt.Fprintf(w, "%s on %s, up %s, %s\n", s.Bold("parry "+st.Version), st.Node, show.MS(st.UptimeMS), mode)
+	for _, i := range st.Interfaces {
+		text := fmt.Sprintf("%s (%s): %s", i.Name, i.Mode, s.Good("protected"))
+		if !i.Protected {
+			text = fmt.Sprintf("%s (%s): %s", i.Name, i.Mode, s.Bad(strings.TrimSuffix("unprotected: "+i.Detail, ": ")))
+		}
+		fmt.Fprintln(w, text)
+	}
+	fmt.Fprintln(w)
+	for _, part := range []func(io.Writer, show.Style, *api.Status) error{servicesTable, dropsTable, tablesTable} {
+		if err := part(w, s, st); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "\nto this host itself: %s packets, %s\n", show.Count(st.Host.Packets), show.Bytes(st.Host.Bytes))
+	return err
+}
+
+func servicesTable(w io.Writer, s show.Style, st *api.Status) error {
+	t := show.NewTable(w, s, "SERVICE", "LISTEN", "PROTO", "GAME", "FORWARD", "STATE", ">SESSIONS", ">UP", ">", ">DOWN", ">", ">DROPPED", "")
+	for i := range st.Services {
+		v := &st.Services[i]
+		row := []string{
+			v.Name, strings.Join(v.Listen, ","), strings.Join(v.Protocol, ","), v.Game, v.Forward, s.State(v.State), show.Count(v.Sessions),
+		}
+		row = append(row, trafficCells(v.Up)...)
+		row = append(row, trafficCells(v.Down)...)
+		note := " "
+		if n := total(v.WouldDrop); !v.Enforce {
+			note = s.Warn("monitored: would have dropped " + show.Count(n))
+		}
+		if err := t.Row(append(row, show.Count(total(v.Drops)), note)...); err != nil {
+			return err
+		}
+	}
+	return t.Close()
+}
+
+func trafficCells(t *api.Traffic) []string {
+	if t == nil {
+		return []string{"", ""}
+	}
+	return []string{show.SI(float64(t.Packets), "pkt"), show.Bytes(t.Bytes)}
+}
+
+func dropsTable(w io.Writer, s show.Style, st *api.Status) error {
+	reasons := map[string]bool{}
+	for _, m := range []map[string]uint64{st.Drops, st.WouldDrop} {
+		for r, n := range m {
+			if n > 0 {
+				reasons[r] = true
+			}
+		}
+	}
+	if len(reasons) == 0 {
+		_, err := fmt.Fprintln(w, "\nnothing dropped so far")
+		return err
+	}
+	names := slices.SortedFunc(maps.Keys(reasons), func(a, b string) int {
+		return cmp.Or(cmp.Compare(st.Drops[b], st.Drops[a]), cmp.Compare(st.WouldDrop[b], st.WouldDrop[a]), cmp.Compare(a, b))
+	})
+	fmt.Fprintln(w)
+	t := show.NewTable(w, s, "DROPPED BECAUSE", ">PACKETS", ">WOULD HAVE")
+	for _, r := range names {
+		if err := t.Row(r, show.Count(st.Drops[r]), show.Count(st.WouldDrop[r])); err != nil {
+			return err
+		}
+	}
+	return t.Close()
+}
+
+func tablesTable(w io.Writer, s show.Style, st *api.Status) error {
+	if len(st.Tables) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	t := show.NewTable(w, s, "TABLE", ">ENTRIES", ">ROOM FOR", ">FULL")
+	for _, m := range st.Tables {
+		fill := 0.0
+		if m.Capacity > 0 {
+			fill = float64(m.Entries) / float64(m.Capacity)
+		}
+		full := show.Percent(fill)
+		if fill >= 0.8 {
+			full = s.Warn(full)
+		}
+		if err := t.Row(m.Name, show.Count(m.Entries), show.Count(m.Capacity), full); err != nil {
+			return err
+		}
+	}
+	return t.Close()
+}
+
+func total(byReason map[string]uint64) (n uint64) {
+	for _, v := range byReason {
+		n += v
+	}
+	return n
+}

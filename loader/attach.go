@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// Interface is one that the fast path works on.
+type Interface struct {
+	Name    string
+	Ifindex int
+	Generic bool // the operator accepts the kernel's slow XDP
+}
+
+// attachments are the links by which programs hang on interfaces, by interface name.
+type attachments struct {
+	xdp map[string]attached
+	tc  map[string]attached
+}
+
+type attached struct {
+	ifindex int
+	link    link.Link // nil: a classic TC filter
+}
+
+func (a *attachments) close() error {
+	var errs []error
+	for _, m := range []map[string]attached{a.xdp, a.tc} {
+		for _, l := range m {
+			if l.link != nil {
+				errs = append(errs, l.link.Close())
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Install makes the generation the one that packets meet, on each of the interfaces: by one link update where a
+// link is there, else by attaching. Interfaces that are no longer named are let go. The generation before is
+// removed; packets that are in it finish.
+func (e *Edge) Install(g *Generation, ifaces []Interface) error {
+	if e.links.xdp == nil {
+		e.links = attachments{xdp: map[string]attached{}, tc: map[string]attached{}}
+	}
+	if e.opts.Pin != "" {
+		if err := os.MkdirAll(e.dir("links"), 0o700); err != nil {
+			return fmt.Errorf("make the links folder: %w", err)
+		}
+	}
+	for _, i := range ifaces {
+		if err := e.attachXDP(g, i); err != nil {
+			return err
+		}
+		if err := e.attachLocal(g, i); err != nil {
+			return err
+		}
+	}
+	if err := e.letGo(ifaces); err != nil {
+		return err
+	}
+	old := e.gen
+	e.gen = g
+	if e.opts.Pin == "" {
+		return old.Close()
+	}
+	return errors.Join(old.Close(), e.removeGenerations(g.number))
+}
+
+// Reattach puts the running generation on an interface that came, or came back.
+func (e *Edge) Reattach(i Interface) error {
+	if e.gen == nil {
+		return errors.New("no generation is installed")
+	}
+	if err := e.attachXDP(e.gen, i); err != nil {
+		return err
+	}
+	return e.attachLocal(e.gen, i)
+}
+
+// Attached tells whether the interface carries the running generation.
+func (e *Edge) Attached(i Interface) bool {
+	l, ok := e.links.xdp[i.Name]
+	return ok && l.ifindex == i.Ifindex && linkAlive(l.link, i.Ifindex)
+}
+
+func linkAlive(l link.Link, ifindex int) bool {
+	info, err := l.Info()
+	if err != nil {
+		return false
+	}
+	if x := info.XDP(); x != nil {
+		return int(x.Ifindex) == ifindex
+	}
+	if t := info.TCX(); t != nil {
+		return int(t.Ifindex) == ifindex
+	}
+	return false
+}
+
+// pinnedLink opens the link that an earlier daemon pinned, if it still holds the interface.
+func (e *Edge) pinnedLink(kind string, i Interface) (link.Link, error) {
+	if e.opts.Pin == "" {
+		return nil, nil
+	}
+	path := e.dir("links", kind+"-"+i.Name)
+	l, err := link.LoadPinnedLink(path, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	if linkAlive(l, i.Ifindex) {
+		return l, nil
+	}
+	// The interface went and came back: its link is severed for good.
+	return nil, errors.Join(l.Unpin(), l.Close())
+}
+
+func (e *Edge) attachXDP(g *Generation, i Interface) error {
+	prog := g.coll.Programs[bpfProgParry]
+	have, ok := e.links.xdp[i.Name]
+	if ok && !linkAlive(have.link, i.Ifindex) {
+		if err := errors.Join(have.link.Unpin(), have.link.Close()); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, link.ErrNotSupported) {
+			e.log.Debug("a severed link did not close cleanly", "interface", i.Name, "err", err)
+		}
+		delete(e.links.xdp, i.Name)
+		ok = false
+	}
+	if !ok {
+		l, err := e.pinnedLink("xdp", i)
+		if err != nil {
+			return err
+		}
+		have, ok = attached{i.Ifindex, l}, l != nil
+	}
+	if ok {
+		if err := have.link.Update(prog); err != nil {
+			return fmt.Errorf("replace the program on %s: %w", i.Name, err)
+		}
+		e.links.xdp[i.Name] = have
+		return nil
+	}
+	flags := link.XDPDriverMode
+	if i.Generic {
+		flags = link.XDPGenericMode
+	}
+	l, err := link.AttachXDP(link.XDPOptions{Program: prog, Interface: i.Ifindex, Flags: flags})
+	if err != nil {
+		return explainAttach(i, err)
+	}
+	if err := e.pinLink(l, "xdp", i); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	e.links.xdp[i.Name] = attached{i.Ifindex, l}
+	return nil
+}
+
+func (e *Edge) pinLink(l link.Link, kind string, i Interface) error {
+	if e.opts.Pin == "" {
+		return nil
+	}
+	if err := l.Pin(e.dir("links", kind+"-"+i.Name)); err != nil {
+		return fmt.Errorf("pin the link on %s: %w", i.Name, err)
+	}
+	return nil
+}
+
+// explainAttach says why an interface refuses XDP and what to do.
+func explainAttach(i Interface, err error) error {
+	switch {
+	case errors.Is(err, syscall.EOPNOTSUPP):
+		return fmt.Errorf("%s: its driver has no native XDP: set `mode: generic` for this interface to accept the slow kind, or use another NIC: %w", i.Name, err)
+	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EEXIST):
+		return fmt.Errorf("%s already carries an XDP program that is not this parry's: see `bpftool net`, remove it with `ip link set dev %s xdp off`: %w", i.Name, i.Name, err)
+	case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ERANGE), errors.Is(err, syscall.E2BIG):
+		return fmt.Errorf("%s: its driver refuses XDP as it is set up: lower its MTU, switch LRO off (`ethtool -K %s lro off`), or have fewer queues: %w", i.Name, i.Name, err)
+	case errors.Is(err, syscall.ENODEV):
+		return fmt.Errorf("%s: there is no such interface any more: %w", i.Name, err)
+	case errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("%s: not allowed to attach XDP: run as root or with CAP_NET_ADMIN and CAP_BPF: %w", i.Name, err)
+	}
+	return fmt.Errorf("attach to %s: %w", i.Name, err)
+}
+
+// attachLocal has local services' replies seen at egress: by TCX, or before Linux 6.6 by a classic filter.
+func (e *Edge) attachLocal(g *Generation, i Interface) error {
+	prog := g.coll.Programs[bpfProgParryLocal]
+	if prog == nil {
+		return e.detachLocal(i.Name)
+	}
+	have, ok := e.links.tc[i.Name]
+	if ok && have.link != nil && !linkAlive(have.link, i.Ifindex) {
+		have.link.Close()
+		ok = false
+	}
+	if !ok {
+		l, err := e.pinnedLink("tc", i)
+		if err != nil {
+			return err
+		}
+		have, ok = attached{i.Ifindex, l}, l != nil
+	}
+	if ok && have.link != nil {
+		if err := have.link.Update(prog); err != nil {
+			return fmt.Errorf("replace the egress program on %s: %w", i.Name, err)
+		}
+		e.links.tc[i.Name] = have
+		return nil
+	}
+	l, err := link.AttachTCX(link.TCXOptions{Program: prog, Interface: i.Ifindex, Attach: ebpf.AttachTCXEgress})
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		if err := attachFilter(i, prog); err != nil {
+			return err
+		}
+		e.links.tc[i.Name] = attached{i.Ifindex, nil}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("attach the egress program to %s: %w", i.Name, err)
+	}
+	if err := e.pinLink(l, "tc", i); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	e.links.tc[i.Name] = attached{i.Ifindex, l}
+	return nil
+}
+
+func (e *Edge) detachLocal(name string) error {
+	l, ok := e.links.tc[name]
+	delete(e.links.tc, name)
+	if ok && l.link == nil {
+		return detachFilter(l.ifindex)
+	}
+	if ok {
+		return errors.Join(unpinLink(l.link), l.link.Close())
+	}
+	if e.opts.Pin == "" {
+		return nil
+	}
+	return removePinnedLink(e.dir("links", "tc-"+name))
+}
+
+func unpinLink(l link.Link) error {
+	if err := l.Unpin(); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// letGo detaches from interfaces that are no longer named, an earlier daemon's included.
+func (e *Edge) letGo(ifaces []Interface) error {
+	named := map[string]bool{}
+	for _, i := range ifaces {
+		named[i.Name] = true
+	}
+	var errs []error
+	for name, l := range e.links.xdp {
+		if !named[name] {
+			errs = append(errs, unpinLink(l.link), l.link.Close(), e.detachLocal(name))
+			delete(e.links.xdp, name)
+		}
+	}
+	if e.opts.Pin == "" {
+		return errors.Join(errs...)
+	}
+	entries, err := os.ReadDir(e.dir("links"))
+	if err != nil {
+		return fmt.Errorf("read the links folder: %w", err)
+	}
+	for _, entry := range entries {
+		if _, name, ok := strings.Cut(entry.Name(), "-"); ok && !named[name] {
+			errs = append(errs, removePinnedLink(e.dir("links", entry.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removePinnedLink detaches what a pin holds; a pin of nothing is removed.
+func removePinnedLink(path string) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("remove %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}

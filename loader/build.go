@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/cilium/ebpf"
+)
+
+const xdpHasFrags = 1 << 5 // BPF_F_XDP_HAS_FRAGS
+
+var generationMaps = []string{
+	bpfMapService, bpfMapFront4, bpfMapFront6, bpfMapOwn4, bpfMapOwn6, bpfMapNatPort, bpfMapNatPick, bpfMapPoolTable,
+	bpfMapServer, bpfMapOrigin4, bpfMapOrigin6, bpfMapInside4, bpfMapInside6,
+}
+
+// builder turns a plan into the contents of the generation's maps.
+type builder struct {
+	plan     *Plan
+	nat      *natPlan
+	local    bool
+	services []bpfService
+	servers  []bpfServer
+	tables   []uint32
+	own      map[netip.Addr]struct{}
+	fronts   map[frontKey]bpfFront
+	origins  map[frontKey]bpfOrigin
+}
+
+type frontKey struct {
+	addr  netip.Addr
+	port  uint16
+	proto uint8
+}
+
+func (k frontKey) v4() bpfFrontKey4 {
+	return bpfFrontKey4{Addr: be32(k.addr), Port: be16(k.port), Proto: k.proto}
+}
+
+func (k frontKey) v6() bpfFrontKey6 {
+	return bpfFrontKey6{Addr: addr16(k.addr), Port: be16(k.port), Proto: k.proto}
+}
+
+func newBuilder(p *Plan, np *natPlan, n *numbering, sizes Sizes) (*builder, error) {
+	b := &builder{plan: p, nat: np, own: hostAddrs(p, np), fronts: map[frontKey]bpfFront{}, origins: map[frontKey]bpfOrigin{}}
+	b.services = make([]bpfService, len(n.names))
+	for i, old := range n.old {
+		b.services[i] = old
+		b.services[i].Retired = flag(i > 0)
+		b.services[i].Table4, b.services[i].Table6 = noServer, noServer
+	}
+	tables, err := b.pools()
+	if err != nil {
+		return nil, err
+	}
+	for i := range p.Services {
+		s := &p.Services[i]
+		number := n.byName[s.Name]
+		b.services[number] = serviceOf(s, tables[s.Pool])
+		b.local = b.local || s.Forward == Local
+		b.addFronts(s, number)
+	}
+	for i := range p.Services {
+		b.addOrigins(&p.Services[i], n.byName[p.Services[i].Name])
+	}
+	return b, nil
+}
+
+// pools lays servers and tables end to end. Returns where each pool's tables begin.
+func (b *builder) pools() (map[string][2]uint32, error) {
+	at := map[string][2]uint32{}
+	for _, pool := range b.plan.Pools {
+		base := uint32(len(b.servers))
+		for _, s := range pool.Servers {
+			span := b.nat.spans[fmt.Sprint(s.NAT)]
+			b.servers = append(b.servers, bpfServer{
+				Addr: addr16(s.Addr), Port: be16(s.Port), Ports: max(s.Ports, 1), NatFirst: span[0], NatCount: span[1],
+			})
+		}
+		var first [2]uint32
+		for i, table := range [][]uint32{pool.Table4, pool.Table6} {
+			first[i] = noServer
+			if table == nil {
+				continue
+			}
+			if len(table) != maglevSize {
+				return nil, fmt.Errorf("pool %s: a table of %d cells, not %d", pool.Name, len(table), maglevSize)
+			}
+			first[i] = uint32(len(b.tables))
+			for _, s := range table {
+				if s != noServer {
+					s += base
+				}
+				b.tables = append(b.tables, s)
+			}
+		}
+		at[pool.Name] = first
+	}
+	return at, nil
+}
+
+func serviceOf(s *Service, tables [2]uint32) bpfService {
+	l := s.Limits
+	out := bpfService{
+		Packets:        rateOf(l.Packets, 1e9, l.PacketBurst),
+		Bytes:          rateOf(l.Bytes, 1e9, l.ByteBurst),
+		Sessions:       rateOf(uint64(l.NewSessions), l.Window, uint64(l.NewSessions)),
+		PacketBatch:    batchOf(l.Packets, l.PacketBurst, tokenPackets),
+		ByteBatch:      batchOf(l.Bytes, l.ByteBurst, unlimitedBatch),
+		MaxSessions:    l.Sessions,
+		MaxPacket:      s.MaxPacket,
+		TimeoutUdp:     ticks(s.Timeouts.UDP),
+		TimeoutTcp:     ticks(s.Timeouts.TCP),
+		TimeoutClosing: ticks(s.Timeouts.Closing),
+		TimeoutOpening: ticks(s.Timeouts.Opening),
+		Table4:         tables[0],
+		Table6:         tables[1],
+		Forward:        uint8(s.Forward),
+		Allowlist:      flag(s.Allowlist),
+		Enforce:        flag(s.Enforce),
+		EnforceLimits:  flag(s.EnforceLimits),
+		Prefix4:        l.Prefix4,
+		Prefix6:        min(l.Prefix6, 64),
+	}
+	if s.Pool == "" {
+		out.Table4, out.Table6 = noServer, noServer
+	}
+	copy(out.Name[:len(out.Name)-1], s.Name)
+	return out
+}
+
+func (b *builder) addFronts(s *Service, number uint16) {
+	for _, f := range s.Fronts {
+		for p := uint32(f.First); p <= uint32(f.Last); p++ {
+			k := frontKey{f.Addr, uint16(p), f.Proto}
+			b.fronts[k] = bpfFront{Service: number, Offset: f.Offset + uint16(p) - f.First}
+		}
+	}
+}
+
+// addOrigins names the service that a server's own first word leaves as: the first one that leads to it.
+func (b *builder) addOrigins(s *Service, number uint16) {
+	if s.Forward == Local {
+		return
+	}
+	pool := slices.IndexFunc(b.plan.Pools, func(p Pool) bool { return p.Name == s.Pool })
+	if pool < 0 {
+		return
+	}
+	for _, srv := range b.plan.Pools[pool].Servers {
+		for _, f := range s.Fronts {
+			for p := uint32(f.First); f.Addr.Is4() == srv.Addr.Is4() && p <= uint32(f.Last); p++ {
+				port := srv.Port
+				if srv.Ports > 1 {
+					port += f.Offset + uint16(p) - f.First
+				}
+				k := frontKey{srv.Addr, port, f.Proto}
+				if _, ok := b.origins[k]; !ok {
+					b.origins[k] = bpfOrigin{Vip: addr16(f.Addr), Port: be16(uint16(p)), Service: number}
+				}
+			}
+		}
+	}
+}
+
+// sizes of the generation's maps, with headroom for the hashes' buckets.
+func (b *builder) sizes() map[string]int {
+	keys := len(b.fronts)
+	return map[string]int{
+		bpfMapService: len(b.services), bpfMapFront4: keys, bpfMapFront6: keys, bpfMapOwn4: len(b.own), bpfMapOwn6: len(b.own),
+		bpfMapNatPick: len(b.nat.pick), bpfMapPoolTable: len(b.tables), bpfMapServer: len(b.servers),
+		bpfMapOrigin4: len(b.origins), bpfMapOrigin6: len(b.origins),
+		bpfMapInside4: max(len(b.plan.Inside), 1), bpfMapInside6: max(len(b.plan.Inside), 1),
+	}
+}
+
+func (b *builder) cfg(c clock) bpfCfg {
+	p := b.plan
+	cfg := bpfCfg{
+		JiffyNs: c.jiffyNs, JiffyBase: c.base, Enforce: flag(p.Enforce), Frags: flag(p.Frags), Fragments: 1,
+		Host:       rateOf(p.Host.PacketsPerSecond, 1e9, p.Host.PacketsPerSecond/10),
+		HostSource: rateOf(p.Host.SourcePacketsPerSecond, 1e9, p.Host.SourcePacketsPerSecond/10),
+		HostAlways: rateOf(alwaysPerSecond, 1e9, alwaysPerSecond/10),
+		HostLink:   rateOf(linkPerSecond, 1e9, linkPerSecond/10),
+		Icmp:       rateOf(icmpPerSecond, 1e9, icmpPerSecond/10),
+	}
+	for i, a := range p.Host.Always[:min(len(p.Host.Always), len(cfg.Always))] {
+		cfg.Always[i].Port, cfg.Always[i].Proto = be16(a.Port), a.Proto
+	}
+	for k := range b.fronts {
+		cfg.Ipv4 |= flag(k.addr.Is4())
+		cfg.Ipv6 |= flag(k.addr.Is6())
+	}
+	// A session may be of a service that went: what the maps say counts, not what the plan does.
+	for _, s := range b.services {
+		cfg.Transparent |= flag(Forward(s.Forward) == Transparent)
+		cfg.Local |= flag(Forward(s.Forward) == Local)
+		cfg.Limits |= flag(s.Packets.Cost != 0 || s.Bytes.Cost != 0)
+		cfg.Sizes |= flag(s.MaxPacket != 0 && s.MaxPacket < 65535)
+	}
+	for _, on := range b.nat.ports {
+		cfg.Nat |= on
+	}
+	return cfg
+}
+
+// Budgets that are not configured: enough for any host, little beside a core's few million packets a second.
+const (
+	alwaysPerSecond = 100_000 // ports of host.always
+	linkPerSecond   = 10_000  // ARP, neighbour discovery, non-IP
+	icmpPerSecond   = 1_000   // translated and own ICMP errors
+)
+
+func (b *builder) fill(c *ebpf.Collection) error {
+	w := writer{maps: c.Maps}
+	for i, s := range b.services {
+		w.put(bpfMapService, uint32(i), s)
+	}
+	for k, v := range b.fronts {
+		w.family(bpfMapFront4, bpfMapFront6, k, v)
+	}
+	for k, v := range b.origins {
+		w.family(bpfMapOrigin4, bpfMapOrigin6, k, v)
+	}
+	for a := range b.own {
+		if a.Is4() {
+			w.put(bpfMapOwn4, be32(a), uint32(1))
+		} else {
+			w.put(bpfMapOwn6, bpfIn6{Addr: addr16(a)}, uint32(1))
+		}
+	}
+	for _, in := range b.plan.Inside {
+		if in.Addr().Is4() {
+			w.put(bpfMapInside4, bpfInsideKey4{Prefixlen: uint32(in.Bits()), Addr: be32(in.Addr())}, uint32(1))
+		} else {
+			w.put(bpfMapInside6, bpfInsideKey6{Prefixlen: uint32(in.Bits()), Addr: addr16(in.Addr())}, uint32(1))
+		}
+	}
+	for i, s := range b.servers {
+		w.put(bpfMapServer, uint32(i), s)
+	}
+	for i, v := range b.nat.pick {
+		w.put(bpfMapNatPick, uint32(i), v)
+	}
+	w.array(bpfMapPoolTable, b.tables)
+	w.array(bpfMapNatPort, b.nat.ports[:])
+	return w.err
+}
+
+// writer stops at the first error and keeps it.
+type writer struct {
+	maps map[string]*ebpf.Map
+	err  error
+}
+
+func (w *writer) put(name string, key, value any) {
+	if w.err != nil {
+		return
+	}
+	if err := w.maps[name].Put(key, value); err != nil {
+		w.err = fmt.Errorf("write map %s: %w", name, err)
+	}
+}
+
+func (w *writer) family(name4, name6 string, k frontKey, value any) {
+	if k.addr.Is4() {
+		w.put(name4, k.v4(), value)
+	} else {
+		w.put(name6, k.v6(), value)
+	}
+}
+
+// array writes a whole array by one batch.
+func (w *writer) array(name string, values any) {
+	if w.err != nil {
+		return
+	}
+	n := int(w.maps[name].MaxEntries())
+	switch v := values.(type) {
+	case []uint32:
+		n = len(v)
+	case []uint8:
+		n = len(v)
+	}
+	if n == 0 {
+		return
+	}
+	keys := make([]uint32, n)
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	if _, err := w.maps[name].BatchUpdate(keys, values, nil); err != nil {
+		w.err = fmt.Errorf("write map %s: %w", name, err)
+	}
+}

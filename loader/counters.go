@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// ServiceCount is what one service, or (number 0) the host's own traffic, has carried.
+type ServiceCount struct {
+	Up, Down                 Direction
+	Pass, Drop, TX, Redirect uint64
+	Reasons                  map[string]ReasonCount // by name, those that ever happened
+}
+
+// ReasonCount is what one reason has dropped, and would have were policy enforced.
+type ReasonCount struct{ Packets, Bytes, ShadowPackets, ShadowBytes uint64 }
+
+// Counters reads the exact counters of every service, by number.
+func (e *Edge) Counters() ([]ServiceCount, error) {
+	n := 1
+	if e.gen != nil {
+		n = len(e.gen.names)
+	}
+	all := make([]ServiceCount, n)
+	perCPU := make([]bpfServiceCount, ebpf.MustPossibleCPU())
+	for i := range all {
+		if err := e.state[bpfMapServiceCount].Lookup(uint32(i), &perCPU); err != nil {
+			return nil, fmt.Errorf("read map service_count: %w", err)
+		}
+		for _, c := range perCPU {
+			all[i].add(&c)
+		}
+		if err := e.reasons(i, &all[i]); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func (s *ServiceCount) add(c *bpfServiceCount) {
+	s.Up.Packets += c.UpPackets
+	s.Up.Bytes += c.UpBytes
+	s.Down.Packets += c.DownPackets
+	s.Down.Bytes += c.DownBytes
+	s.Pass += c.Pass
+	s.Drop += c.Drop
+	s.TX += c.Tx
+	s.Redirect += c.Redirect
+}
+
+func (e *Edge) reasons(service int, s *ServiceCount) error {
+	perCPU := make([]bpfReasonCount, ebpf.MustPossibleCPU())
+	for r, name := range e.names.Reasons {
+		if name == "" || r == 0 {
+			continue
+		}
+		if err := e.state[bpfMapReasonCount].Lookup(uint32(service*reasonsMax+r), &perCPU); err != nil {
+			return fmt.Errorf("read map reason_count: %w", err)
+		}
+		var sum ReasonCount
+		for _, c := range perCPU {
+			sum.Packets += c.Packets
+			sum.Bytes += c.Bytes
+			sum.ShadowPackets += c.ShadowPackets
+			sum.ShadowBytes += c.ShadowBytes
+		}
+		if sum != (ReasonCount{}) {
+			if s.Reasons == nil {
+				s.Reasons = map[string]ReasonCount{}
+			}
+			s.Reasons[name] = sum
+		}
+	}
+	return nil
+}
+
+// Faults reads what went wrong inside and was no packet's fault, by name.
+func (e *Edge) Faults() (map[string]uint64, error) {
+	out := map[string]uint64{}
+	perCPU := make([]uint64, ebpf.MustPossibleCPU())
+	for i, name := range e.names.Faults {
+		if err := e.state[bpfMapFaultCount].Lookup(uint32(i), &perCPU); err != nil {
+			return nil, fmt.Errorf("read map fault_count: %w", err)
+		}
+		for _, n := range perCPU {
+			out[name] += n
+		}
+	}
+	return out, nil
+}
+
+// MapFill is how full a map is.
+type MapFill struct {
+	Name          string
+	Entries, Size uint64
+}
+
+// ServiceNames gives the name of each service number of the running generation; index 0 is the host's own traffic.
+func (e *Edge) ServiceNames() []string {
+	if e.gen == nil {
+		return []string{""}
+	}
+	return e.gen.names
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Detach ends everything that is pinned under pin: programs leave their interfaces, sessions and lists are gone. It
+// needs no daemon and works on the pins of any layout. Returns the interfaces that it let go; none and no error
+// where nothing was pinned.
+func Detach(pin string) ([]string, error) {
+	if _, err := os.Stat(pin); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	names, err := detachLinks(pin)
+	if err != nil {
+		return names, err
+	}
+	for _, sub := range []string{"links", "maps"} {
+		if err := os.RemoveAll(filepath.Join(pin, sub)); err != nil {
+			return names, fmt.Errorf("remove what is pinned: %w", err)
+		}
+	}
+	all, err := generations(pin)
+	if err != nil {
+		return names, err
+	}
+	for _, n := range all {
+		if err := os.RemoveAll(filepath.Join(pin, fmt.Sprint(generationPrefix, n))); err != nil {
+			return names, fmt.Errorf("remove what is pinned: %w", err)
+		}
+	}
+	if err := os.Remove(pin); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return names, fmt.Errorf("%s holds something that is not parry's: %w", pin, err)
+	}
+	return names, nil
+}
+
+func detachLinks(pin string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(pin, "links"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("read the links folder: %w", err)
+	}
+	var names []string
+	for _, entry := range entries {
+		kind, name, _ := strings.Cut(entry.Name(), "-")
+		if err := os.Remove(filepath.Join(pin, "links", entry.Name())); err != nil {
+			return names, fmt.Errorf("let go of %s: %w", name, err)
+		}
+		if kind != "xdp" {
+			continue
+		}
+		names = append(names, name)
+		if l, err := netlink.LinkByName(name); err == nil {
+			if err := detachFilter(l.Attrs().Index); err != nil {
+				return names, err
+			}
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/cilium/ebpf"
+)
+
+const layoutVersion = 1
+
+// ErrLayout says that what is pinned was made by a parry of another map layout.
+var ErrLayout = errors.New("the pinned maps have another layout")
+
+// Options of Open.
+type Options struct {
+	Pin   string // folder on a bpffs; "" = nothing is pinned and all ends with the Edge (tests, replay)
+	Sizes Sizes
+	Log   *slog.Logger
+
+	Injected bool // time, chance and routes come from SetEnv
+	Traced   bool // Trace tells of the last packet
+}
+
+// Edge is the fast path's state: the maps that outlive programs and the daemon, and the generation of programs that
+// works on them.
+type Edge struct {
+	opts    Options
+	log     *slog.Logger
+	spec    *ebpf.CollectionSpec
+	state   map[string]*ebpf.Map
+	names   *Names
+	clock   clock
+	gen     *Generation
+	links   attachments
+	adopted bool
+}
+
+// Open adopts what is pinned, or makes it. It attaches nothing.
+func Open(o Options) (_ *Edge, err error) {
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, fmt.Errorf("read the built-in object: %w", err)
+	}
+	e := &Edge{opts: o, log: o.Log, spec: spec, state: map[string]*ebpf.Map{}}
+	if e.names, err = namesOf(spec); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.Close())
+		}
+	}()
+	if o.Pin != "" {
+		if err = os.MkdirAll(e.dir("maps"), 0o700); err != nil {
+			return nil, fmt.Errorf("make the pin folder: %w", err)
+		}
+	}
+	if err = e.checkLayout(); err != nil {
+		return nil, err
+	}
+	o.Sizes.apply(spec)
+	if err = e.openState(); err != nil {
+		return nil, err
+	}
+	if !o.Injected {
+		if e.clock, err = measureClock(spec); err != nil {
+			return nil, err
+		}
+	}
+	return e, e.begin()
+}
+
+func (e *Edge) dir(parts ...string) string {
+	return filepath.Join(append([]string{e.opts.Pin}, parts...)...)
+}
+
+// Adopted tells whether the state was there already: sessions play on.
+func (e *Edge) Adopted() bool { return e.adopted }
+
+// Names of reasons, verdicts and faults.
+func (e *Edge) Names() *Names { return e.names }
+
+// checkLayout refuses maps of another layout before any of them is opened with the wrong types.
+func (e *Edge) checkLayout() error {
+	if e.opts.Pin == "" {
+		return nil
+	}
+	m, err := ebpf.LoadPinnedMap(e.dir("maps", bpfMapEdge), nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open what is pinned under %s: %w", e.opts.Pin, err)
+	}
+	defer m.Close()
+	var raw []byte
+	if raw, err = m.LookupBytes(uint32(0)); err != nil || len(raw) < 4 {
+		return fmt.Errorf("read the layout version under %s: %w", e.opts.Pin, errors.Join(err, ErrLayout))
+	}
+	v := binary.NativeEndian.Uint32(raw)
+	e.adopted = v != 0
+	if v != 0 && v != layoutVersion {
+		return fmt.Errorf("%w: %d under %s, this parry speaks %d: end its sessions with `parry detach --pin %s` and start again, or run the parry that made them",
+			ErrLayout, v, e.opts.Pin, layoutVersion, e.opts.Pin)
+	}
+	return nil
+}
+
+func (e *Edge) openState() error {
+	names := slices.Clone(fixedState)
+	for name := range e.opts.Sizes.entries() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		m, err := e.openMap(e.spec.Maps[name])
+		if err != nil {
+			return err
+		}
+		e.state[name] = m
+		e.spec.Maps[name].MaxEntries = m.MaxEntries() // generations must agree with what is pinned
+	}
+	return nil
+}
+
+// openMap keeps a pinned map at the size it has: it holds live state. A larger wish is said, and comes with detach.
+func (e *Edge) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
+	if e.opts.Pin == "" {
+		m, err := ebpf.NewMap(spec)
+		if err != nil {
+			return nil, fmt.Errorf("make map %s of %d entries: %w", spec.Name, spec.MaxEntries, err)
+		}
+		return m, nil
+	}
+	path := e.dir("maps", spec.Name)
+	m, err := ebpf.LoadPinnedMap(path, nil)
+	if err == nil {
+		return e.adoptMap(spec, m)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	if m, err = ebpf.NewMap(spec); err != nil {
+		return nil, fmt.Errorf("make map %s of %d entries: %w", spec.Name, spec.MaxEntries, err)
+	}
+	if err = m.Pin(path); err != nil {
+		return nil, errors.Join(fmt.Errorf("pin map %s: %w", spec.Name, err), m.Close())
+	}
+	return m, nil
+}
+
+func (e *Edge) adoptMap(spec *ebpf.MapSpec, m *ebpf.Map) (*ebpf.Map, error) {
+	if m.Type() != spec.Type || m.KeySize() != spec.KeySize || (spec.ValueSize != 0 && m.ValueSize() != spec.ValueSize) {
+		return nil, errors.Join(fmt.Errorf("%w: map %s is not what this parry makes: end it with `parry detach --pin %s`",
+			ErrLayout, spec.Name, e.opts.Pin), m.Close())
+	}
+	if m.MaxEntries() != spec.MaxEntries {
+		e.log.Warn("a pinned map keeps its size while it holds state; `parry detach` and a new start apply the new one",
+			"map", spec.Name, "entries", m.MaxEntries(), "wanted", spec.MaxEntries)
+	}
+	return m, nil
+}
+
+// begin writes what a new edge begins with.
+func (e *Edge) begin() error {
+	if e.adopted {
+		return nil
+	}
+	var s bpfSecret
+	if !e.opts.Injected {
+		var b [16]byte
+		rand.Read(b[:]) // never fails (crypto/rand)
+		s.Key = [2]uint64{binary.NativeEndian.Uint64(b[:8]), binary.NativeEndian.Uint64(b[8:])}
+	}
+	if err := e.state[bpfMapSecret].Put(uint32(0), s); err != nil {
+		return fmt.Errorf("write the secret: %w", err)
+	}
+	if err := e.state[bpfMapEdge].Put(uint32(0), bpfEdge{Layout: layoutVersion}); err != nil {
+		return fmt.Errorf("write the layout version: %w", err)
+	}
+	return nil
+}
+
+// Close lets go of everything and changes nothing: what is pinned goes on without us.
+func (e *Edge) Close() error {
+	var errs []error
+	if e.gen != nil {
+		errs = append(errs, e.gen.Close())
+	}
+	errs = append(errs, e.links.close())
+	for _, m := range e.state {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(errs...)
+}

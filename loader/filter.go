@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Before Linux 6.6 there is no TCX: the egress program is a filter of a clsact qdisc. The qdisc is shared with whoever
+// else uses it, so only our own filter is removed, and the qdisc only when it is empty.
+const (
+	filterName     = "parry_local"
+	filterPriority = 1
+	filterHandle   = 0x7061 // "pa"
+)
+
+func clsact(ifindex int) *netlink.GenericQdisc {
+	return &netlink.GenericQdisc{
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: ifindex, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT},
+		QdiscType:  "clsact",
+	}
+}
+
+func filterOf(ifindex int, fd int) *netlink.BpfFilter {
+	return &netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{
+			LinkIndex: ifindex, Parent: netlink.HANDLE_MIN_EGRESS, Handle: filterHandle, Protocol: unix.ETH_P_ALL, Priority: filterPriority,
+		},
+		Fd: fd, Name: filterName, DirectAction: true,
+	}
+}
+
+func attachFilter(i Interface, prog *ebpf.Program) error {
+	if err := netlink.QdiscAdd(clsact(i.Ifindex)); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("%s: add the clsact qdisc: %w", i.Name, err)
+	}
+	if err := netlink.FilterReplace(filterOf(i.Ifindex, prog.FD())); err != nil {
+		return fmt.Errorf("%s: attach the egress program: %w", i.Name, err)
+	}
+	return nil
+}
+
+// detachFilter removes our filter, and the qdisc if nothing else is in it.
+func detachFilter(ifindex int) error {
+	l, err := netlink.LinkByIndex(ifindex)
+	if err != nil {
+		return nil // gone, and its filters with it
+	}
+	left := 0
+	for _, parent := range []uint32{netlink.HANDLE_MIN_EGRESS, netlink.HANDLE_MIN_INGRESS} {
+		filters, err := netlink.FilterList(l, parent)
+		if err != nil {
+			return nil // no clsact: nothing of ours
+		}
+		for _, f := range filters {
+			b, ok := f.(*netlink.BpfFilter)
+			if !ok || b.Name != filterName {
+				left++
+				continue
+			}
+			if err := netlink.FilterDel(f); err != nil {
+				return fmt.Errorf("remove the egress filter: %w", err)
+			}
+		}
+	}
+	if left > 0 {
+		return nil
+	}
+	if err := netlink.QdiscDel(clsact(ifindex)); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("remove the clsact qdisc: %w", err)
+	}
+	return nil
+}

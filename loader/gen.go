@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package loader is the only one that touches BPF: it loads, pins, attaches and replaces the fast path, and gives
+// typed access to its maps. It knows no configuration file and no policy; engine hands it plain values.
+package loader
+
+// The objects and bindings are checked in, built by the clang that the Makefile pins (make generate), so that
+// building parry needs Go alone. bpfel only: parry supports little-endian machines.
+//go:generate go tool bpf2go -target bpfel -type drop_reason -type verdict -type forward_mode -type session_phase -type flow_flag -type hop_state -type entry_source -type fault -type bucket -type reap_op -type rate -type flow -type vlan_tag -type always bpf ../bpf/parry.bpf.c

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+)
+
+// List is one of the two lists of sources.
+type List uint8
+
+// Deny refuses sources, Allow welcomes them and wins.
+const (
+	Deny List = iota
+	Allow
+)
+
+// EntrySource is who made an entry.
+type EntrySource uint8
+
+// Who can make an entry; FromMap is what bpftool leaves.
+const (
+	FromMap    = EntrySource(bpfEntrySourceENTRY_SOURCE_MAP)
+	FromCLI    = EntrySource(bpfEntrySourceENTRY_SOURCE_CLI)
+	FromAPI    = EntrySource(bpfEntrySourceENTRY_SOURCE_API)
+	FromDetect = EntrySource(bpfEntrySourceENTRY_SOURCE_DETECT)
+	FromFleet  = EntrySource(bpfEntrySourceENTRY_SOURCE_FLEET)
+)
+
+// EntryKey names an entry: a prefix, for one service or (0) for all.
+type EntryKey struct {
+	Prefix  netip.Prefix
+	Service uint32
+}
+
+// Entry is one source on a list.
+type Entry struct {
+	EntryKey
+	Reason     string // at most 39 bytes; the rest is cut
+	Source     EntrySource
+	Confidence uint8 // percent; 0 = not said
+	Added      time.Time
+	Expires    time.Time // zero = never
+	Hits       uint64
+	Unlimited  bool
+}
+
+// Lists are the deny and allow lists of an edge, whether or not its daemon runs. Safe for concurrent use within one
+// process; two processes that change prefixes at once may leave a filter bit unset until the daemon's next look.
+type Lists struct {
+	maps   map[string]*ebpf.Map
+	owned  bool   // close the maps
+	pin    string // where service names are found; "" = in gen
+	edge   *Edge
+	mu     sync.Mutex // guards the filters' read-modify-write and the bump
+	bumped time.Time
+}
+
+var listMaps = []string{
+	bpfMapDenyHost4, bpfMapDenyHost6, bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowHost4, bpfMapAllowHost6,
+	bpfMapAllowNet4, bpfMapAllowNet6, bpfMapNetFilter4, bpfMapNetFilter6, bpfMapEpoch,
+}
+
+// Lists of a running edge.
+func (e *Edge) Lists() *Lists { return &Lists{maps: e.state, edge: e} }
+
+// OpenLists opens the lists that are pinned under pin.
+func OpenLists(pin string) (*Lists, error) {
+	l := &Lists{maps: map[string]*ebpf.Map{}, owned: true, pin: pin}
+	for _, name := range listMaps {
+		m, err := ebpf.LoadPinnedMap(filepath.Join(pin, "maps", name), nil)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("no lists are pinned under %s: %w", pin, err), l.Close())
+		}
+		l.maps[name] = m
+	}
+	return l, nil
+}
+
+// Close lets go of what OpenLists opened.
+func (l *Lists) Close() error {
+	if !l.owned {
+		return nil
+	}
+	var errs []error
+	for _, m := range l.maps {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Services gives the number of each service by name.
+func (l *Lists) Services() (map[string]uint32, error) {
+	var m *ebpf.Map
+	switch {
+	case l.edge != nil && l.edge.gen != nil:
+		m = l.edge.gen.coll.Maps[bpfMapService]
+	case l.pin != "":
+		all, err := generations(l.pin)
+		if err != nil || len(all) == 0 {
+			return nil, err
+		}
+		m, err = ebpf.LoadPinnedMap(filepath.Join(l.pin, generationPrefix+strconv.Itoa(all[len(all)-1]), bpfMapService), nil)
+		if err != nil {
+			return nil, fmt.Errorf("open the pinned services: %w", err)
+		}
+		defer m.Close()
+	}
+	services, err := readServices(m)
+	names := map[string]uint32{}
+	for i, s := range services {
+		if i > 0 {
+			names[text(s.Name[:])] = uint32(i)
+		}
+	}
+	return names, err
+}
+
+type listSet struct{ host4, host6, net4, net6 *ebpf.Map }
+
+func (l *Lists) set(which List) listSet {
+	m := l.maps
+	if which == Allow {
+		return listSet{m[bpfMapAllowHost4], m[bpfMapAllowHost6], m[bpfMapAllowNet4], m[bpfMapAllowNet6]}
+	}
+	return listSet{m[bpfMapDenyHost4], m[bpfMapDenyHost6], m[bpfMapDenyNet4], m[bpfMapDenyNet6]}
+}
+
+func rawEntry(e *Entry) bpfListEntry {
+	out := bpfListEntry{Source: uint8(e.Source), Confidence: e.Confidence, Unlimited: flag(e.Unlimited), Bits: uint8(e.Prefix.Bits())}
+	if !e.Expires.IsZero() {
+		out.Expires = monotonicOf(e.Expires)
+	}
+	if !e.Added.IsZero() {
+		out.Added = uint32(e.Added.Unix())
+	}
+	copy(out.Reason[:len(out.Reason)-1], e.Reason)
+	return out
+}
+
+func entryOf(p netip.Prefix, service uint32, v *bpfListEntry) Entry {
+	e := Entry{
+		EntryKey: EntryKey{p, service}, Reason: text(v.Reason[:]), Source: EntrySource(v.Source), Confidence: v.Confidence,
+		Hits: v.Hits, Unlimited: v.Unlimited != 0,
+	}
+	if v.Added != 0 {
+		e.Added = time.Unix(int64(v.Added), 0).UTC()
+	}
+	if v.Expires != 0 {
+		e.Expires = wallOf(v.Expires).UTC().Round(time.Millisecond)
+	}
+	return e
+}
+
+func hostKey4(k EntryKey) bpfHostKey4 {
+	return bpfHostKey4{Service: k.Service, Addr: be32(k.Prefix.Addr())}
+}
+
+func hostKey6(k EntryKey) bpfHostKey6 {
+	return bpfHostKey6{Service: k.Service, Addr: k.Prefix.Addr().As16()}
+}
+
+func netKey4(k EntryKey) bpfNetKey4 {
+	return bpfNetKey4{Prefixlen: 32 + uint32(k.Prefix.Bits()), Service: k.Service, Addr: be32(k.Prefix.Addr())}
+}
+
+func netKey6(k EntryKey) bpfNetKey6 {
+	return bpfNetKey6{Prefixlen: 32 + uint32(k.Prefix.Bits()), Service: k.Service, Addr: k.Prefix.Addr().As16()}
+}
+
+// Add puts entries on a list, in place of those of the same key, and has every flow re-check. When it returns, new
+// sessions are judged by them, and live ones at their next packet.
+func (l *Lists) Add(which List, entries []Entry) error {
+	s := l.set(which)
+	var b batches
+	for i := range entries {
+		b.add(entries[i].EntryKey, rawEntry(&entries[i]))
+	}
+	l.mu.Lock()
+	err := l.markFilters(b.net4keys, b.net6keys)
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		m            *ebpf.Map
+		n            int
+		keys, values any
+	}{
+		{s.host4, len(b.host4), b.host4keys, b.host4}, {s.host6, len(b.host6), b.host6keys, b.host6},
+		{s.net4, len(b.net4), b.net4keys, b.net4}, {s.net6, len(b.net6), b.net6keys, b.net6},
+	} {
+		if step.n == 0 {
+			continue
+		}
+		if _, err := step.m.BatchUpdate(step.keys, step.values, nil); err != nil {
+			if errors.Is(err, ebpf.ErrKeyNotExist) || isFull(err) {
+				return fmt.Errorf("the list is full: it holds %d entries (sizes.blocks and sizes.prefixes): %w", step.m.MaxEntries(), err)
+			}
+			return fmt.Errorf("write a list: %w", err)
+		}
+	}
+	return l.bump()
+}
+
+type batches struct {
+	host4keys []bpfHostKey4
+	host6keys []bpfHostKey6
+	net4keys  []bpfNetKey4
+	net6keys  []bpfNetKey6
+
+	host4, host6, net4, net6 []bpfListEntry
+}
+
+func (b *batches) add(k EntryKey, v bpfListEntry) {
+	k.Prefix = k.Prefix.Masked()
+	switch v4 := k.Prefix.Addr().Is4(); {
+	case v4 && k.Prefix.IsSingleIP():
+		b.host4keys, b.host4 = append(b.host4keys, hostKey4(k)), append(b.host4, v)
+	case v4:
+		b.net4keys, b.net4 = append(b.net4keys, netKey4(k)), append(b.net4, v)
+	case k.Prefix.IsSingleIP():
+		b.host6keys, b.host6 = append(b.host6keys, hostKey6(k)), append(b.host6, v)
+	default:
+		b.net6keys, b.net6 = append(b.net6keys, netKey6(k)), append(b.net6, v)
+	}
+}
+
+// Del takes entries off a list. Returns how many were there.
+func (l *Lists) Del(which List, keys []EntryKey) (int, error) {
+	s := l.set(which)
+	deleted := 0
+	for _, k := range keys {
+		k.Prefix = k.Prefix.Masked()
+		var err error
+		switch v4 := k.Prefix.Addr().Is4(); {
+		case v4 && k.Prefix.IsSingleIP():
+			err = s.host4.Delete(hostKey4(k))
+		case v4:
+			err = s.net4.Delete(netKey4(k))
+		case k.Prefix.IsSingleIP():
+			err = s.host6.Delete(hostKey6(k))
+		default:
+			err = s.net6.Delete(netKey6(k))
+		}
+		if err == nil {
+			deleted++
+		} else if !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return deleted, fmt.Errorf("delete %v: %w", k.Prefix, err)
+		}
+	}
+	return deleted, l.bump()
+}
+
+// Entries walks a list; entries past their expiry are left out. An entry that changes meanwhile may be met or not.
+func (l *Lists) Entries(which List) iter.Seq2[Entry, error] {
+	s := l.set(which)
+	return func(yield func(Entry, error) bool) {
+		now := Monotonic()
+		each := func(p netip.Prefix, service uint32, v *bpfListEntry) bool {
+			if v.Expires != 0 && v.Expires <= now {
+				return true
+			}
+			return yield(entryOf(p, service, v), nil)
+		}
+		err := errors.Join(
+			batchEach(s.host4, func(k *bpfHostKey4, v *bpfListEntry) bool {
+				return each(netip.PrefixFrom(addr4(k.Addr), 32), k.Service, v)
+			}),
+			batchEach(s.host6, func(k *bpfHostKey6, v *bpfListEntry) bool {
+				return each(netip.PrefixFrom(netip.AddrFrom16(k.Addr), 128), k.Service, v)
+			}),
+			trieEach(s.net4, func(k *bpfNetKey4, v *bpfListEntry) bool {
+				return each(netip.PrefixFrom(addr4(k.Addr), int(k.Prefixlen)-32), k.Service, v)
+			}),
+			trieEach(s.net6, func(k *bpfNetKey6, v *bpfListEntry) bool {
+				return each(netip.PrefixFrom(netip.AddrFrom16(k.Addr), int(k.Prefixlen)-32), k.Service, v)
+			}),
+		)
+		if err != nil && !errors.Is(err, errStop) {
+			yield(Entry{}, fmt.Errorf("read a list: %w", err))
+		}
+	}
+}
+
+var errStop = errors.New("the caller has seen enough")
+
+func batchEach[K any](m *ebpf.Map, each func(*K, *bpfListEntry) bool) error {
+	keys, values := make([]K, 4096), make([]bpfListEntry, 4096)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := m.BatchLookup(&cursor, keys, values, nil)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+		for i := range n {
+			if !each(&keys[i], &values[i]) {
+				return errStop
+			}
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}
+
+func trieEach[K any](m *ebpf.Map, each func(*K, *bpfListEntry) bool) error {
+	var k K
+	var v bpfListEntry
+	it := m.Iterate()
+	for it.Next(&k, &v) {
+		if !each(&k, &v) {
+			return errStop
+		}
+	}
+	return it.Err()
+}
+
+const bumpInterval = 40 * time.Millisecond // 25 a second, whoever asks
+
+// bump moves the policy epoch. A change that comes within bumpInterval of the last waits for its turn, so that a
+// storm of changes costs each flow at most 25 checks a second.
+func (l *Lists) bump() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if wait := bumpInterval - time.Since(l.bumped); wait > 0 {
+		time.Sleep(wait)
+	}
+	l.bumped = time.Now()
+	return bumpEpoch(l.maps[bpfMapEpoch])
+}
+
+// bumpEpoch: two writers at once may write the same number, but each made its change before it read, so a flow that
+// sees the number sees both changes.
+func bumpEpoch(m *ebpf.Map) error {
+	var n uint32
+	if err := m.Lookup(uint32(0), &n); err != nil {
+		return fmt.Errorf("read map epoch: %w", err)
+	}
+	if err := m.Put(uint32(0), n+1); err != nil {
+		return fmt.Errorf("write map epoch: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/cilium/ebpf"
+)
+
+// natFamily is one family's NAT addresses. An address keeps its index for as long as the maps live: sessions name it.
+type natFamily struct {
+	v4                       bool
+	addrs, ring, index, slot *ebpf.Map
+}
+
+func (e *Edge) natFamily(v4 bool) natFamily {
+	if v4 {
+		return natFamily{true, e.state[bpfMapNatAddr4], e.state[bpfMapNatRing4], e.state[bpfMapNatIndex4], e.state[bpfMapNat4]}
+	}
+	return natFamily{false, e.state[bpfMapNatAddr6], e.state[bpfMapNatRing6], e.state[bpfMapNatIndex6], e.state[bpfMapNat6]}
+}
+
+func (f natFamily) indexKey(a netip.Addr) any {
+	if f.v4 {
+		return be32(a)
+	}
+	return bpfIn6{Addr: addr16(a)}
+}
+
+func (f natFamily) read() ([]bpfNatAddr, error) {
+	all := make([]bpfNatAddr, f.addrs.MaxEntries())
+	for i := range all {
+		if err := f.addrs.Lookup(uint32(i), &all[i]); err != nil {
+			return nil, fmt.Errorf("read NAT address %d: %w", i, err)
+		}
+	}
+	return all, nil
+}
+
+// ensure gives every address an index and a ring of free ports. New addresses become visible to packets last.
+func (f natFamily) ensure(addrs []netip.Addr, first, last uint16, taken map[uint16]bool) (map[netip.Addr]uint32, error) {
+	known, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	index := map[netip.Addr]uint32{}
+	for _, a := range addrs {
+		i := slices.IndexFunc(known, func(n bpfNatAddr) bool { return n.Last != 0 && n.Addr == addr16(a) })
+		if i < 0 {
+			i = slices.IndexFunc(known, func(n bpfNatAddr) bool { return n.Last == 0 })
+		}
+		if i < 0 {
+			return nil, fmt.Errorf("no room for NAT address %v: the pinned maps hold %d; `parry detach` and a new start make room", a, len(known))
+		}
+		if known[i], err = f.fill(uint32(i), known[i], a, first, last, taken); err != nil {
+			return nil, fmt.Errorf("NAT address %v: %w", a, err)
+		}
+		index[a] = uint32(i)
+	}
+	return index, nil
+}
+
+// fill puts into an address's ring the ports that it does not have yet.
+func (f natFamily) fill(i uint32, n bpfNatAddr, a netip.Addr, first, last uint16, taken map[uint16]bool) (bpfNatAddr, error) {
+	fresh := n.Last == 0
+	if !fresh && first >= n.First && last <= n.Last {
+		return n, nil
+	}
+	var keys []uint32
+	var cells []bpfPortCell
+	for p := uint32(first); p <= uint32(last); p++ {
+		if taken[uint16(p)] || (!fresh && uint16(p) >= n.First && uint16(p) <= n.Last) {
+			continue
+		}
+		keys = append(keys, i*portsOfAddr+(n.Tail+uint32(len(keys)))%portsOfAddr)
+		cells = append(cells, bpfPortCell{Port: uint16(p)})
+	}
+	if _, err := f.ring.BatchUpdate(keys, cells, nil); err != nil {
+		return n, fmt.Errorf("fill the ring of ports: %w", err)
+	}
+	if fresh {
+		n.First, n.Last = first, last
+	} else {
+		n.First, n.Last = min(first, n.First), max(last, n.Last)
+	}
+	n.Addr, n.Active = addr16(a), 1
+	n.Tail += uint32(len(keys))
+	if err := f.addrs.Put(i, n); err != nil {
+		return n, fmt.Errorf("write map nat_addr: %w", err)
+	}
+	if err := f.index.Put(f.indexKey(a), i); err != nil {
+		return n, fmt.Errorf("write map nat_index: %w", err)
+	}
+	return n, nil
+}
+
+// circulating finds which of the given ports some address of this family gives out or has given out.
+func (f natFamily) circulating(ports []uint16) (map[uint16]bool, error) {
+	in := map[uint16]bool{}
+	if len(ports) == 0 {
+		return in, nil
+	}
+	known, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	free, err := f.freePorts()
+	if err != nil {
+		return nil, err
+	}
+	for i, n := range known {
+		for _, p := range ports {
+			if n.Last == 0 || p < n.First || p > n.Last || in[p] {
+				continue
+			}
+			used, err := f.used(uint32(i)*portsOfAddr + uint32(p))
+			if err != nil {
+				return nil, err
+			}
+			in[p] = used || free[p]
+		}
+	}
+	return in, nil
+}
+
+func (f natFamily) freePorts() (map[uint16]bool, error) {
+	free := map[uint16]bool{}
+	keys, cells := make([]uint32, 4096), make([]bpfPortCell, 4096)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := f.ring.BatchLookup(&cursor, keys, cells, nil)
+		for _, c := range cells[:n] {
+			free[c.Port] = true
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return free, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the ring of ports: %w", err)
+		}
+	}
+}
+
+func (f natFamily) used(slot uint32) (bool, error) {
+	if f.v4 {
+		var s bpfFlow4
+		err := f.slot.Lookup(slot, &s)
+		return s.F.State != 0, err
+	}
+	var s bpfNat6
+	err := f.slot.Lookup(slot, &s)
+	return s.Flow.F.State != 0, err
+}
+
+// natPlan is what one generation needs to know of NAT.
+type natPlan struct {
+	pick  []uint32                // indexes of addresses
+	spans map[string][2]uint16    // server's list of addresses -> its window in pick
+	ports [portsOfAddr]uint8      // 1 = some address gives this port out
+	addrs map[netip.Addr]struct{} // all that are in use
+}
+
+// planNAT makes room for every NAT address that the plan names.
+func (e *Edge) planNAT(p *Plan) (*natPlan, error) {
+	np := &natPlan{spans: map[string][2]uint16{}, addrs: map[netip.Addr]struct{}{}}
+	taken := map[uint16]bool{}
+	var fronts []uint16
+	for _, s := range p.Services {
+		for _, f := range s.Fronts {
+			for port := uint32(f.First); port <= uint32(f.Last); port++ {
+				if !taken[uint16(port)] {
+					taken[uint16(port)] = true
+					fronts = append(fronts, uint16(port))
+				}
+			}
+		}
+	}
+	var lists [][]netip.Addr
+	for _, pool := range p.Pools {
+		for _, s := range pool.Servers {
+			lists = append(lists, s.NAT)
+		}
+	}
+	for _, v4 := range []bool{true, false} {
+		f := e.natFamily(v4)
+		index, err := f.ensure(distinct(lists, v4), p.NATPorts[0], p.NATPorts[1], taken)
+		if err != nil {
+			return nil, err
+		}
+		np.add(lists, v4, index)
+		if err := np.addPorts(f, fronts); err != nil {
+			return nil, err
+		}
+	}
+	return np, nil
+}
+
+func distinct(lists [][]netip.Addr, v4 bool) []netip.Addr {
+	var all []netip.Addr
+	for _, l := range lists {
+		for _, a := range l {
+			if a.Is4() == v4 && !slices.Contains(all, a) {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
+}
+
+func (np *natPlan) add(lists [][]netip.Addr, v4 bool, index map[netip.Addr]uint32) {
+	for _, l := range lists {
+		key := fmt.Sprint(l)
+		if _, ok := np.spans[key]; ok || len(l) == 0 || l[0].Is4() != v4 {
+			continue
+		}
+		first := len(np.pick)
+		for _, a := range l {
+			np.pick = append(np.pick, index[a])
+			np.addrs[a] = struct{}{}
+		}
+		np.spans[key] = [2]uint16{uint16(first), uint16(len(l))}
+	}
+}
+
+// addPorts marks the ports of every ring, less the services' own where no ring has them: their packets need not be
+// looked for among NAT's.
+func (np *natPlan) addPorts(f natFamily, fronts []uint16) error {
+	known, err := f.read()
+	if err != nil {
+		return err
+	}
+	in, err := f.circulating(fronts)
+	if err != nil {
+		return err
+	}
+	front := map[uint16]bool{}
+	for _, p := range fronts {
+		front[p] = true
+	}
+	for _, n := range known {
+		if n.Last == 0 {
+			continue
+		}
+		for p := uint32(n.First); p <= uint32(n.Last); p++ {
+			if !front[uint16(p)] || in[uint16(p)] {
+				np.ports[p] = 1
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Plan is one configuration as the fast path needs it: plain values, complete and checked by who makes it.
+type Plan struct {
+	Enforce  bool // false: policy is counted, not carried out
+	Host     HostBudget
+	Services []Service
+	Pools    []Pool
+	NATPorts [2]uint16      // first and last that NAT gives out, less the services' own
+	Inside   []netip.Prefix // where servers are: clients from there reach transparent services by NAT
+	Own      []netip.Addr   // addresses of this host on the interfaces, for what comes to no service
+	Frags    bool           // load for multi-buffer frames (jumbo)
+}
+
+// HostBudget bounds traffic of no service, in packets per second; 0 = no bound.
+type HostBudget struct {
+	PacketsPerSecond       uint64
+	SourcePacketsPerSecond uint64
+	Always                 []ProtoPort
+}
+
+// ProtoPort is a port of this host that has a budget of its own.
+type ProtoPort struct {
+	Proto uint8
+	Port  uint16
+}
+
+// Forward is how a service's packets reach its servers.
+type Forward uint8
+
+// The forwarding modes (spec 2.2).
+const (
+	NAT         = Forward(bpfForwardModeFORWARD_NAT)
+	Transparent = Forward(bpfForwardModeFORWARD_TRANSPARENT)
+	Local       = Forward(bpfForwardModeFORWARD_LOCAL)
+)
+
+func (f Forward) String() string {
+	switch f {
+	case NAT:
+		return "nat"
+	case Transparent:
+		return "transparent"
+	case Local:
+		return "local"
+	}
+	return "none"
+}
+
+// Service is one service.
+type Service struct {
+	Name          string
+	Forward       Forward
+	Fronts        []Front
+	Pool          string // "" for Local
+	Allowlist     bool
+	Enforce       bool
+	EnforceLimits bool
+	MaxPacket     uint32
+	Limits        Limits
+	Timeouts      Timeouts
+}
+
+// Front is where a service listens: a range of ports, counted on from the ranges before it.
+type Front struct {
+	Addr        netip.Addr
+	Proto       uint8
+	First, Last uint16
+	Offset      uint16 // of First among the service's ports
+}
+
+// Limits of one source; 0 = none.
+type Limits struct {
+	Packets, PacketBurst uint64 // per second
+	Bytes, ByteBurst     uint64
+	NewSessions          uint32
+	Window               time.Duration
+	Sessions             uint32
+	Prefix4, Prefix6     uint8
+}
+
+// Timeouts after which an idle session ends.
+type Timeouts struct {
+	UDP, TCP, Closing, Opening time.Duration
+}
+
+// Pool is the servers of one or more services.
+type Pool struct {
+	Name           string
+	Servers        []Server
+	Table4, Table6 []uint32 // MaglevSize indexes into Servers, by family; nil = no server of it
+}
+
+// Server is one server.
+type Server struct {
+	Name  string
+	Addr  netip.Addr
+	Port  uint16
+	Ports uint16       // 1: all of a service's ports lead to this one
+	NAT   []netip.Addr // addresses that may face it
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/cilium/ebpf"
+)
+
+func isFull(err error) bool { return errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ENOSPC) }
+
+const (
+	filterWords = 1 << 18
+	filterMin6  = 32 // an IPv6 prefix shorter than this covers too many /48s to mark each: it marks all
+)
+
+// filterBits is one filter's contents, to be merged into the map: a bit for each IPv4 /24, or hashed IPv6 /48, that
+// some prefix list covers (bpf/stage/deny.h, net_filtered).
+type filterBits struct {
+	words map[uint32]uint64
+	all   bool
+}
+
+func (f *filterBits) mark(bit uint32) { f.words[bit>>6] |= 1 << (bit & 63) }
+
+func (f *filterBits) add4(k bpfNetKey4) {
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], k.Addr)
+	bits := k.Prefixlen - 32
+	first := binary.BigEndian.Uint32(b[:]) >> 8
+	n := uint32(1)
+	if bits < 24 {
+		n = 1 << (24 - bits)
+		first &^= n - 1
+	}
+	for i := range n {
+		f.mark(first + i)
+	}
+}
+
+func (f *filterBits) add6(k bpfNetKey6) {
+	bits := k.Prefixlen - 32
+	if bits < filterMin6 {
+		f.all = true
+		return
+	}
+	first, n := binary.BigEndian.Uint64(k.Addr[:8])>>16, uint64(1)
+	if bits < 48 {
+		n = 1 << (48 - bits)
+		first &^= n - 1
+	}
+	for i := range n {
+		var b [8]byte
+		binary.BigEndian.PutUint64(b[:], (first+i)<<16)
+		f.mark(uint32(hashMix(binary.NativeEndian.Uint64(b[:])) >> 40))
+	}
+}
+
+// hashMix is hash_mix of bpf/lib/hash.h.
+func hashMix(h uint64) uint64 {
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	h ^= h >> 33
+	return h
+}
+
+// markFilters adds the bits of prefixes that are about to be listed.
+func (l *Lists) markFilters(keys4 []bpfNetKey4, keys6 []bpfNetKey6) error {
+	f4, f6 := filterBits{words: map[uint32]uint64{}}, filterBits{words: map[uint32]uint64{}}
+	for _, k := range keys4 {
+		f4.add4(k)
+	}
+	for _, k := range keys6 {
+		f6.add6(k)
+	}
+	return errors.Join(f4.merge(l.maps[bpfMapNetFilter4]), f6.merge(l.maps[bpfMapNetFilter6]))
+}
+
+func (f *filterBits) merge(m *ebpf.Map) error {
+	if f.all {
+		return f.replace(m)
+	}
+	for w, bits := range f.words {
+		var have uint64
+		if err := m.Lookup(w, &have); err != nil {
+			return fmt.Errorf("read a prefix filter: %w", err)
+		}
+		if have|bits == have {
+			continue
+		}
+		if err := m.Put(w, have|bits); err != nil {
+			return fmt.Errorf("write a prefix filter: %w", err)
+		}
+	}
+	return nil
+}
+
+func (f *filterBits) replace(m *ebpf.Map) error {
+	keys, words := make([]uint32, filterWords), make([]uint64, filterWords)
+	for i := range keys {
+		keys[i], words[i] = uint32(i), f.words[uint32(i)]
+		if f.all {
+			words[i] = ^uint64(0)
+		}
+	}
+	if _, err := m.BatchUpdate(keys, words, nil); err != nil {
+		return fmt.Errorf("write a prefix filter: %w", err)
+	}
+	return nil
+}
+
+// Refilter derives the filters anew from the prefix lists, so that bpftool's entries take effect and bits of
+// entries that went are cleared; expired prefixes are removed, and those that bpftool wrote learn their own length.
+// Returns how many prefixes there are.
+func (l *Lists) Refilter() (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f4, f6 := filterBits{words: map[uint32]uint64{}}, filterBits{words: map[uint32]uint64{}}
+	n := 0
+	now := Monotonic()
+	for _, which := range []List{Deny, Allow} {
+		s := l.set(which)
+		n4, err4 := tend(s.net4, now, f4.add4, func(k *bpfNetKey4) uint32 { return k.Prefixlen })
+		n6, err6 := tend(s.net6, now, f6.add6, func(k *bpfNetKey6) uint32 { return k.Prefixlen })
+		if err := errors.Join(err4, err6); err != nil {
+			return 0, fmt.Errorf("read the prefix lists: %w", err)
+		}
+		n += n4 + n6
+	}
+	return n, errors.Join(f4.replace(l.maps[bpfMapNetFilter4]), f6.replace(l.maps[bpfMapNetFilter6]))
+}
+
+// tend walks one prefix list: what has expired goes, what lives is handed to add.
+func tend[K any](m *ebpf.Map, now uint64, add func(K), prefixlen func(*K) uint32) (int, error) {
+	var expired []K
+	n := 0
+	err := trieEach(m, func(k *K, v *bpfListEntry) bool {
+		if v.Expires != 0 && v.Expires <= now {
+			expired = append(expired, *k)
+			return true
+		}
+		if bits := uint8(prefixlen(k) - 32); v.Bits != bits {
+			v.Bits = bits
+			if err := m.Update(k, v, ebpf.UpdateExist); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+				return false
+			}
+		}
+		add(*k)
+		n++
+		return true
+	})
+	for i := range expired {
+		if derr := m.Delete(&expired[i]); derr != nil && !errors.Is(derr, ebpf.ErrKeyNotExist) {
+			err = errors.Join(err, derr)
+		}
+	}
+	return n, err
+}
+
+// NetCount tells how many prefixes are listed, from the memory that the kernel says the tries take (6.4 and newer;
+// ok is false before): a look that costs nothing, so that bpftool's writing is noticed within a second.
+func (l *Lists) NetCount() (n uint64, ok bool) {
+	for _, name := range []string{bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowNet4, bpfMapAllowNet6} {
+		b, err := memlock(l.maps[name])
+		if err != nil {
+			return 0, false
+		}
+		n = n*1_000_003 + b // a fingerprint of the four, not a sum: one more here and one less there is a change
+	}
+	return n, true
+}
+
+func memlock(m *ebpf.Map) (uint64, error) {
+	f, err := os.Open("/proc/self/fdinfo/" + strconv.Itoa(m.FD()))
+	if err != nil {
+		return 0, fmt.Errorf("read a map's fdinfo: %w", err)
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if v, ok := strings.CutPrefix(s.Text(), "memlock:"); ok {
+			return strconv.ParseUint(strings.TrimSpace(v), 10, 64)
+		}
+	}
+	return 0, errors.New("a map's fdinfo says nothing of memory")
+}

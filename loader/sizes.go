@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"math/bits"
+
+	"github.com/cilium/ebpf"
+)
+
+// Sizes of the state maps, in entries. They hold for as long as the maps are pinned.
+type Sizes struct {
+	Sessions  uint32 // each of IPv4 and IPv6; transparent and local sessions take two entries
+	Blocks    uint32 // hosts on each list
+	Prefixes  uint32 // prefixes on each list
+	Sources   uint32
+	Fragments uint32
+	Services  uint32 // numbers, those of services that went included
+	NAT4      uint32 // NAT addresses
+	NAT6      uint32
+}
+
+func pow2(n uint32) uint32 {
+	if n <= 1 {
+		return 1
+	}
+	return 1 << bits.Len32(n-1)
+}
+
+// entries is the size of each state map whose size is not fixed in bpf/maps.h.
+func (s Sizes) entries() map[string]uint32 {
+	return map[string]uint32{
+		bpfMapFlow4:        s.Sessions,
+		bpfMapFlow6:        s.Sessions,
+		bpfMapNat4:         s.NAT4 * portsOfAddr,
+		bpfMapNat6:         s.NAT6 * portsOfAddr,
+		bpfMapNatRing4:     s.NAT4 * portsOfAddr,
+		bpfMapNatRing6:     s.NAT6 * portsOfAddr,
+		bpfMapNatAddr4:     s.NAT4,
+		bpfMapNatAddr6:     s.NAT6,
+		bpfMapNatIndex4:    s.NAT4,
+		bpfMapNatIndex6:    s.NAT6,
+		bpfMapSource:       s.Sources,
+		bpfMapFrag:         s.Fragments,
+		bpfMapDenyHost4:    s.Blocks,
+		bpfMapDenyHost6:    s.Blocks,
+		bpfMapAllowHost4:   s.Blocks,
+		bpfMapAllowHost6:   s.Blocks,
+		bpfMapDenyNet4:     s.Prefixes,
+		bpfMapDenyNet6:     s.Prefixes,
+		bpfMapAllowNet4:    s.Prefixes,
+		bpfMapAllowNet6:    s.Prefixes,
+		bpfMapServiceCount: s.Services,
+		bpfMapReasonCount:  s.Services * reasonsMax,
+	}
+}
+
+// fixedState are the state maps whose size bpf/maps.h gives.
+var fixedState = []string{
+	bpfMapNetFilter4, bpfMapNetFilter6, bpfMapHop, bpfMapHopIndex, bpfMapLink, bpfMapTxPort, bpfMapFaultCount,
+	bpfMapEdge, bpfMapEpoch, bpfMapSecret, bpfMapHostBucket, bpfMapHostSource,
+}
+
+// apply sets the sizes in a spec's state maps.
+func (s Sizes) apply(spec *ebpf.CollectionSpec) {
+	for name, n := range s.entries() {
+		spec.Maps[name].MaxEntries = max(n, 1)
+	}
+}

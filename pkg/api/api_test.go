@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"parry/pkg/api"
+	"parry/pkg/api/apitest"
+	"parry/pkg/blocklist"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// serve runs the API of edge on a socket of its own until the test ends.
+func serve(t testing.TB, edge api.Edge) *api.Client {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "parry.sock")
+	l, err := api.Listen(t.Context(), socket, "", quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- api.NewHTTPServer(edge, api.HTTPOptions{SpoolDir: t.TempDir()}, quiet()).Serve(ctx, l) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return api.Dial(socket)
+}
+
+func comparers() cmp.Options {
+	return cmp.Options{
+		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	}
+}
+
+// What a client gets over the socket is what the edge says itself.
+func TestClientSaysWhatTheEdgeSays(t *testing.T) {
+	edge := apitest.World()
+	c := serve(t, edge)
+	ctx := t.Context()
+	both := func(name string, ask func(e api.Edge) (any, error)) {
+		t.Helper()
+		want, wantErr := ask(edge)
+		got, err := ask(c)
+		if diff := cmp.Diff(want, got, comparers()); diff != "" {
+			t.Errorf("%s (-edge +client):\n%s", name, diff)
+		}
+		if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
+			t.Errorf("%s: client says %v, the edge %v", name, err, wantErr)
+		}
+	}
+	both("status", func(e api.Edge) (any, error) { return e.Status(ctx) })
+	both("servers", func(e api.Edge) (any, error) { return e.Servers(ctx) })
+	both("service names", func(e api.Edge) (any, error) { return e.ServiceNames(ctx) })
+	for name, f := range map[string]api.Filter{
+		"all":             {},
+		"two":             {Limit: 2},
+		"id":              {ID: "6-1"},
+		"service":         {Service: "arena"},
+		"client":          {Client: netip.MustParsePrefix("198.51.100.8/32")},
+		"prefix":          {Client: netip.MustParsePrefix("2001:db8::/32")},
+		"server":          {Server: "eu-1"},
+		"server address":  {Server: "10.0.1.11"},
+		"server and port": {Server: "[fd00::21]:25565"},
+	} {
+		both("sessions "+name, func(e api.Edge) (any, error) {
+			list, err := e.Sessions(ctx, f)
+			if len(list) == 0 {
+				t.Errorf("the filter %s picks nothing: the row proves nothing", name)
+			}
+			return list, err
+		})
+	}
+	both("who", func(e api.Edge) (any, error) { return e.Who(ctx, "udp", netip.MustParseAddrPort("10.0.0.1:1025")) })
+	both("who: nobody", func(e api.Edge) (any, error) { return e.Who(ctx, "tcp", netip.MustParseAddrPort("10.0.0.1:1025")) })
+	if _, err := c.Who(ctx, "tcp", netip.MustParseAddrPort("10.0.0.1:1025")); !errors.Is(err, api.ErrNotFound) {
+		t.Errorf("who: %v is not ErrNotFound", err)
+	}
+}
+
+func TestEndSessionsEndsWhatTheFilterPicks(t *testing.T) {
+	edge := apitest.World()
+	c := serve(t, edge)
+	n, err := c.EndSessions(t.Context(), api.Filter{Client: netip.MustParsePrefix("198.51.100.0/24")})
+	if n != 2 || err != nil {
+		t.Fatalf("ended %d, %v", n, err)
+	}
+	left, err := edge.Sessions(t.Context(), api.Filter{})
+	if err != nil || len(left) != 1 || left[0].ID != "6-1" {
+		t.Errorf("left: %+v, %v", left, err)
+	}
+	if n, err := c.EndSessions(t.Context(), api.Filter{}); n != 1 || err != nil {
+		t.Errorf("end all: %d, %v", n, err)
+	}
+}
+
+func TestReload(t *testing.T) {
+	edge := apitest.World()
+	c := serve(t, edge)
+	if err := c.Reload(t.Context()); err != nil || edge.Reloads() != 1 {
+		t.Fatalf("%d reloads, %v", edge.Reloads(), err)
+	}
+	edge.ReloadErr = api.Mark(api.ErrConfig, errors.New(`parry.yaml:3:5: unknown key "lisetn": did you mean listen?`))
+	err := c.Reload(t.Context())
+	if !errors.Is(err, api.ErrConfig) || err.Error() != edge.ReloadErr.Error() {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestEntriesGoInAndOut(t *testing.T) {
+	edge := apitest.World()
+	c := serve(t, edge)
+	ctx := t.Context()
+	until := apitest.Epoch().AddDate(100, 0, 0)
+	in := []blocklist.Entry{
+		{Prefix: netip.MustParsePrefix("198.51.100.0/24"), Reason: `"quoted" & ünïcode`, Source: "cli", Confidence: 1, Added: apitest.Epoch()},
+		{Prefix: netip.MustParsePrefix("203.0.113.7/32"), Source: "detect", Confidence: 0.9, Added: apitest.Epoch(), Expires: &until, Service: "arena", Hits: 7},
+		{Prefix: netip.MustParsePrefix("2001:db8::/64"), Source: "cli", Confidence: 1, Added: apitest.Epoch(), Unlimited: true},
+	}
+	if err := c.Add(ctx, api.Allow, in); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(in, collect(t, c.Entries(ctx, api.Allow)), comparers()); diff != "" {
+		t.Errorf("entries (-in +out):\n%s", diff)
+	}
+	if got := collect(t, c.Entries(ctx, api.Block)); len(got) != 0 {
+		t.Errorf("allows show up among the blocks: %v", got)
+	}
+	for name, tc := range map[string]struct {
+		filter api.EntryFilter
+		want   []blocklist.Entry
+	}{
+		"service":           {api.EntryFilter{Service: "arena"}, in[1:2]},
+		"holds the address": {api.EntryFilter{Prefix: netip.MustParsePrefix("198.51.100.9/32")}, in[:1]},
+		"held by a prefix":  {api.EntryFilter{Prefix: netip.MustParsePrefix("2001:db8::/32")}, in[2:]},
+	} {
+		if diff := cmp.Diff(tc.want, collect(t, c.Pick(ctx, api.Allow, tc.filter)), comparers()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	// The same prefix for another service is another entry.
+	keys := []blocklist.Key{{Prefix: in[0].Prefix}, {Prefix: in[1].Prefix}, {Prefix: in[1].Prefix, Service: "arena"}}
+	if n, err := c.Del(ctx, api.Allow, keys); n != 2 || err != nil {
+		t.Errorf("removed %d, %v", n, err)
+	}
+	if diff := cmp.Diff(in[2:], collect(t, c.Entries(ctx, api.Allow)), comparers()); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+}
+
+func TestExportIsAFileThatImportTakes(t *testing.T) {
+	edge := apitest.World()
+	c := serve(t, edge)
+	ctx := t.Context()
+	in := []blocklist.Entry{
+		{Prefix: netip.MustParsePrefix("198.51.100.0/24"), Reason: "a", Source: "cli", Confidence: 1, Added: apitest.Epoch()},
+		{Prefix: netip.MustParsePrefix("203.0.113.7/32"), Reason: "b", Source: "detect", Confidence: 0.5, Added: apitest.Epoch(), Service: "craft"},
+	}
+	for _, format := range []string{"text", "json", "jsonl"} {
+		if err := edge.Add(ctx, api.Block, in); err != nil {
+			t.Fatal(err)
+		}
+		var file bytes.Buffer
+		if err := c.Export(ctx, api.Block, api.EntryFilter{}, format, &file); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := edge.Del(ctx, api.Block, []blocklist.Key{in[0].Key(), in[1].Key()}); err != nil {
+			t.Fatal(err)
+		}
+		res, err := c.Import(ctx, api.Block, &file, api.ImportOptions{}, nil)
+		if err != nil || res.Applied != 2 {
+			t.Errorf("%s: %+v, %v", format, res, err)
+		}
+		if diff := cmp.Diff(in, collect(t, c.Entries(ctx, api.Block)), comparers()); diff != "" {
+			t.Errorf("%s (-before +after):\n%s", format, diff)
+		}
+	}
+}
+
+func collect(t *testing.T, seq func(func(blocklist.Entry, error) bool)) []blocklist.Entry {
+	t.Helper()
+	var all []blocklist.Entry
+	for e, err := range seq {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// A refusal is JSON with the right status, whatever is refused.
+func TestRefusals(t *testing.T) {
+	for _, tc := range []struct {
+		name, method, path, body string
+		status                   int
+		say                      string
+	}{
+		{"no such path", "GET", "/v1/nonsense", "", 404, "there is no /v1/nonsense"},
+		{"root", "GET", "/", "", 404, "there is no /"},
+		{"wrong method", "PUT", "/v1/status", "", 405, "knows GET, HEAD, not PUT"},
+		{"misspelt filter", "GET", "/v1/sessions?servise=arena", "", 400, `unknown parameter "servise"`},
+		{"parameter twice", "GET", "/v1/sessions?service=a&service=b", "", 400, "given 2 times"},
+		{"bad client", "GET", "/v1/sessions?client=1.2.3", "", 400, `"1.2.3" is not an address`},
+		{"bad limit", "GET", "/v1/sessions?limit=-1", "", 400, "limit"},
+		{"end without a filter", "DELETE", "/v1/sessions", "", 400, "say which sessions"},
+		{"end all and some", "DELETE", "/v1/sessions?all=1&service=arena", "", 400, "contradict"},
+		{"who without a port", "GET", "/v1/who?edge=10.0.0.1&proto=udp", "", 400, "not address:port"},
+		{"who without a protocol", "GET", "/v1/who?edge=10.0.0.1:1", "", 400, "neither udp nor tcp"},
+		{"who: nobody", "GET", "/v1/who?edge=10.0.0.1:1&proto=tcp", "", 404, "nobody plays"},
+		{"add nothing", "POST", "/v1/blocks", "", 400, "not JSON"},
+		{"add text", "POST", "/v1/blocks", "203.0.113.7", 400, "not JSON"},
+		{"add with a misspelt field", "POST", "/v1/blocks", `[{"prefix":"203.0.113.7","reson":"x"}]`, 400, "did you mean reason"},
+		{"add without a prefix", "POST", "/v1/blocks", `[{"reason":"x"}]`, 400, "no prefix"},
+		{"add host bits", "POST", "/v1/blocks", `[{"prefix":"203.0.113.7/24"}]`, 400, "did you mean 203.0.113.0/24"},
+		{"add two documents", "POST", "/v1/blocks", `{"prefix":"203.0.113.7"}{"prefix":"203.0.113.8"}`, 400, "not one JSON document"},
+		{"add for no service", "POST", "/v1/blocks", `{"prefix":"203.0.113.7","service":"arenna"}`, 400, "did you mean arena"},
+		{"add an unlimited block", "POST", "/v1/blocks", `{"prefix":"203.0.113.7","unlimited":true}`, 400, "allow list"},
+		{"add what has expired", "POST", "/v1/blocks", `{"prefix":"203.0.113.7","expires":"2020-01-01T00:00:00Z"}`, 400, "before it begins"},
+		{"add too much", "POST", "/v1/blocks", "[" + strings.Repeat(" ", 17<<20) + "]", 413, "too large"},
+		{"delete nothing", "DELETE", "/v1/blocks", "", 400, "say which entries"},
+		{"delete nonsense", "DELETE", "/v1/blocks?prefix=arena", "", 400, "not an address"},
+		{"list two prefixes", "GET", "/v1/blocks?prefix=203.0.113.7&prefix=203.0.113.8", "", 400, "2 times"},
+		{"export in no format", "GET", "/v1/blocks/export?format=xml", "", 400, "none of text, json, jsonl"},
+		{"import with a bad ttl", "POST", "/v1/blocks/import?ttl=soon", "203.0.113.7\n", 400, "ttl"},
+		{"import with a long reason", "POST", "/v1/blocks/import?reason=" + strings.Repeat("x", 40), "203.0.113.7\n", 400, "39 fit"},
+		{"import a bad line", "POST", "/v1/blocks/import", "203.0.113.7\n300.0.0.1\n", 400, "line 2"},
+		{"import UTF-16", "POST", "/v1/blocks/import", "\xff\xfe1\x00", 400, "UTF-16"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			edge := apitest.World()
+			rec := httptest.NewRecorder()
+			req := httptest.NewRequest(tc.method, tc.path, strings.NewReader(tc.body))
+			api.NewHTTPServer(edge, api.HTTPOptions{SpoolDir: t.TempDir()}, quiet()).Handler().ServeHTTP(rec, req)
+			var refusal struct{ Error string }
+			if err := json.Unmarshal(rec.Body.Bytes(), &refusal); err != nil {
+				t.Fatalf("%d %q: %v", rec.Code, rec.Body, err)
+			}
+			if rec.Code != tc.status || !strings.Contains(refusal.Error, tc.say) {
+				t.Errorf("got %d %q, want %d %q", rec.Code, refusal.Error, tc.status, tc.say)
+			}
+			if n := edge.Len(api.Block); n != 0 {
+				t.Errorf("%d entries were applied", n)
+			}
+		})
+	}
+}
+
+func TestWhatFailsInTheEdgeIsTheDaemonsFault(t *testing.T) {
+	for _, tc := range []struct {
+		err    error
+		status int
+	}{
+		{errors.New("map sessions: operation not permitted"), 500},
+		{api.Mark(api.ErrFull, errors.New("the list is full")), 507},
+		{context.DeadlineExceeded, 503},
+	} {
+		edge := apitest.World()
+		edge.Fail = tc.err
+		h := api.NewHTTPServer(edge, api.HTTPOptions{SpoolDir: t.TempDir()}, quiet()).Handler()
+		for _, path := range []string{"/v1/status", "/v1/sessions", "/v1/servers", "/v1/blocks", "/v1/allows/export"} {
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
+			if rec.Code != tc.status || !strings.Contains(rec.Body.String(), tc.err.Error()) {
+				t.Errorf("%s: %d %s", path, rec.Code, rec.Body)
+			}
+		}
+	}
+}
+
+// A list that breaks off in its middle must not look like a short list.
+func TestABrokenListIsNoShortList(t *testing.T) {
+	edge := apitest.World()
+	var many []blocklist.Entry
+	for i := range 5000 {
+		a := netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)})
+		many = append(many, blocklist.Entry{Prefix: netip.PrefixFrom(a, 32), Added: apitest.Epoch()})
+	}
+	if err := edge.Add(t.Context(), api.Block, many); err != nil {
+		t.Fatal(err)
+	}
+	c := serve(t, edge)
+	edge.Fail = errors.New("map deny4: gone")
+	var last error
+	for _, err := range c.Entries(t.Context(), api.Block) {
+		last = err
+	}
+	if last == nil {
+		t.Error("the entries end without an error")
+	}
+	if err := c.Export(t.Context(), api.Block, api.EntryFilter{}, "text", io.Discard); err == nil {
+		t.Error("the export ends without an error")
+	}
+}
+
+func TestEmptyListsAreListsAndUnseenDirectionsAreNull(t *testing.T) {
+	h := api.NewHTTPServer(&apitest.Edge{}, api.HTTPOptions{SpoolDir: t.TempDir()}, quiet()).Handler()
+	for _, path := range []string{"/v1/sessions", "/v1/servers", "/v1/blocks", "/v1/allows"} {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
+		if got := strings.TrimSpace(rec.Body.String()); got != "[]" {
+			t.Errorf("%s is %s", path, got)
+		}
+	}
+	doc, err := json.Marshal(apitest.World().Now.Services[2])
+	if err != nil || !bytes.Contains(doc, []byte(`"down":null`)) {
+		t.Errorf("%s, %v", doc, err)
+	}
+}
+
+// Calls in flight when the daemon ends are answered.
+func TestServeEndsAfterTheCallsInFlight(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	edge := apitest.World()
+	edge.Step = func(*api.Status) { close(entered); <-leave }
+	socket := filepath.Join(t.TempDir(), "parry.sock")
+	l, err := api.Listen(t.Context(), socket, "", quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served, asked := make(chan error, 1), make(chan error, 1)
+	go func() { served <- api.NewHTTPServer(edge, api.HTTPOptions{}, quiet()).Serve(ctx, l) }()
+	go func() {
+		_, err := api.Dial(socket).Status(t.Context())
+		asked <- err
+	}()
+	<-entered
+	stop()
+	// The socket goes before the calls do.
+	for deadline := time.Now().Add(5 * time.Second); api.Dial(socket).Ping(t.Context()) == nil; {
+		if time.Now().After(deadline) {
+			t.Fatal("the socket still answers")
+		}
+	}
+	close(leave)
+	if err := <-asked; err != nil {
+		t.Errorf("the call in flight got %v", err)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+}
+
+func TestHTTPMethodsOfRoutesAnswerJSON(t *testing.T) {
+	rec := httptest.NewRecorder()
+	api.NewHTTPServer(apitest.World(), api.HTTPOptions{}, quiet()).Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/v1/status", nil))
+	if ct := rec.Header().Get("Content-Type"); rec.Code != http.StatusOK || ct != "application/json" {
+		t.Errorf("%d %s", rec.Code, ct)
+	}
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apitest
+
+import (
+	"net/netip"
+	"time"
+
+	"parry/pkg/api"
+)
+
+// Epoch is the fixed moment that World lives in.
+func Epoch() time.Time { return time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC) }
+
+// World is a small edge at Epoch: three services (one of them local, its answers unseen), two interfaces (one
+// unprotected), two servers and three sessions.
+func World() *Edge {
+	e := &Edge{Now: status(), Servicing: servers()}
+	e.Play(sessions()...)
+	return e
+}
+
+func status() api.Status {
+	return api.Status{
+		Version: "v0.1.0", Node: "fra-1", Enforce: true, UptimeMS: 93_784_000, Time: Epoch(),
+		Interfaces: []api.Interface{
+			{Name: "eth0", Mode: "native", Protected: true},
+			{Name: "eth1", Mode: "generic", Detail: "the interface is gone"},
+		},
+		Services: []api.Service{
+			{
+				Name: "arena", Listen: []string{"203.0.113.10:27960"}, Protocol: []string{"udp"}, Game: "quake3", Class: "fps",
+				Forward: "nat", Enforce: true, State: "normal", Sessions: 2, Packets: 1_500_000, Bytes: 250_000_000,
+				Up: &api.Traffic{Packets: 1_000_000, Bytes: 90_000_000}, Down: &api.Traffic{Packets: 500_000, Bytes: 160_000_000},
+				Drops: map[string]uint64{"rate_src": 1234567, "denied": 89}, WouldDrop: map[string]uint64{},
+			},
+			{
+				Name: "craft", Listen: []string{"203.0.113.10:25565", "[2001:db8::10]:25565"}, Protocol: []string{"tcp"},
+				Game: "minecraft_java", Class: "mmorpg", Forward: "transparent", State: "normal", Sessions: 1,
+				Packets: 3000, Bytes: 400_000,
+				Up: &api.Traffic{Packets: 1000, Bytes: 100_000}, Down: &api.Traffic{Packets: 2000, Bytes: 300_000},
+				Drops: map[string]uint64{}, WouldDrop: map[string]uint64{"new_sessions": 12},
+			},
+			{
+				Name: "shield", Listen: []string{"203.0.113.10:64738"}, Protocol: []string{"udp", "tcp"},
+				Game: "mumble", Class: "mmorpg", Forward: "local", Enforce: true, State: "normal",
+				Packets: 10, Bytes: 1000, Up: &api.Traffic{Packets: 10, Bytes: 1000},
+				Drops: map[string]uint64{}, WouldDrop: map[string]uint64{},
+			},
+		},
+		Drops:     map[string]uint64{"rate_src": 1234567, "denied": 89, "bad_ihl": 2},
+		WouldDrop: map[string]uint64{"new_sessions": 12},
+		Host:      api.Traffic{Packets: 4242, Bytes: 512_000},
+		Tables: []api.Table{
+			{Name: "sessions", Entries: 3, Capacity: 262144},
+			{Name: "blocks", Entries: 943718, Capacity: 1048576},
+		},
+	}
+}
+
+func servers() []api.Server {
+	return []api.Server{
+		{
+			Name: "eu-1", Pool: "arena-eu", Address: "10.0.1.11:27960", Region: "eu-west", State: "up",
+			LatencyMS: new(1.25), Players: new(int64(24)), Capacity: new(int64(64)), Load: new(0.31), Sessions: 2, Score: new(0.92),
+		},
+		{Name: "mc-1", Pool: "craft", Address: "10.0.1.21:25565", State: "down", Sessions: 1},
+	}
+}
+
+func sessions() []api.Session {
+	return []api.Session{
+		{
+			ID: "4-1", Service: "arena", Protocol: "udp",
+			Client: netip.MustParseAddrPort("198.51.100.7:40001"), Edge: netip.MustParseAddrPort("203.0.113.10:27960"),
+			NAT: new(netip.MustParseAddrPort("10.0.0.1:1024")), Server: netip.MustParseAddrPort("10.0.1.11:27960"), ServerName: "eu-1",
+			State: api.Proven, AgeMS: 754_000, IdleMS: 12, Game: "quake3", Player: new("Sarge"),
+			Up:   &api.Direction{Packets: 94250, Bytes: 8_482_500, JitterMS: new(0.84), Loss: new(0.0)},
+			Down: &api.Direction{Packets: 15080, Bytes: 4_826_000},
+		},
+		{
+			ID: "4-2", Service: "arena", Protocol: "udp",
+			Client: netip.MustParseAddrPort("198.51.100.8:40002"), Edge: netip.MustParseAddrPort("203.0.113.10:27960"),
+			NAT: new(netip.MustParseAddrPort("10.0.0.1:1025")), Server: netip.MustParseAddrPort("10.0.1.11:27960"), ServerName: "eu-1",
+			State: api.Unproven, AgeMS: 900, IdleMS: 900, Game: "quake3",
+			Up: &api.Direction{Packets: 1, Bytes: 60}, Down: &api.Direction{},
+		},
+		{
+			ID: "6-1", Service: "craft", Protocol: "tcp",
+			Client: netip.MustParseAddrPort("[2001:db8:5::1]:50000"), Edge: netip.MustParseAddrPort("[2001:db8::10]:25565"),
+			Server: netip.MustParseAddrPort("[fd00::21]:25565"), ServerName: "mc-1",
+			State: api.Closing, AgeMS: 3_600_000, IdleMS: 1500, Game: "minecraft_java",
+			Up: &api.Direction{Packets: 1000, Bytes: 100_000}, Down: &api.Direction{Packets: 2000, Bytes: 300_000},
+		},
+	}
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package api is how tools talk to the daemon: HTTP and JSON on a unix socket. It holds the shapes that outside
+// tools rely on (fields may be added, never renamed), the server, and a client with the same methods as the edge
+// itself. docs/openapi.yaml describes it for others.
+package api
+
+import (
+	"context"
+	"iter"
+	"net/netip"
+	"strings"
+
+	"parry/pkg/blocklist"
+)
+
+// DefaultSocket is where the daemon listens unless its configuration says otherwise.
+const DefaultSocket = "/run/parry/parry.sock"
+
+// MaxBatch is the most entries that one call of Add or Del may carry.
+const MaxBatch = 65536
+
+// Kind names one of the two lists of sources.
+type Kind string
+
+// The lists: allow wins over block.
+const (
+	Block Kind = "block"
+	Allow Kind = "allow"
+)
+
+// plural is the kind's name in a path.
+func (k Kind) plural() string { return string(k) + "s" }
+
+// Lists are the block and the allow list, of a running edge or of the maps that an edge left pinned.
+type Lists interface {
+	// Entries yields all entries of a list in no particular order; an error ends it.
+	Entries(ctx context.Context, kind Kind) iter.Seq2[blocklist.Entry, error]
+	// Add writes up to MaxBatch entries over what is there under the same keys. They are enforced when it returns.
+	// A full list is ErrFull; entries before the one that didn't fit stay.
+	Add(ctx context.Context, kind Kind, entries []blocklist.Entry) error
+	// Del removes up to MaxBatch entries and says how many there were.
+	Del(ctx context.Context, kind Kind, keys []blocklist.Key) (int, error)
+	// ServiceNames are the services that an entry may name.
+	ServiceNames(ctx context.Context) ([]string, error)
+}
+
+// Edge is what the server asks for: a running edge. The Client is one too.
+type Edge interface {
+	Lists
+	Status(ctx context.Context) (Status, error)
+	// Sessions lists what the filter matches, at most filter.Limit of it.
+	Sessions(ctx context.Context, filter Filter) ([]Session, error)
+	// EndSessions ends what the filter matches, at most filter.Limit of it, and says how many.
+	EndSessions(ctx context.Context, filter Filter) (int, error)
+	Servers(ctx context.Context) ([]Server, error)
+	// Who finds the session that a server sees as addr (udp or tcp); ErrNotFound where there is none.
+	Who(ctx context.Context, protocol string, addr netip.AddrPort) (Session, error)
+	// Reload reads the configuration again, all or nothing; ErrConfig when it can't be used.
+	Reload(ctx context.Context) error
+}
+
+// Filter picks sessions; a zero field matches all.
+type Filter struct {
+	ID      string
+	Service string
+	Client  netip.Prefix
+	Server  string // a server's name, address or address:port
+	Limit   int    // at most so many; 0 = all
+}
+
+// Match says if a session is picked, the limit aside.
+func (f Filter) Match(s *Session) bool {
+	return (f.ID == "" || f.ID == s.ID) &&
+		(f.Service == "" || f.Service == s.Service) &&
+		(!f.Client.IsValid() || f.Client.Contains(s.Client.Addr())) &&
+		(f.Server == "" || strings.EqualFold(f.Server, s.ServerName) ||
+			f.Server == s.Server.Addr().String() || f.Server == s.Server.String())
+}
+
+// empty says that the filter picks everything.
+func (f Filter) empty() bool {
+	return f.ID == "" && f.Service == "" && !f.Client.IsValid() && f.Server == ""
+}
+
+// EntryFilter picks entries of a list; a zero field matches all.
+type EntryFilter struct {
+	Service string       // entries of this service only, not those of all services
+	Prefix  netip.Prefix // entries that hold it, or that it holds
+}
+
+// Apply yields the entries that the filter picks.
+func (f EntryFilter) Apply(seq iter.Seq2[blocklist.Entry, error]) iter.Seq2[blocklist.Entry, error] {
+	if f == (EntryFilter{}) {
+		return seq
+	}
+	return func(yield func(blocklist.Entry, error) bool) {
+		for e, err := range seq {
+			if err == nil && !f.match(&e) {
+				continue
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (f EntryFilter) match(e *blocklist.Entry) bool {
+	return (f.Service == "" || f.Service == e.Service) && (!f.Prefix.IsValid() || f.Prefix.Overlaps(e.Prefix))
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Status is the edge at one moment. Counters are whole numbers since the maps were made, which may be longer ago
+// than the daemon's start.
+type Status struct {
+	Version    string            `json:"version"`
+	Node       string            `json:"node"`
+	Enforce    bool              `json:"enforce"`   // false: verdicts are counted, policy drops nothing
+	UptimeMS   int64             `json:"uptime_ms"` // of the daemon
+	Time       time.Time         `json:"time"`      // when the counters were read
+	Interfaces []Interface       `json:"interfaces"`
+	Services   []Service         `json:"services"`
+	Drops      map[string]uint64 `json:"drops"`      // packets by reason, all services and none
+	WouldDrop  map[string]uint64 `json:"would_drop"` // the same, where enforce is off
+	Host       Traffic           `json:"host"`       // handed to this host's own stack
+	Tables     []Table           `json:"tables"`
+}
+
+// Interface is one interface that the edge is configured on.
+type Interface struct {
+	Name      string `json:"name"`
+	Mode      string `json:"mode"`             // native or generic
+	Protected bool   `json:"protected"`        // the program is attached there now
+	Detail    string `json:"detail,omitempty"` // why it isn't protected, and what to do
+}
+
+// Service is one service and what it counted.
+type Service struct {
+	Name      string            `json:"name"`
+	Listen    []string          `json:"listen"`   // address:port or address:first-last
+	Protocol  []string          `json:"protocol"` // udp, tcp
+	Game      string            `json:"game"`
+	Class     string            `json:"class"`
+	Forward   string            `json:"forward"` // nat, transparent, tunnel or local
+	Enforce   bool              `json:"enforce"` // this service's own switch and the edge's
+	State     string            `json:"state"`   // normal, elevated or attack
+	Sessions  uint64            `json:"sessions"`
+	Packets   uint64            `json:"packets"` // both directions, dropped ones included
+	Bytes     uint64            `json:"bytes"`
+	Up        *Traffic          `json:"up"`   // from players; null where the edge doesn't see this direction
+	Down      *Traffic          `json:"down"` // from servers; null where the edge doesn't see this direction
+	Drops     map[string]uint64 `json:"drops"`
+	WouldDrop map[string]uint64 `json:"would_drop"`
+}
+
+// Traffic counts what came from one side.
+type Traffic struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// Table is how full one of the edge's tables is.
+type Table struct {
+	Name     string `json:"name"`
+	Entries  uint64 `json:"entries"`
+	Capacity uint64 `json:"capacity"`
+}
+
+// The states of a Session.
+const (
+	Unproven = "unproven"
+	Proven   = "proven"
+	Closing  = "closing"
+)
+
+// Session is one player's flow to one server.
+type Session struct {
+	ID         string          `json:"id"`
+	Service    string          `json:"service"`
+	Protocol   string          `json:"protocol"` // udp or tcp
+	Client     netip.AddrPort  `json:"client"`
+	Edge       netip.AddrPort  `json:"edge"` // what the player sends to
+	NAT        *netip.AddrPort `json:"nat"`  // what the server sees instead of the client; null unless the service forwards by nat
+	Server     netip.AddrPort  `json:"server"`
+	ServerName string          `json:"server_name"`
+	State      string          `json:"state"` // unproven, proven or closing
+	AgeMS      int64           `json:"age_ms"`
+	IdleMS     int64           `json:"idle_ms"`
+	Up         *Direction      `json:"up"`   // from the player; null where the edge doesn't see this direction
+	Down       *Direction      `json:"down"` // from the server; null where the edge doesn't see this direction
+	Game       string          `json:"game"`
+	Player     *string         `json:"player"` // null where the protocol doesn't say
+}
+
+// Direction is one way of a session.
+type Direction struct {
+	Packets  uint64   `json:"packets"`
+	Bytes    uint64   `json:"bytes"`
+	JitterMS *float64 `json:"jitter_ms"` // null while the session isn't watched
+	Loss     *float64 `json:"loss"`      // share of 0 to 1; null while not watched or not readable
+}
+
+// Server is one server of a pool. Null is unknown, not 0.
+type Server struct {
+	Name      string   `json:"name"`
+	Pool      string   `json:"pool"`
+	Address   string   `json:"address"` // address:port or address:first-last
+	Region    string   `json:"region"`
+	State     string   `json:"state"` // up, down or draining
+	LatencyMS *float64 `json:"latency_ms"`
+	Players   *int64   `json:"players"`
+	Capacity  *int64   `json:"capacity"`
+	Load      *float64 `json:"load"` // share of 0 to 1
+	Sessions  uint64   `json:"sessions"`
+	Score     *float64 `json:"score"` // 0 to 1
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package config reads parry's configuration: one strict YAML file. Parse reports
+// every fault with file, line, column and the nearest right word, and returns a
+// Config in which nothing is left to default. The comments on the fields are the
+// manual: docs/configuration.md and docs/parry.schema.json are made from them.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is a whole configuration file.
+type Config struct {
+	// Node is this edge's name in logs, metrics and listings. Default: the host's name.
+	Node string `yaml:"node" check:"format=node"`
+	// Interfaces are those that the XDP program is attached to. Default: the interfaces that hold the
+	// addresses the services listen on.
+	Interfaces []Interface `yaml:"interfaces" check:"items=64"`
+	// Enforce false is monitor mode: verdicts are computed, counted and sampled, and policy drops nothing. What can't be
+	// forwarded (malformed, no server, a full table) still drops. A service's own `enforce` is stronger.
+	Enforce bool `yaml:"enforce"`
+	// Pin is the directory on a bpffs where maps and links are pinned. Edges that share a machine have one each.
+	Pin string `yaml:"pin" check:"format=path"`
+	// State is the directory for what is kept over restarts.
+	State string `yaml:"state" check:"format=path"`
+	// API is the unix socket that the command line and other tools talk to.
+	API API `yaml:"api"`
+	// Metrics is the host:port that serves /metrics to Prometheus; "" turns it off.
+	Metrics string `yaml:"metrics" check:"format=hostport"`
+	// NAT is where the servers see players of services with `forward: nat` come from.
+	NAT NAT `yaml:"nat"`
+	// Sizes are the capacities of the maps, allocated at start.
+	Sizes Sizes `yaml:"sizes"`
+	// Timeouts are how long a session without packets lives. A service can have its own.
+	Timeouts Timeouts `yaml:"timeouts"`
+	// Host is the budget of traffic that belongs to no service and goes to this host.
+	Host Host `yaml:"host"`
+	// Limits are the limits of every service; a service's own are laid over them key by key.
+	Limits Limits `yaml:"limits"`
+	// Services are what players connect to. At least one, at most 1023.
+	Services []Service `yaml:"services" check:"required last items=1023"`
+	// Pools are groups of servers that services forward to. At most 1023, with at most 4095 servers together.
+	Pools []Pool `yaml:"pools" check:"items=1023"`
+	// Regions are groups of servers and the players near them.
+	Regions []Region `yaml:"regions" check:"items=1023"`
+
+	src *source // where each value stands in its file; nil for a Config that wasn't parsed
+}
+
+// Interface is a network interface to attach to.
+type Interface struct {
+	// Name is the interface's name in the kernel.
+	Name string `yaml:"name" check:"required format=interface"`
+	// Mode is `native` (in the driver) or `generic` (in the kernel's stack: any driver, much slower).
+	Mode string `yaml:"mode" check:"enum=native|generic"`
+}
+
+// API is where the daemon answers.
+type API struct {
+	// Socket is the path of the unix socket, at most 107 bytes.
+	Socket string `yaml:"socket" check:"format=path"`
+	// Group is the system's group that may use the socket besides root; "" means root alone.
+	Group string `yaml:"group" check:"format=group"`
+}
+
+// NAT is the edge's side of translated sessions, as the servers see it.
+type NAT struct {
+	// Addresses are the edge's addresses towards the servers, at most 64. Default: per server, the source
+	// address that the kernel's route to it prefers.
+	Addresses []netip.Addr `yaml:"addresses" check:"items=64"`
+	// Ports are given to sessions, on every NAT address. They must be kept off the host's own ports
+	// (net.ipv4.ip_local_port_range). Ports that services listen on may lie inside: they are left out.
+	Ports PortRange `yaml:"ports"`
+}
+
+// Sizes are capacities, in entries.
+type Sizes struct {
+	// Sessions is the number of sessions, both tiers together.
+	Sessions uint32 `yaml:"sessions" check:"min=16 max=16777216"`
+	// Unproven is the number of sessions of strangers among them: at most half of `sessions`.
+	Unproven uint32 `yaml:"unproven" check:"min=8 max=8388608"`
+	// Blocks is the number of denied and allowed single addresses.
+	Blocks uint32 `yaml:"blocks" check:"min=16 max=16777216"`
+	// Prefixes is the number of denied and allowed prefixes.
+	Prefixes uint32 `yaml:"prefixes" check:"min=16 max=4194304"`
+	// Sources is the number of addresses (or prefixes, see `ipv4_prefix`) whose limits are tracked at a time.
+	Sources uint32 `yaml:"sources" check:"min=16 max=16777216"`
+	// Fragments is the number of fragmented packets in flight at a time.
+	Fragments uint32 `yaml:"fragments" check:"min=16 max=1048576"`
+}
+
+// Timeouts are when an idle session ends: the idle time is that of the later direction.
+type Timeouts struct {
+	// UDP ends a UDP session.
+	UDP time.Duration `yaml:"udp" check:"min=1s max=24h"`
+	// TCP ends an open TCP connection.
+	TCP time.Duration `yaml:"tcp" check:"min=1s max=24h"`
+	// Closing is how long a finished session (FIN both ways, RST, kill) stays to answer stragglers.
+	Closing time.Duration `yaml:"closing" check:"min=1s max=1h"`
+	// Opening ends a session whose server never answered.
+	Opening time.Duration `yaml:"opening" check:"min=1s max=1h"`
+}
+
+// Host is the budget of what the kernel of this host is given. 0 means unlimited.
+type Host struct {
+	// PacketsPerSecond is the budget of all host traffic together.
+	PacketsPerSecond uint64 `yaml:"packets_per_second" check:"max=1000000000"`
+	// SourcePacketsPerSecond is the budget of each source address.
+	SourcePacketsPerSecond uint64 `yaml:"source_packets_per_second" check:"max=1000000000"`
+	// Always lists the ports, as `tcp/22`, that have a share of their own, so that a flood at other
+	// ports can't shut the operator out. At most 64.
+	Always []ProtoPort `yaml:"always" check:"items=64"`
+}
+
+// Limits are what a service accepts.
+type Limits struct {
+	// Source is what each source may send, over all its flows to the service.
+	Source SourceLimits `yaml:"source"`
+	// MaxPacket is the longest accepted packet, in bytes from the IP header on.
+	MaxPacket uint32 `yaml:"max_packet" check:"min=64 max=65535"`
+	// Enforce false counts what the limits would have dropped and drops nothing. Limits are enforced where both this
+	// and the service's `enforce` are true.
+	Enforce *bool `yaml:"enforce"`
+}
+
+// SourceLimits are what one source may send: an address, or a prefix of the given length. 0 means unlimited.
+type SourceLimits struct {
+	// PacketsPerSecond is the lasting rate of packets.
+	PacketsPerSecond uint64 `yaml:"packets_per_second" check:"max=1000000000"`
+	// Burst is the number of packets that may come at once. 0 means twice `packets_per_second`; at least a hundredth of it,
+	// since buckets move in ticks of 4 ms; at most an hour's worth.
+	Burst uint64 `yaml:"burst" check:"max=1000000000"`
+	// BytesPerSecond is the lasting rate of bytes, from the IP header on.
+	BytesPerSecond uint64 `yaml:"bytes_per_second" check:"max=1000000000000"`
+	// BytesBurst is the number of bytes that may come at once. 0 means twice `bytes_per_second`, and at least 65535; a smaller one than a
+	// packet of 1500 bytes would let none of them pass.
+	BytesBurst uint64 `yaml:"bytes_burst" check:"max=1000000000000"`
+	// NewSessions is the number of sessions that may begin within `window`.
+	NewSessions uint32 `yaml:"new_sessions" check:"max=1000000"`
+	// Window is the time that `new_sessions` is counted over.
+	Window time.Duration `yaml:"window" check:"min=1s max=1h"`
+	// Sessions is the number of sessions at a time.
+	Sessions uint32 `yaml:"sessions" check:"max=1000000"`
+	// IPv4Prefix is the length of the prefix that counts as one IPv4 source.
+	IPv4Prefix uint8 `yaml:"ipv4_prefix" check:"min=8 max=32"`
+	// IPv6Prefix is the length of the prefix that counts as one IPv6 source.
+	IPv6Prefix uint8 `yaml:"ipv6_prefix" check:"min=16 max=128"`
+}
+
+// Pool is a group of servers that are equal to a player.
+type Pool struct {
+	// Name is what services call it.
+	Name string `yaml:"name" check:"required format=name"`
+	// Servers are its members, all IPv4 or all IPv6.
+	Servers []Server `yaml:"servers" check:"required items=4095"`
+}
+
+// Region is a part of the world: where its servers stand, and which players are near.
+type Region struct {
+	// Name is what servers call it.
+	Name string `yaml:"name" check:"required format=name"`
+	// Location is its latitude and longitude in degrees.
+	Location [2]float64 `yaml:"location"`
+	// Countries are two-letter ISO 3166 codes of countries whose players belong here.
+	Countries []string `yaml:"countries" check:"items=300 format=country"`
+	// Prefixes are networks whose players belong here. At most 131072 in the file.
+	Prefixes []netip.Prefix `yaml:"prefixes" check:"items=131072"`
+}
+
+// Pool returns the pool of that name, nil if there is none.
+func (c *Config) Pool(name string) *Pool {
+	for i := range c.Pools {
+		if c.Pools[i].Name == name {
+			return &c.Pools[i]
+		}
+	}
+	return nil
+}
+
+// Region returns the region of that name, nil if there is none.
+func (c *Config) Region(name string) *Region {
+	for i := range c.Regions {
+		if c.Regions[i].Name == name {
+			return &c.Regions[i]
+		}
+	}
+	return nil
+}
+
+// Service returns the service of that name, nil if there is none.
+func (c *Config) Service(name string) *Service {
+	for i := range c.Services {
+		if c.Services[i].Name == name {
+			return &c.Services[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"reflect"
+	"time"
+
+	"parry/pkg/game"
+)
+
+// Default returns the configuration of a file that says nothing: every key's default, and no
+// services. Lists and pointers of different calls are never shared.
+func Default() *Config {
+	return &Config{
+		Enforce: true,
+		Pin:     "/sys/fs/bpf/parry",
+		State:   "/var/lib/parry",
+		API:     API{Socket: "/run/parry/parry.sock", Group: "parry"},
+		Metrics: "127.0.0.1:9590",
+		NAT:     NAT{Ports: PortRange{First: 1024, Last: 32767}},
+		Sizes: Sizes{
+			Sessions: 262144, Unproven: 32768, Blocks: 1048576,
+			Prefixes: 131072, Sources: 131072, Fragments: 8192,
+		},
+		Timeouts: Timeouts{UDP: 60 * time.Second, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second},
+		Host: Host{
+			PacketsPerSecond: 200_000, SourcePacketsPerSecond: 50_000,
+			Always: []ProtoPort{{Proto: "tcp", Port: 22}},
+		},
+		Limits: Limits{
+			Source: SourceLimits{
+				PacketsPerSecond: 1000, NewSessions: 10, Window: 60 * time.Second, Sessions: 64,
+				IPv4Prefix: 32, IPv6Prefix: 64,
+			},
+			MaxPacket: 65535,
+		},
+	}
+}
+
+// fresh returns a list element of type t with its defaults; a service starts from the file's limits
+// and timeouts, which are decoded before the services.
+func (c *Config) fresh(t reflect.Type) reflect.Value {
+	switch t {
+	case reflect.TypeFor[Interface]():
+		return reflect.ValueOf(Interface{Mode: "native"})
+	case reflect.TypeFor[Server]():
+		return reflect.ValueOf(Server{Weight: 1})
+	case reflect.TypeFor[Service]():
+		return reflect.ValueOf(Service{
+			Game: game.Auto, Forward: ForwardNAT, Access: "open", Limits: c.Limits, Timeouts: c.Timeouts,
+		})
+	}
+	return reflect.Zero(t)
+}
+
+// complete resolves what depends on other values, so that a reader needs no rule
+// of inheritance: it fills every service's protocol, class, enforce and limits.
+func (c *Config) complete() {
+	limitsOn := c.Limits.Enforce == nil || *c.Limits.Enforce
+	for i := range c.Services {
+		s := &c.Services[i]
+		if p, ok := game.Lookup(s.Game); ok {
+			if len(s.Protocol) == 0 {
+				s.Protocol = p.Protos
+			}
+			if s.Class == "" {
+				s.Class = p.Class
+			}
+		}
+		enforce := c.Enforce
+		if s.Enforce != nil {
+			enforce = *s.Enforce
+		}
+		limits := limitsOn
+		if s.Limits.Enforce != nil {
+			limits = *s.Limits.Enforce
+		}
+		limits = limits && enforce
+		s.Enforce, s.Limits.Enforce = &enforce, &limits
+		s.Limits.Source.complete()
+	}
+	c.Limits.Source.complete()
+	limitsOn = limitsOn && c.Enforce
+	c.Limits.Enforce = &limitsOn
+}
+
+// complete derives the bursts that weren't written. The same values come out of a second call.
+func (l *SourceLimits) complete() {
+	const longestPacket = 65535
+	if l.Burst == 0 {
+		l.Burst = 2 * l.PacketsPerSecond
+	}
+	if l.BytesBurst == 0 && l.BytesPerSecond > 0 {
+		l.BytesBurst = max(2*l.BytesPerSecond, longestPacket)
+	}
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package game holds the table of games that a service can name: protocol
+// families (source, quake3, raknet ...) and the titles that stand for one
+// (cs2, openarena, bedrock ...), with the latency class and the usual ports.
+// It names games; recognising one in traffic is another package's question.
+package game
+
+import (
+	"slices"
+	"strings"
+
+	"parry/pkg/spell"
+)
+
+// Latency classes, from the most to the least demanding. They choose the latency,
+// jitter and loss that a route must meet, and the marking of packets.
+const (
+	ClassFPS    = "fps"
+	ClassMOBA   = "moba"
+	ClassRTS    = "rts"
+	ClassMMORPG = "mmorpg" // the default
+)
+
+// Auto is the family of services whose game is to be named from their traffic.
+const Auto = "auto"
+
+// Profile is what parry knows about one game by its name alone.
+type Profile struct {
+	// Name is the word a configuration uses: a family's own name or a title's.
+	Name string
+	// Family is the protocol family: the game value that decides gate and probe.
+	// For a family it equals Name.
+	Family string
+	// Class is the latency class: fps, moba, rts or mmorpg.
+	Class string
+	// Title is the name for people, e.g. "Counter-Strike 2".
+	Title string
+	// Proto is the transport that carries play, "udp" or "tcp"; "" for auto.
+	Proto string
+	// Protos are the transports a service of this game listens on unless it says
+	// otherwise, Proto first. Empty for auto.
+	Protos []string
+	// Port is the port that the game's server uses by default, 0 where none is usual.
+	Port uint16
+	// QueryPort is where the server answers queries (probes); 0 means on Port.
+	QueryPort uint16
+}
+
+// IsFamily reports whether the profile is a protocol family, not a title.
+func (p Profile) IsFamily() bool { return p.Name == p.Family }
+
+// Classes returns the latency classes, the most demanding first.
+func Classes() []string { return []string{ClassFPS, ClassMOBA, ClassRTS, ClassMMORPG} }
+
+// Lookup returns the profile of a family or title. Names are lower-case and exact;
+// Nearest finds the one that was meant.
+func Lookup(name string) (Profile, bool) {
+	for _, table := range [][]row{families[:], titles[:]} {
+		for _, r := range table {
+			if r.name == name || slices.Contains(r.aliases, name) {
+				return r.profile(name), true
+			}
+		}
+	}
+	return Profile{}, false
+}
+
+// Nearest returns the known name closest to a misspelt one, if any is close.
+func Nearest(name string) (string, bool) { return spell.Nearest(name, Names()) }
+
+// Names returns every name that Lookup knows: the families in the order of the
+// documentation, then the titles and their aliases in alphabetical order.
+func Names() []string {
+	return append(Families(), Titles()...)
+}
+
+// Families returns the names of the protocol families in the order of the documentation.
+func Families() []string {
+	names := make([]string, 0, len(families))
+	for _, r := range families {
+		names = append(names, r.name)
+	}
+	return names
+}
+
+// Titles returns the names and aliases of the titles, in alphabetical order.
+func Titles() []string {
+	var names []string
+	for _, r := range titles {
+		names = append(append(names, r.name), r.aliases...)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// row is one line of the table. protos are separated by a space.
+type row struct {
+	name, family, class, title, protos string
+	port, query                        uint16
+	aliases                            []string
+}
+
+func (r row) profile(name string) Profile {
+	p := Profile{
+		Name: name, Family: r.family, Class: r.class, Title: r.title,
+		Protos: strings.Fields(r.protos), Port: r.port, QueryPort: r.query,
+	}
+	if len(p.Protos) > 0 {
+		p.Proto = p.Protos[0]
+	}
+	return p
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package game
+
+// The table. Families are those of the specification; a title is listed when its
+// server can be run by anyone and its family, port and transport are well known.
+// The ports of families are the ones their protocol is most often met at.
+
+var families = [...]row{
+	{name: "minecraft_java", family: "minecraft_java", class: ClassMMORPG, title: "Minecraft Java Edition", protos: "tcp", port: 25565},
+	{name: "raknet", family: "raknet", class: ClassMMORPG, title: "RakNet (Minecraft Bedrock and relatives)", protos: "udp", port: 19132},
+	{name: "source", family: "source", class: ClassFPS, title: "Source and GoldSrc engines", protos: "udp", port: 27015},
+	{name: "quake3", family: "quake3", class: ClassFPS, title: "Quake III family (idTech 3)", protos: "udp", port: 27960},
+	{name: "unreal", family: "unreal", class: ClassFPS, title: "Unreal Engine", protos: "udp", port: 7777},
+	{name: "riot", family: "riot", class: ClassFPS, title: "Riot (Valorant)", protos: "udp", port: 7194},
+	{name: "steam_sdr", family: "steam_sdr", class: ClassFPS, title: "Steam networking and datagram relay", protos: "udp", port: 27015},
+	{name: "enet", family: "enet", class: ClassMMORPG, title: "ENet", protos: "udp"},
+	{name: "photon", family: "photon", class: ClassMMORPG, title: "Photon", protos: "udp", port: 5055},
+	{name: "teamspeak3", family: "teamspeak3", class: ClassMMORPG, title: "TeamSpeak 3", protos: "udp", port: 9987},
+	{name: "mumble", family: "mumble", class: ClassMMORPG, title: "Mumble", protos: "udp tcp", port: 64738},
+	{name: "stun_turn", family: "stun_turn", class: ClassMMORPG, title: "STUN and TURN", protos: "udp", port: 3478},
+	{name: "wireguard", family: "wireguard", class: ClassMMORPG, title: "WireGuard", protos: "udp", port: 51820},
+	{name: "quic", family: "quic", class: ClassMMORPG, title: "QUIC", protos: "udp", port: 443},
+	{name: "generic_udp", family: "generic_udp", class: ClassMMORPG, title: "Any game over UDP", protos: "udp"},
+	{name: "generic_tcp", family: "generic_tcp", class: ClassMMORPG, title: "Any game over TCP", protos: "tcp"},
+	{name: Auto, family: Auto, class: ClassMMORPG, title: "Named from its traffic"},
+}
+
+var titles = [...]row{
+	// Minecraft
+	{name: "minecraft", family: "minecraft_java", class: ClassMMORPG, title: "Minecraft Java Edition", protos: "tcp", port: 25565,
+		aliases: []string{"mc", "minecraft-java", "paper", "spigot", "velocity", "bungeecord"}},
+	{name: "bedrock", family: "raknet", class: ClassMMORPG, title: "Minecraft Bedrock Edition", protos: "udp", port: 19132,
+		aliases: []string{"minecraft_bedrock", "minecraft-bedrock", "pocketmine", "geyser", "nukkit"}},
+
+	// Source and GoldSrc
+	{name: "cs2", family: "source", class: ClassFPS, title: "Counter-Strike 2", protos: "udp", port: 27015},
+	{name: "csgo", family: "source", class: ClassFPS, title: "Counter-Strike: Global Offensive", protos: "udp", port: 27015},
+	{name: "css", family: "source", class: ClassFPS, title: "Counter-Strike: Source", protos: "udp", port: 27015},
+	{name: "cs16", family: "source", class: ClassFPS, title: "Counter-Strike 1.6", protos: "udp", port: 27015},
+	{name: "tf2", family: "source", class: ClassFPS, title: "Team Fortress 2", protos: "udp", port: 27015},
+	{name: "gmod", family: "source", class: ClassFPS, title: "Garry's Mod", protos: "udp", port: 27015, aliases: []string{"garrysmod"}},
+	{name: "l4d2", family: "source", class: ClassFPS, title: "Left 4 Dead 2", protos: "udp", port: 27015, aliases: []string{"left4dead2"}},
+	{name: "hl2dm", family: "source", class: ClassFPS, title: "Half-Life 2: Deathmatch", protos: "udp", port: 27015},
+	{name: "rust", family: "source", class: ClassFPS, title: "Rust", protos: "udp", port: 28015, query: 28017},
+	{name: "apex", family: "source", class: ClassFPS, title: "Apex Legends", protos: "udp", port: 37015},
+	{name: "dota2", family: "source", class: ClassMOBA, title: "Dota 2", protos: "udp", port: 27015},
+
+	// Quake III family
+	{name: "openarena", family: "quake3", class: ClassFPS, title: "OpenArena", protos: "udp", port: 27960},
+	{name: "ioquake3", family: "quake3", class: ClassFPS, title: "ioquake3 / Quake III Arena", protos: "udp", port: 27960, aliases: []string{"quake3arena", "q3a"}},
+	{name: "urbanterror", family: "quake3", class: ClassFPS, title: "Urban Terror", protos: "udp", port: 27960, aliases: []string{"urt"}},
+	{name: "xonotic", family: "quake3", class: ClassFPS, title: "Xonotic", protos: "udp", port: 26000},
+	{name: "cod4", family: "quake3", class: ClassFPS, title: "Call of Duty 4", protos: "udp", port: 28960},
+	{name: "cod2", family: "quake3", class: ClassFPS, title: "Call of Duty 2", protos: "udp", port: 28960},
+	{name: "et", family: "quake3", class: ClassFPS, title: "Wolfenstein: Enemy Territory", protos: "udp", port: 27960, aliases: []string{"etlegacy"}},
+	{name: "rtcw", family: "quake3", class: ClassFPS, title: "Return to Castle Wolfenstein", protos: "udp", port: 27960},
+	{name: "jedi_academy", family: "quake3", class: ClassFPS, title: "Jedi Academy", protos: "udp", port: 29070},
+
+	// Unreal Engine and Riot
+	{name: "fortnite", family: "unreal", class: ClassFPS, title: "Fortnite", protos: "udp", port: 9000},
+	{name: "ark", family: "unreal", class: ClassMMORPG, title: "ARK: Survival", protos: "udp", port: 7777, query: 27015},
+	{name: "satisfactory", family: "unreal", class: ClassMMORPG, title: "Satisfactory", protos: "udp tcp", port: 7777},
+	{name: "palworld", family: "unreal", class: ClassMMORPG, title: "Palworld", protos: "udp", port: 8211},
+	{name: "squad", family: "unreal", class: ClassFPS, title: "Squad", protos: "udp", port: 7787, query: 27165},
+	{name: "valorant", family: "riot", class: ClassFPS, title: "Valorant", protos: "udp", port: 7194},
+	{name: "league_of_legends", family: "riot", class: ClassMOBA, title: "League of Legends", protos: "udp", port: 5000, aliases: []string{"lol"}},
+
+	// ENet
+	{name: "fivem", family: "enet", class: ClassMMORPG, title: "FiveM", protos: "udp tcp", port: 30120, aliases: []string{"redm"}},
+	{name: "sauerbraten", family: "enet", class: ClassFPS, title: "Cube 2: Sauerbraten", protos: "udp", port: 28785, aliases: []string{"cube2"}},
+	{name: "assaultcube", family: "enet", class: ClassFPS, title: "AssaultCube", protos: "udp", port: 28763},
+	{name: "0ad", family: "enet", class: ClassRTS, title: "0 A.D.", protos: "udp", port: 20595},
+	{name: "godot", family: "enet", class: ClassMMORPG, title: "Godot high-level multiplayer", protos: "udp"},
+	{name: "warthunder", family: "enet", class: ClassFPS, title: "War Thunder", protos: "udp", port: 20011},
+
+	// Voice
+	{name: "ts3", family: "teamspeak3", class: ClassMMORPG, title: "TeamSpeak 3", protos: "udp", port: 9987, aliases: []string{"teamspeak"}},
+	{name: "murmur", family: "mumble", class: ClassMMORPG, title: "Mumble server", protos: "udp tcp", port: 64738},
+
+	// Protocols of their own
+	{name: "luanti", family: "generic_udp", class: ClassMMORPG, title: "Luanti (Minetest)", protos: "udp", port: 30000, aliases: []string{"minetest"}},
+	{name: "ddnet", family: "generic_udp", class: ClassFPS, title: "DDraceNetwork", protos: "udp", port: 8303},
+	{name: "teeworlds", family: "generic_udp", class: ClassFPS, title: "Teeworlds", protos: "udp", port: 8303},
+	{name: "factorio", family: "generic_udp", class: ClassRTS, title: "Factorio", protos: "udp", port: 34197},
+	{name: "valheim", family: "generic_udp", class: ClassMMORPG, title: "Valheim", protos: "udp", port: 2456, query: 2457},
+	{name: "samp", family: "generic_udp", class: ClassMMORPG, title: "San Andreas Multiplayer", protos: "udp", port: 7777, aliases: []string{"openmp"}},
+	{name: "openttd", family: "generic_tcp", class: ClassRTS, title: "OpenTTD", protos: "tcp udp", port: 3979},
+	{name: "terraria", family: "generic_tcp", class: ClassMMORPG, title: "Terraria", protos: "tcp", port: 7777, aliases: []string{"tshock"}},
+	{name: "openra", family: "generic_tcp", class: ClassRTS, title: "OpenRA", protos: "tcp", port: 1234},
+	{name: "warzone2100", family: "generic_tcp", class: ClassRTS, title: "Warzone 2100", protos: "tcp", port: 2100},
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"parry/pkg/api"
+	"parry/pkg/blocklist"
+	"parry/pkg/netns"
+)
+
+const (
+	startPatience = 20 * time.Second
+	stopPatience  = 5 * time.Second
+	logTail       = 2000 // bytes of the daemon's log in an error
+)
+
+// ParryEdge is parry itself: a daemon in the edge's namespace, which the lab talks to over its unix socket.
+type ParryEdge struct {
+	host    *netns.Host
+	binary  string
+	dir     string // config, log, socket
+	client  *api.Client
+	process *netns.Process
+}
+
+// Parry makes a parry edge out of a program file (bin/parry).
+func Parry(binary string) EdgeMaker {
+	return func(s *Site) (Edge, error) {
+		e := &ParryEdge{host: s.Edge, binary: binary, dir: s.World.Dir()}
+		pin, err := s.World.MountBPF("bpf")
+		if err != nil {
+			return nil, err
+		}
+		socket := filepath.Join(e.dir, "parry.sock")
+		text := s.Config(filepath.Join(pin, "parry"), filepath.Join(e.dir, "state"), socket)
+		if err := os.WriteFile(e.configFile(), []byte(text), 0o644); err != nil {
+			return nil, fmt.Errorf("write the edge's configuration: %w", err)
+		}
+		e.client = api.Dial(socket)
+		return e, nil
+	}
+}
+
+func (e *ParryEdge) configFile() string { return filepath.Join(e.dir, "parry.yaml") }
+func (e *ParryEdge) logFile() string    { return filepath.Join(e.dir, "parry.log") }
+
+// Start runs the daemon and waits until it answers. After Kill, the new daemon adopts what the old one left.
+func (e *ParryEdge) Start(ctx context.Context) error {
+	log, err := os.OpenFile(e.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("start the edge: %w", err)
+	}
+	defer log.Close() // the daemon has its own
+	cmd := exec.Command(e.binary, "run", "-c", e.configFile())
+	cmd.Stdout, cmd.Stderr = log, log
+	if e.process, err = e.host.Start(cmd); err != nil {
+		return fmt.Errorf("start the edge: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	for {
+		if _, err = e.client.Status(ctx); err == nil {
+			return nil
+		}
+		select {
+		case <-e.process.Done():
+			return fmt.Errorf("start the edge: parry run ended: %w\n%s", e.process.Err(), e.lastWords())
+		case <-ctx.Done():
+			return fmt.Errorf("start the edge: no answer: %w\n%s", err, e.lastWords())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// lastWords is the end of the daemon's log.
+func (e *ParryEdge) lastWords() string {
+	text, err := os.ReadFile(e.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	if cut := len(text) - logTail; cut > 0 {
+		text = text[cut:]
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// Status asks the daemon.
+func (e *ParryEdge) Status(ctx context.Context) (EdgeStatus, error) {
+	s, err := e.client.Status(ctx)
+	if err != nil {
+		select {
+		case <-e.process.Done():
+			return EdgeStatus{}, fmt.Errorf("the daemon has ended: %w\n%s", e.process.Err(), e.lastWords())
+		default:
+			return EdgeStatus{}, err
+		}
+	}
+	out := EdgeStatus{Drops: s.Drops}
+	for i := range s.Services {
+		out.Sessions += s.Services[i].Sessions
+	}
+	return out, nil
+}
+
+// Block adds a block as `parry block add` does.
+func (e *ParryEdge) Block(ctx context.Context, prefix netip.Prefix, reason string) error {
+	return e.client.Add(ctx, api.Block, []blocklist.Entry{{
+		Prefix: prefix, Reason: reason, Source: "cli", Confidence: 1, Added: time.Now(),
+	}})
+}
+
+// Unblock removes it again.
+func (e *ParryEdge) Unblock(ctx context.Context, prefix netip.Prefix) error {
+	n, err := e.client.Del(ctx, api.Block, []blocklist.Key{{Prefix: prefix}})
+	if err == nil && n != 1 {
+		err = fmt.Errorf("removed %d entries", n)
+	}
+	return err
+}
+
+// Kill ends the daemon as kill -9 does.
+func (e *ParryEdge) Kill() error {
+	if err := e.process.Stop(0); err != nil {
+		return fmt.Errorf("kill the daemon: %w", err)
+	}
+	return nil
+}
+
+// Stop ends the daemon. What it left pinned goes with the world.
+func (e *ParryEdge) Stop() error {
+	if e.process == nil {
+		return nil
+	}
+	err := e.process.Stop(stopPatience)
+	if err != nil {
+		return fmt.Errorf("stop the daemon: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Snapshot is what a live view shows: the last second.
+type Snapshot struct {
+	Phase          PhaseInfo
+	Elapsed, Total time.Duration
+	Players, In    int    // let in so far, welcomed by their server
+	Moves, Answers uint64 // in this second
+	RTT            spread // of this second's answers
+	Attacking      bool
+	Arrived        uint64            // packets in on the attackers' leg in this second
+	Drops          map[string]uint64 // in this second, by reason
+	Reached        uint64            // packets of strangers that reached servers in this second
+	Sessions       uint64
+	Down           bool // the daemon is not there
+}
+
+// recorder collects what happens while the phases go on.
+type recorder struct {
+	down      atomic.Bool
+	newcomers atomic.Int64
+
+	mu     sync.Mutex // guards what follows
+	kind   phaseKind
+	info   PhaseInfo
+	start  time.Time
+	total  time.Duration
+	rtts   map[Group]map[int][]time.Duration // by group and phase
+	tcp    map[int][]time.Duration           // by phase
+	floods Flood                             // added up
+	attack AttackReport
+}
+
+func (r *recorder) begin(i int, p phase) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i == 0 {
+		r.start = time.Now()
+		r.attack.Dropped = map[string]uint64{}
+		r.rtts = map[Group]map[int][]time.Duration{Established: {}, New: {}, Suspect: {}}
+		r.tcp = map[int][]time.Duration{}
+	}
+	r.kind, r.info = p.kind, p.PhaseInfo
+}
+
+func (r *recorder) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total = time.Since(r.start)
+}
+
+// addFlood adds what the generator says of a run.
+func (r *recorder) addFlood(s Scenario, f Flood) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.floods.Packets += f.Packets
+	r.floods.Elapsed += f.Elapsed
+	r.floods.CPUTime += f.CPUTime
+	r.floods.CPU = f.CPU
+	r.attack.Sources += s.sourceCount(f.Packets)
+}
+
+// addAttack adds what an attack did to the edge, as the difference of its counters.
+func (r *recorder) addAttack(now, before counts) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.attack.Packets += subtract(now.arrived, before.arrived)
+	r.attack.Reached += subtract(now.reached, before.reached)
+	for reason, n := range since(now.drops, before.drops) {
+		r.attack.Dropped[reason] += n
+	}
+}
+
+// tell shows a phase, or news within one.
+func (l *lab) tell(p PhaseInfo) {
+	l.rec.mu.Lock()
+	defer l.rec.mu.Unlock()
+	l.rec.info = p
+	l.View.Phase(p)
+}
+
+// counts are the running totals that a snapshot is the difference of.
+type counts struct {
+	moves, answers   uint64
+	arrived, reached uint64
+	drops            map[string]uint64
+	sessions         uint64
+}
+
+// watch shows a snapshot each second until the context ends.
+func (l *lab) watch(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	last := l.read(ctx, counts{})
+	for {
+		select {
+		case <-ctx.Done():
+			l.collect()
+			return
+		case <-tick.C:
+		}
+		now := l.read(ctx, last)
+		snap := Snapshot{
+			Moves: now.moves - last.moves, Answers: subtract(now.answers, last.answers),
+			Arrived: subtract(now.arrived, last.arrived), Reached: subtract(now.reached, last.reached),
+			Drops: since(now.drops, last.drops), Sessions: now.sessions, Down: l.rec.down.Load(),
+			RTT: spreadOf(l.collect()),
+		}
+		snap.Players = establishedPlayers + tcpPlayers + int(l.rec.newcomers.Load())
+		snap.In = l.countIn()
+		l.rec.mu.Lock()
+		snap.Phase, snap.Attacking = l.rec.info, l.rec.kind == attack
+		snap.Elapsed, snap.Total = time.Since(l.rec.start), l.Duration
+		l.View.Tick(snap)
+		l.rec.mu.Unlock()
+		last = now
+	}
+}
+
+// read takes the totals; what can't be read keeps its last value.
+func (l *lab) read(ctx context.Context, last counts) counts {
+	now := last
+	t := l.score.Tally(Established)
+	n := l.score.Tally(New)
+	now.moves, now.answers = t.Sent+n.Sent, t.Received+n.Received
+	for _, p := range l.tcp {
+		now.moves += p.sent.Load()
+		now.answers += p.received.Load()
+	}
+	edge, err := l.readEdge(ctx)
+	if err != nil {
+		edge = last
+	}
+	now.arrived, now.reached, now.drops, now.sessions = edge.arrived, edge.reached, edge.drops, edge.sessions
+	return now
+}
+
+// readEdge reads what counts at the edge and around it.
+func (l *lab) readEdge(ctx context.Context) (counts, error) {
+	in, errIn := l.site.legs[attackersLeg].edge.Stats()
+	out, errOut := l.site.toServer.Arrivals()
+	if err := errors.Join(errIn, errOut); err != nil {
+		return counts{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s, err := l.edge.Status(ctx)
+	return counts{arrived: in.RxPackets, reached: out.Strangers, drops: s.Drops, sessions: s.Sessions}, err
+}
+
+func (l *lab) countIn() int {
+	in := 0
+	for _, p := range l.players {
+		if p.JoinTime() > 0 {
+			in++
+		}
+	}
+	for _, p := range l.tcp {
+		if p.JoinTime() > 0 {
+			in++
+		}
+	}
+	return in
+}
+
+// collect files the round-trip times measured since the last call and returns those of the players in matches.
+func (l *lab) collect() []time.Duration {
+	l.rec.mu.Lock()
+	defer l.rec.mu.Unlock()
+	var all []time.Duration
+	for _, p := range slices.Concat(l.players, []*Player{l.suspect}) {
+		for _, s := range p.take() {
+			l.rec.rtts[p.group][s.phase] = append(l.rec.rtts[p.group][s.phase], s.rtt)
+			if p.group != Suspect {
+				all = append(all, s.rtt)
+			}
+		}
+	}
+	for _, p := range l.tcp {
+		for _, s := range p.take() {
+			l.rec.tcp[s.phase] = append(l.rec.tcp[s.phase], s.rtt)
+		}
+	}
+	return all
+}

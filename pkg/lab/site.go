@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"strings"
+
+	"parry/pkg/netns"
+)
+
+// Where things are. All of it is in namespaces of its own, so that it can't clash with the machine's addresses.
+var (
+	arena4  = netip.MustParseAddrPort("203.0.113.10:27960") // what UDP players connect to
+	arena6  = netip.MustParseAddrPort("[2001:db8:edfe::10]:27960")
+	outpost = netip.MustParseAddrPort("203.0.113.10:25565") // what TCP players connect to
+
+	arenaServers   = []netip.AddrPort{netip.MustParseAddrPort("10.0.1.11:27960"), netip.MustParseAddrPort("10.0.1.12:27960")}
+	arena6Servers  = []netip.AddrPort{netip.MustParseAddrPort("[fd00:1::11]:27960")}
+	outpostServers = []netip.AddrPort{netip.MustParseAddrPort("10.0.1.11:25565")}
+
+	firstPlayer  = netip.MustParseAddr("198.51.100.10")
+	firstPlayer6 = netip.MustParseAddr("2001:db8:100::1") // one /64 a player: the third group counts up
+	suspectAddr  = netip.MustParseAddr("198.18.0.66")     // on the attackers' leg
+)
+
+const (
+	closedPort = 9
+	maxQueues  = 8
+)
+
+// leg is one link of the edge: its own end, the far host's, and what lies behind the far host.
+type leg struct {
+	edge, far     *netns.Interface
+	edge4, far4   netip.Prefix
+	edge6, far6   netip.Prefix
+	behind        []netip.Prefix // routed to the far host
+	edgeIf, farIf string
+}
+
+// Site is the lab's world: four hosts, three legs, a meter at the far ends where play arrives.
+//
+//	players   ──┐            ┌── servers
+//	            ├── edge ────┤
+//	attackers ──┘            (arena on two machines, outpost)
+type Site struct {
+	World                             *netns.World
+	Players, Attackers, Edge, Servers *netns.Host
+
+	legs     [3]leg
+	toPlayer *Meter // what left the edge towards players
+	toServer *Meter // and towards servers
+}
+
+const (
+	playersLeg = iota
+	attackersLeg
+	serversLeg
+)
+
+func plan() [3]leg {
+	p := netip.MustParsePrefix
+	return [3]leg{
+		playersLeg: {edgeIf: "players", farIf: "edge", edge4: p("192.0.2.1/28"), far4: p("192.0.2.2/28"),
+			edge6: p("2001:db8:0:1::1/64"), far6: p("2001:db8:0:1::2/64"),
+			behind: []netip.Prefix{p("198.51.100.0/24"), p("2001:db8:100::/40")}},
+		// The rest of the internet, so that answers to forged addresses have somewhere to go.
+		attackersLeg: {edgeIf: "attackers", farIf: "edge", edge4: p("192.0.2.17/28"), far4: p("192.0.2.18/28"),
+			edge6: p("2001:db8:0:2::1/64"), far6: p("2001:db8:0:2::2/64"),
+			behind: []netip.Prefix{p("0.0.0.0/0"), p("::/0")}},
+		serversLeg: {edgeIf: "servers", farIf: "edge", edge4: p("10.0.1.1/24"), far4: p("10.0.1.11/24"),
+			edge6: p("fd00:1::1/64"), far6: p("fd00:1::11/64")},
+	}
+}
+
+// NewSite builds the world. The edge has no program yet.
+func NewSite(ctx context.Context, name string, log *slog.Logger) (s *Site, err error) {
+	world, err := netns.NewWorld(ctx, name, log)
+	if err != nil {
+		return nil, err
+	}
+	s = &Site{World: world, legs: plan()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("build the world: %w", err), s.Close())
+		}
+	}()
+	for name, h := range map[string]**netns.Host{
+		"players": &s.Players, "attackers": &s.Attackers, "edge": &s.Edge, "servers": &s.Servers,
+	} {
+		if *h, err = world.Host(name); err != nil {
+			return s, err
+		}
+	}
+	for i, far := range []*netns.Host{s.Players, s.Attackers, s.Servers} {
+		if err := s.link(&s.legs[i], far); err != nil {
+			return s, err
+		}
+	}
+	if err := s.addresses(); err != nil {
+		return s, err
+	}
+	if s.toPlayer, err = NewMeter(s.legs[playersLeg].far); err != nil {
+		return s, err
+	}
+	s.toServer, err = NewMeter(s.legs[serversLeg].far)
+	return s, err
+}
+
+func (s *Site) link(l *leg, far *netns.Host) (err error) {
+	l.edge, l.far, err = s.World.Link(
+		netns.End{Host: s.Edge, Name: l.edgeIf, Addresses: []netip.Prefix{l.edge4, l.edge6}},
+		netns.End{Host: far, Name: l.farIf, Addresses: []netip.Prefix{l.far4, l.far6}},
+		netns.LinkOptions{Queues: min(runtime.NumCPU(), maxQueues)}) // a queue a CPU, as a real NIC has
+	if err != nil {
+		return err
+	}
+	for _, to := range l.behind {
+		via := l.far4.Addr()
+		if to.Addr().Is6() {
+			via = l.far6.Addr()
+		}
+		if err := s.Edge.Route(to, via); err != nil {
+			return err
+		}
+	}
+	return errors.Join(far.DefaultRoute(l.edge4.Addr()), far.DefaultRoute(l.edge6.Addr()))
+}
+
+// addresses gives the edge its public ones, the servers their second machine's, and lets the edge route.
+func (s *Site) addresses() error {
+	lo, err := s.Edge.Interface("lo")
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		lo.AddAddress(single(arena4.Addr())), lo.AddAddress(single(arena6.Addr())),
+		s.legs[serversLeg].far.AddAddress(netip.PrefixFrom(arenaServers[1].Addr(), 24)),
+		s.legs[attackersLeg].far.AddAddress(single(suspectAddr)),
+		s.Edge.Sysctl("net.ipv4.ip_forward", "1"), s.Edge.Sysctl("net.ipv6.conf.all.forwarding", "1"),
+	)
+}
+
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// playerAddress gives the players' host the address of its n-th player and returns it.
+func (s *Site) playerAddress(n int, v6 bool) (netip.Addr, error) {
+	a := firstPlayer
+	if v6 {
+		b := firstPlayer6.As16()
+		b[6], b[7] = byte(n>>8), byte(n)
+		a = netip.AddrFrom16(b)
+	} else {
+		b := a.As4()
+		b[3] += byte(n)
+		a = netip.AddrFrom4(b)
+	}
+	return a, s.legs[playersLeg].far.AddAddress(single(a))
+}
+
+// NewGenerator loads a flood that leaves the attackers' host towards the edge.
+func (s *Site) NewGenerator(streams []Stream) (*Generator, error) {
+	l := s.legs[attackersLeg]
+	return NewGenerator(l.far, l.edge.MAC, streams)
+}
+
+// Config is a configuration of parry for this world: pin, state and socket are paths.
+func (s *Site) Config(pin, state, socket string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Made by parry lab.\nnode: lab\ninterfaces:\n")
+	for _, l := range s.legs {
+		fmt.Fprintf(&b, "  - {name: %s, mode: native}\n", l.edgeIf)
+	}
+	fmt.Fprintf(&b, "pin: %s\nstate: %s\napi: {socket: %s}\nservices:\n", pin, state, socket)
+	type service struct {
+		name, protocol, game string
+		listen               netip.AddrPort
+		servers              []netip.AddrPort
+	}
+	services := []service{
+		{"arena", "udp", "generic_udp", arena4, arenaServers},
+		{"arena6", "udp", "generic_udp", arena6, arena6Servers},
+		{"outpost", "tcp", "generic_tcp", outpost, outpostServers},
+	}
+	for _, v := range services {
+		fmt.Fprintf(&b, "  - {name: %s, listen: \"%s\", protocol: %s, game: %s, forward: nat, pool: %s}\n",
+			v.name, v.listen, v.protocol, v.game, v.name)
+	}
+	b.WriteString("pools:\n")
+	for _, v := range services {
+		fmt.Fprintf(&b, "  - name: %s\n    servers:\n", v.name)
+		for i, addr := range v.servers {
+			fmt.Fprintf(&b, "      - {name: %s-%d, address: \"%s\"}\n", v.name, i+1, addr)
+		}
+	}
+	return b.String()
+}
+
+// Close removes the world.
+func (s *Site) Close() error {
+	var errs []error
+	for _, m := range []*Meter{s.toPlayer, s.toServer} {
+		if m != nil {
+			errs = append(errs, m.Close())
+		}
+	}
+	return errors.Join(append(errs, s.World.Close())...)
+}
+
+// LookInside tells a person how to look around in the world while it is kept. parry is the program's file.
+func (s *Site) LookInside(parry string) string {
+	ns := func(h *netns.Host) string { return "ip netns exec " + h.Namespace() }
+	socket, pin := s.World.Dir()+"/parry.sock", s.World.Dir()+"/bpf/parry"
+	return fmt.Sprintf(`
+The world is kept until Ctrl-C. To look inside:
+   %[1]s top --socket %[2]s
+   %[1]s session list --socket %[2]s
+   %[3]s ip -s link
+   %[4]s ping -c 3 %[5]s
+   bpftool map dump pinned %[6]s/MAP      (ls %[6]s shows them)
+   less %[7]s/parry.log
+Namespaces: %[8]s, %[9]s, %[10]s, %[11]s
+`, parry, socket, ns(s.Edge), ns(s.Players), arena4.Addr(), pin, s.World.Dir(),
+		s.Players.Namespace(), s.Attackers.Namespace(), s.Edge.Namespace(), s.Servers.Namespace())
+}

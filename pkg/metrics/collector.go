@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metrics
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// scrapeTimeout bounds how long one scrape may read maps; Prometheus gives up after 10 s by default.
+const scrapeTimeout = 5 * time.Second
+
+// NoService is the value of the label service for packets that belong to none; a service can't be named so.
+const NoService = "_none"
+
+// descs holds every metric that exists, so that Describe, Collect and the reference name the same ones.
+type descs struct {
+	build, enforce, iface, state, serviceEnforce                *prometheus.Desc
+	packets, bytes, verdicts, drops, wouldDrop, sessions, limit *prometheus.Desc
+	hostPackets, hostBytes                                      *prometheus.Desc
+	entries, capacity                                           *prometheus.Desc
+	uptime, reloads, reloadOK, reloadTime, sweep, resyncs, errs *prometheus.Desc
+}
+
+func newDescs() descs {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("parry_"+name, help, labels, nil)
+	}
+	return descs{
+		build:   d("build_info", "Always 1; the labels say what runs.", "version", "goversion"),
+		enforce: d("edge_enforce", "1 if policy drops packets, 0 if it only counts what it would drop."),
+		iface:   d("interface_protected", "1 if the program is attached to the interface.", "interface", "mode"),
+
+		state:          d("service_state", "1 for the state that the service is in: normal, elevated or attack.", "service", "state"),
+		serviceEnforce: d("service_enforce", "1 if policy drops packets of this service.", "service"),
+		packets:        d("service_traffic_packets_total", "Packets that came for a service, dropped ones included; up: from players, down: from servers.", "service", "direction"),
+		bytes:          d("service_traffic_bytes_total", "Bytes that came for a service, dropped ones included; up: from players, down: from servers.", "service", "direction"),
+		verdicts:       d("service_verdict_packets_total", "Packets of a service by verdict.", "service", "direction", "verdict"),
+		drops:          d("service_drop_packets_total", "Packets dropped by reason; service is _none for packets that belong to none.", "service", "reason"),
+		wouldDrop:      d("service_would_drop_packets_total", "Packets that would have been dropped if enforce were on.", "service", "reason"),
+		sessions:       d("service_sessions", "Sessions in the table by state.", "service", "state"),
+		limit:          d("service_limit", "Configured limits of a service under their names in the configuration; 0 is unlimited.", "service", "limit"),
+
+		hostPackets: d("host_traffic_packets_total", "Packets handed to this host's own stack."),
+		hostBytes:   d("host_traffic_bytes_total", "Bytes handed to this host's own stack."),
+
+		entries:  d("map_entries", "Entries in a map.", "map"),
+		capacity: d("map_capacity_entries", "Entries that a map can hold.", "map"),
+
+		uptime:     d("daemon_uptime_seconds", "Time since the daemon started."),
+		reloads:    d("daemon_reloads_total", "Configuration reloads by result: applied or refused.", "result"),
+		reloadOK:   d("daemon_last_reload_successful", "1 if the last reload was applied (or none happened yet)."),
+		reloadTime: d("daemon_last_reload_timestamp_seconds", "When the configuration was last reloaded; 0 if never since the start."),
+		sweep:      d("daemon_last_sweep_duration_seconds", "How long the last sweep over the session table took."),
+		resyncs:    d("daemon_netlink_resyncs_total", "Full reads of links, neighbours and routes after lost netlink messages."),
+		errs:       d("daemon_errors_total", "Failed operations of the daemon by kind.", "kind"),
+	}
+}
+
+// Collector turns snapshots of a Source into metrics.
+type Collector struct {
+	src   Source
+	descs descs
+}
+
+var _ prometheus.Collector = (*Collector)(nil)
+
+// NewCollector makes a Collector to register with a registry of the caller's; Handler is the ready-made way.
+func NewCollector(src Source) *Collector { return &Collector{src: src, descs: newDescs()} }
+
+// Describe names all metrics.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	d := c.descs
+	for _, desc := range []*prometheus.Desc{
+		d.build, d.enforce, d.iface, d.state, d.serviceEnforce,
+		d.packets, d.bytes, d.verdicts, d.drops, d.wouldDrop, d.sessions, d.limit,
+		d.hostPackets, d.hostBytes, d.entries, d.capacity,
+		d.uptime, d.reloads, d.reloadOK, d.reloadTime, d.sweep, d.resyncs, d.errs,
+	} {
+		ch <- desc
+	}
+}
+
+// Collect takes one snapshot. If that fails the scrape fails with the reason, rather than showing half of the truth.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	s, err := c.src.Snapshot(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.descs.build, fmt.Errorf("read the edge's counters: %w", err))
+		return
+	}
+	e := emitter{ch: ch, d: c.descs}
+	e.gauge(c.descs.build, 1, s.Version, s.GoVersion)
+	e.gauge(c.descs.enforce, bit(s.Enforce))
+	for _, i := range s.Interfaces {
+		e.gauge(c.descs.iface, bit(i.Protected), i.Name, i.Mode)
+	}
+	for i := range s.Services {
+		e.service(&s.Services[i])
+	}
+	e.counters(c.descs.drops, s.Drops, NoService)
+	e.counters(c.descs.wouldDrop, s.WouldDrop, NoService)
+	e.counter(c.descs.hostPackets, s.Host.Packets)
+	e.counter(c.descs.hostBytes, s.Host.Bytes)
+	for _, m := range s.Maps {
+		e.gauge(c.descs.entries, float64(m.Entries), m.Name)
+		e.gauge(c.descs.capacity, float64(m.Capacity), m.Name)
+	}
+	e.daemon(&s.Daemon)
+}
+
+// emitter sends metrics of one scrape.
+type emitter struct {
+	ch chan<- prometheus.Metric
+	d  descs
+}
+
+func (e emitter) service(s *Service) {
+	e.gauge(e.d.state, 1, s.Name, s.State)
+	e.gauge(e.d.serviceEnforce, bit(s.Enforce), s.Name)
+	e.direction(s.Name, "up", s.Up)
+	e.direction(s.Name, "down", s.Down)
+	e.counters(e.d.drops, s.Drops, s.Name)
+	e.counters(e.d.wouldDrop, s.WouldDrop, s.Name)
+	e.gauges(e.d.sessions, s.Sessions, s.Name)
+	e.gauges(e.d.limit, s.Limits, s.Name)
+}
+
+// direction leaves out what the edge doesn't see: an absent series, not a 0.
+func (e emitter) direction(service, name string, d *Direction) {
+	if d == nil {
+		return
+	}
+	e.counter(e.d.packets, d.Packets, service, name)
+	e.counter(e.d.bytes, d.Bytes, service, name)
+	e.counters(e.d.verdicts, d.Verdicts, service, name)
+}
+
+func (e emitter) daemon(d *Daemon) {
+	e.gauge(e.d.uptime, d.Uptime.Seconds())
+	e.counter(e.d.reloads, d.Reloads, "applied")
+	e.counter(e.d.reloads, d.FailedReloads, "refused")
+	e.gauge(e.d.reloadOK, bit(d.LastReloadOK))
+	var last float64
+	if !d.LastReload.IsZero() {
+		last = float64(d.LastReload.UnixMilli()) / 1000
+	}
+	e.gauge(e.d.reloadTime, last)
+	e.gauge(e.d.sweep, d.LastSweep.Seconds())
+	e.counter(e.d.resyncs, d.NetlinkResyncs)
+	e.counters(e.d.errs, d.Errors)
+}
+
+func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+// counters sends one counter for each key, which becomes the last label.
+func (e emitter) counters(d *prometheus.Desc, byKey map[string]uint64, labels ...string) {
+	for _, k := range slices.Sorted(maps.Keys(byKey)) {
+		e.counter(d, byKey[k], append(slices.Clip(labels), k)...)
+	}
+}
+
+// gauges is counters for values that also fall.
+func (e emitter) gauges(d *prometheus.Desc, byKey map[string]uint64, labels ...string) {
+	for _, k := range slices.Sorted(maps.Keys(byKey)) {
+		e.gauge(d, float64(byKey[k]), append(slices.Clip(labels), k)...)
+	}
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

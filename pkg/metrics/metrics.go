@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package metrics shows what the edge counts as Prometheus metrics. Nothing is kept here: each scrape asks a
+// Source for one Snapshot and turns it into constant metrics, so a scrape costs what reading the maps costs and
+// the figures are those of bpftool and the CLI.
+//
+// Labels are closed sets: services, directions, reasons, states, limits, maps. No address ever becomes a label.
+package metrics
+
+import (
+	"context"
+	"time"
+)
+
+// Source gives the figures of one moment. It is called once a scrape, from one goroutine at a time.
+type Source interface {
+	Snapshot(ctx context.Context) (*Snapshot, error)
+}
+
+// Snapshot is what the edge counted up to one moment. Counters are totals since the maps were made, which may be
+// longer ago than the daemon's start.
+type Snapshot struct {
+	Version, GoVersion string // of the daemon
+	Enforce            bool   // false: verdicts are counted, policy drops nothing
+
+	Interfaces []Interface
+	Services   []Service
+	Host       Direction         // packets handed to this host's own stack
+	Drops      map[string]uint64 // packets that belonged to no service, by reason
+	WouldDrop  map[string]uint64 // the same, where enforce is off
+	Maps       []Map
+	Daemon     Daemon
+}
+
+// Interface is one interface that the edge is configured on.
+type Interface struct {
+	Name, Mode string // mode: native or generic
+	Protected  bool   // the program is attached there now
+}
+
+// Service is what one service counted.
+type Service struct {
+	Name      string
+	State     string            // normal, elevated or attack
+	Enforce   bool              // this service's own switch and the edge's
+	Up        *Direction        // from players; nil where the edge doesn't see this direction
+	Down      *Direction        // from servers; nil where the edge doesn't see this direction
+	Drops     map[string]uint64 // packets by reason
+	WouldDrop map[string]uint64 // packets by reason, where enforce is off
+	Sessions  map[string]uint64 // sessions by state: unproven, proven, closing
+	Limits    map[string]uint64 // configured limits by name, as in the configuration; 0 = unlimited
+}
+
+// Direction counts what came from one side.
+type Direction struct {
+	Packets, Bytes uint64            // all that came, dropped ones included
+	Verdicts       map[string]uint64 // packets by verdict: pass, drop, tx, redirect, aborted
+}
+
+// Map is how full one of the maps is.
+type Map struct {
+	Name              string
+	Entries, Capacity uint64
+}
+
+// Daemon is the health of the daemon itself.
+type Daemon struct {
+	Uptime         time.Duration
+	Reloads        uint64        // reloads that were applied
+	FailedReloads  uint64        // reloads that were refused; the old configuration stayed
+	LastReload     time.Time     // zero: none since the start
+	LastReloadOK   bool          // of the last one; true when there was none
+	LastSweep      time.Duration // how long the last sweep over the session table took
+	NetlinkResyncs uint64        // full reads of links, neighbours and routes after lost messages
+	Errors         map[string]uint64
+}
