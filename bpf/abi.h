@@ -450,6 +450,7 @@ struct edge {
 	__u32 layout; /* LAYOUT_VERSION of the maps beside it */
 	__u32 hops; /* next free index of hop, from 1 */
 	__u32 frag_id; /* next IP ID for fragments under NAT */
+	__u32 lo_forwarding; /* families (1 = IPv4, 2 = IPv6) whose forwarding on lo was switched on for env_route */
 };
 
 enum bucket {

@@ -129,10 +129,11 @@ const (
 )
 
 type bpfEdge struct {
-	_      structs.HostLayout
-	Layout uint32
-	Hops   uint32
-	FragId uint32
+	_            structs.HostLayout
+	Layout       uint32
+	Hops         uint32
+	FragId       uint32
+	LoForwarding uint32
 }
 
 type bpfEmbedded struct {

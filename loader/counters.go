@@ -105,3 +105,11 @@ func (e *Edge) ServiceNames() []string {
 	}
 	return e.gen.names
 }
+
+// MapSize is how many entries a state map has room for; 0 where there is no such map.
+func (e *Edge) MapSize(name string) uint32 {
+	if m := e.state[name]; m != nil {
+		return m.MaxEntries()
+	}
+	return 0
+}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 )
 
@@ -21,6 +22,9 @@ func Detach(pin string) ([]string, error) {
 	}
 	names, err := detachLinks(pin)
 	if err != nil {
+		return names, err
+	}
+	if err := restoreForwarding(pin); err != nil {
 		return names, err
 	}
 	for _, sub := range []string{"links", "maps"} {
@@ -65,4 +69,18 @@ func detachLinks(pin string) ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// restoreForwarding undoes what switchOnForwarding did for this edge. Maps of another layout may not say it.
+func restoreForwarding(pin string) error {
+	m, err := ebpf.LoadPinnedMap(filepath.Join(pin, "maps", bpfMapEdge), nil)
+	if err != nil {
+		return nil // nothing is pinned that could say
+	}
+	defer m.Close()
+	var w bpfEdge
+	if err := m.Lookup(uint32(0), &w); err != nil || w.Layout != layoutVersion {
+		return nil
+	}
+	return switchOffForwarding(w.LoForwarding)
 }

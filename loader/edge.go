@@ -184,7 +184,14 @@ func (e *Edge) begin() error {
 	if err := e.state[bpfMapSecret].Put(uint32(0), s); err != nil {
 		return fmt.Errorf("write the secret: %w", err)
 	}
-	if err := e.state[bpfMapEdge].Put(uint32(0), bpfEdge{Layout: layoutVersion}); err != nil {
+	w := bpfEdge{Layout: layoutVersion}
+	if !e.opts.Injected {
+		var err error
+		if w.LoForwarding, err = switchOnForwarding(); err != nil {
+			return err
+		}
+	}
+	if err := e.state[bpfMapEdge].Put(uint32(0), w); err != nil {
 		return fmt.Errorf("write the layout version: %w", err)
 	}
 	return nil

@@ -64,20 +64,17 @@ func family(a netip.Addr) uint32 {
 
 // Hops lists the next hops that there are.
 func (e *Edge) Hops() ([]Hop, error) {
-	var w bpfEdge
-	if err := e.state[bpfMapEdge].Lookup(uint32(0), &w); err != nil {
-		return nil, fmt.Errorf("read map edge: %w", err)
+	keys, hops := make([]uint32, hopsMax), make([]bpfHop, hopsMax)
+	var cursor ebpf.MapBatchCursor
+	n, err := e.state[bpfMapHop].BatchLookup(&cursor, keys, hops, nil)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, fmt.Errorf("read map hop: %w", err)
 	}
 	var all []Hop
-	for i := uint32(1); i <= min(w.Hops, hopsMax-1); i++ {
-		var h bpfHop
-		if err := e.state[bpfMapHop].Lookup(i, &h); err != nil {
-			return nil, fmt.Errorf("read map hop: %w", err)
+	for i := range n {
+		if hops[i].State != uint8(bpfHopStateHOP_EMPTY) {
+			all = append(all, hopOf(keys[i], hops[i]))
 		}
-		if h.State == uint8(bpfHopStateHOP_EMPTY) {
-			continue
-		}
-		all = append(all, hopOf(i, h))
 	}
 	return all, nil
 }

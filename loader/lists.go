@@ -15,6 +15,9 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+// ErrFull says that a list takes no more entries.
+var ErrFull = errors.New("the list is full")
+
 // List is one of the two lists of sources.
 type List uint8
 
@@ -203,8 +206,8 @@ func (l *Lists) Add(which List, entries []Entry) error {
 			continue
 		}
 		if _, err := step.m.BatchUpdate(step.keys, step.values, nil); err != nil {
-			if errors.Is(err, ebpf.ErrKeyNotExist) || isFull(err) {
-				return fmt.Errorf("the list is full: it holds %d entries (sizes.blocks and sizes.prefixes): %w", step.m.MaxEntries(), err)
+			if isFull(err) {
+				return fmt.Errorf("%w: it holds %d entries (sizes.blocks for hosts, sizes.prefixes for prefixes)", ErrFull, step.m.MaxEntries())
 			}
 			return fmt.Errorf("write a list: %w", err)
 		}
@@ -326,6 +329,9 @@ func trieEach[K any](m *ebpf.Map, each func(*K, *bpfListEntry) bool) error {
 }
 
 const bumpInterval = 40 * time.Millisecond // 25 a second, whoever asks
+
+// Bump has every flow check its policy and its way again at its next packet.
+func (l *Lists) Bump() error { return l.bump() }
 
 // bump moves the policy epoch. A change that comes within bumpInterval of the last waits for its turn, so that a
 // storm of changes costs each flow at most 25 checks a second.

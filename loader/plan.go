@@ -15,7 +15,6 @@ type Plan struct {
 	Pools    []Pool
 	NATPorts [2]uint16      // first and last that NAT gives out, less the services' own
 	Inside   []netip.Prefix // where servers are: clients from there reach transparent services by NAT
-	Own      []netip.Addr   // addresses of this host on the interfaces, for what comes to no service
 	Frags    bool           // load for multi-buffer frames (jumbo)
 }
 

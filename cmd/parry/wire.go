@@ -4,28 +4,45 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"parry/pkg/api"
+	"parry/pkg/engine"
 )
 
 // wire gives the commands what they run on.
 func wire() deps {
-	without := errors.New("this build has no edge in it")
+	v := buildVersion(version)
 	return deps{
-		Version:   buildVersion(version),
-		Run:       func(context.Context, RunOptions) error { return without },
-		Check:     func(context.Context, string, bool) error { return without },
-		Detach:    func(context.Context, string) error { return without },
-		Replay:    func(context.Context, ReplayOptions, io.Writer) error { return without },
-		OpenLists: func(string) (api.Lists, io.Closer, error) { return nil, nil, without },
+		Version: v,
+		Run: func(ctx context.Context, o RunOptions) error {
+			return engine.Run(ctx, engine.Options{Config: o.Config, Version: v, Log: logger(o), Getenv: os.Getenv})
+		},
+		Check: func(_ context.Context, path string, host bool) error {
+			return engine.Check(path, host, func(s string) { fmt.Fprintln(os.Stderr, "note:", s) })
+		},
+		Detach: func(_ context.Context, pin string) error {
+			return engine.Detach(pin, logger(RunOptions{LogLevel: slog.LevelWarn}))
+		},
+		Replay: func(ctx context.Context, o ReplayOptions, out io.Writer) error {
+			return engine.Replay(ctx, engine.ReplayOptions(o), out)
+		},
+		OpenLists: engine.OpenLists,
 		Commands:  []func() *cobra.Command{newLabCommand},
 		Getenv:    os.Getenv,
 		Now:       time.Now,
 	}
+}
+
+func logger(o RunOptions) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: o.LogLevel}
+	if o.LogJSON {
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, opts))
 }

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,7 +56,7 @@ func (c *Client) Ping(ctx context.Context) error {
 // Status asks for the edge at this moment.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var st Status
-	err := c.call(ctx, http.MethodGet, "/v1/status", nil, &st)
+	err := c.call(ctx, http.MethodGet, "/v1/status", nil, nil, &st)
 	return st, err
 }
 
@@ -74,7 +75,7 @@ func (c *Client) Sessions(ctx context.Context, f Filter) ([]Session, error) {
 	q := f.query()
 	q.Set("limit", strconv.Itoa(f.Limit))
 	var list []Session
-	err := c.call(ctx, http.MethodGet, "/v1/sessions", q, &list)
+	err := c.call(ctx, http.MethodGet, "/v1/sessions", q, nil, &list)
 	return list, err
 }
 
@@ -87,26 +88,26 @@ func (c *Client) EndSessions(ctx context.Context, f Filter) (int, error) {
 	if f.empty() {
 		q.Set("all", "1")
 	}
-	return c.count(ctx, http.MethodDelete, "/v1/sessions", q)
+	return c.count(ctx, http.MethodDelete, "/v1/sessions", q, nil)
 }
 
 // Servers lists the servers of all pools.
 func (c *Client) Servers(ctx context.Context) ([]Server, error) {
 	var list []Server
-	err := c.call(ctx, http.MethodGet, "/v1/servers", nil, &list)
+	err := c.call(ctx, http.MethodGet, "/v1/servers", nil, nil, &list)
 	return list, err
 }
 
 // Who finds the session that a server sees as addr.
 func (c *Client) Who(ctx context.Context, protocol string, addr netip.AddrPort) (Session, error) {
 	var s Session
-	err := c.call(ctx, http.MethodGet, "/v1/who", url.Values{"proto": {protocol}, "edge": {addr.String()}}, &s)
+	err := c.call(ctx, http.MethodGet, "/v1/who", url.Values{"proto": {protocol}, "edge": {addr.String()}}, nil, &s)
 	return s, err
 }
 
 // Reload makes the daemon read its configuration again.
 func (c *Client) Reload(ctx context.Context) error {
-	return c.call(ctx, http.MethodPost, "/v1/reload", nil, &struct{}{})
+	return c.call(ctx, http.MethodPost, "/v1/reload", nil, nil, &struct{}{})
 }
 
 func (f Filter) query() url.Values {
@@ -123,9 +124,9 @@ func (f Filter) query() url.Values {
 }
 
 // count makes a call that changes things and says how many.
-func (c *Client) count(ctx context.Context, method, path string, q url.Values) (int, error) {
+func (c *Client) count(ctx context.Context, method, path string, q url.Values, in any) (int, error) {
 	var b countBody
-	err := c.call(ctx, method, path, q, &b)
+	err := c.call(ctx, method, path, q, in, &b)
 	for _, n := range []*int{b.Added, b.Removed, b.Ended} {
 		if n != nil {
 			return *n, err
@@ -134,11 +135,19 @@ func (c *Client) count(ctx context.Context, method, path string, q url.Values) (
 	return 0, err
 }
 
-// call makes a request without a body and decodes the answer into out.
-func (c *Client) call(ctx context.Context, method, path string, q url.Values, out any) error {
+// call makes a request, with in as its JSON body if there is one, and decodes the answer into out.
+func (c *Client) call(ctx context.Context, method, path string, q url.Values, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	resp, err := c.open(ctx, method, path, q, nil)
+	var body io.Reader
+	if in != nil {
+		doc, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encode request: %w", err)
+		}
+		body = bytes.NewReader(doc)
+	}
+	resp, err := c.open(ctx, method, path, q, body)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,13 +11,9 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
-	"slices"
 
 	"parry/pkg/blocklist"
 )
-
-// delBatch keeps the address of one DELETE within maxHeader.
-const delBatch = 1000
 
 // Entries yields a list as the daemon streams it.
 func (c *Client) Entries(ctx context.Context, kind Kind) iter.Seq2[blocklist.Entry, error] {
@@ -80,40 +75,24 @@ func (c *Client) Add(ctx context.Context, kind Kind, entries []blocklist.Entry) 
 	if len(entries) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	doc, err := json.Marshal(entries)
-	if err != nil {
-		return fmt.Errorf("encode entries: %w", err)
-	}
-	resp, err := c.open(ctx, http.MethodPost, "/v1/"+kind.plural(), nil, bytes.NewReader(doc))
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
+	_, err := c.count(ctx, http.MethodPost, "/v1/"+kind.plural(), nil, entries)
+	return err
 }
 
 // Del removes entries and says how many there were.
 func (c *Client) Del(ctx context.Context, kind Kind, keys []blocklist.Key) (int, error) {
-	byService := map[string][]string{}
+	if len(keys) == 0 {
+		return 0, nil
+	}
+	type key struct {
+		Prefix  string `json:"prefix"`
+		Service string `json:"service"`
+	}
+	named := make([]key, 0, len(keys))
 	for _, k := range keys {
-		byService[k.Service] = append(byService[k.Service], blocklist.FormatPrefix(k.Prefix))
+		named = append(named, key{Prefix: blocklist.FormatPrefix(k.Prefix), Service: k.Service})
 	}
-	total := 0
-	for service, prefixes := range byService {
-		for batch := range slices.Chunk(prefixes, delBatch) {
-			q := url.Values{"prefix": batch}
-			if service != "" {
-				q.Set("service", service)
-			}
-			n, err := c.count(ctx, http.MethodDelete, "/v1/"+kind.plural(), q)
-			total += n
-			if err != nil {
-				return total, err
-			}
-		}
-	}
-	return total, nil
+	return c.count(ctx, http.MethodDelete, "/v1/"+kind.plural(), nil, named)
 }
 
 // Import sends a list for the daemon to check and apply; see the function Import for what it does with bad lines.

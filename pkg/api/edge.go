@@ -37,7 +37,7 @@ type Lists interface {
 	// Entries yields all entries of a list in no particular order; an error ends it.
 	Entries(ctx context.Context, kind Kind) iter.Seq2[blocklist.Entry, error]
 	// Add writes up to MaxBatch entries over what is there under the same keys. They are enforced when it returns.
-	// A full list is ErrFull; entries before the one that didn't fit stay.
+	// A full list is ErrFull; entries before the one that didn't fit stay. An entry that has expired may be skipped.
 	Add(ctx context.Context, kind Kind, entries []blocklist.Entry) error
 	// Del removes up to MaxBatch entries and says how many there were.
 	Del(ctx context.Context, kind Kind, keys []blocklist.Key) (int, error)

@@ -17,6 +17,7 @@ var (
 	ErrNotFound = errors.New("not found")                   // 404
 	ErrFull     = errors.New("table full")                  // 507
 	ErrNoDaemon = errors.New("no daemon answers")           // client only: nobody listens on the socket
+	errStalled  = errors.New("request stalled")             // server only: 408
 	ErrInUse    = errors.New("another daemon holds socket") // server only: Listen found a live daemon
 )
 
@@ -87,6 +88,7 @@ func statuses() []struct {
 		{ErrConfig, http.StatusUnprocessableEntity},
 		{ErrNotFound, http.StatusNotFound},
 		{ErrFull, http.StatusInsufficientStorage},
+		{errStalled, http.StatusRequestTimeout},
 	}
 }
 

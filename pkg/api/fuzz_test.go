@@ -35,6 +35,7 @@ func FuzzCalls(f *testing.F) {
 		{"", "203.0.113.7 reason=\"a \\\"b\\\"\"\n# c\n::/0 ttl=never\n"},
 		{"keep_going=1&ttl=1h&reason=x&unlimited=1", mixed},
 		{"prefix=203.0.113.7&prefix=::1&service=arena", ""},
+		{"", `[{"prefix":"203.0.113.7","service":"arena"},{"prefix":"::/0"}]`},
 		{"client=198.51.100.0/24&limit=1", ""},
 		{"edge=10.0.0.1:1024&proto=udp", ""},
 		{"format=jsonl&prefix=0.0.0.0/0", ""},

@@ -175,9 +175,6 @@ func (c checker) check(e *blocklist.Entry) error {
 	if e.Unlimited && c.kind != Allow {
 		return errors.New("unlimited belongs to the allow list")
 	}
-	if e.Expires != nil && !e.Expires.After(e.Added) {
-		return fmt.Errorf("it expires at %s, before it begins", e.Expires.Format(time.RFC3339))
-	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"parry/pkg/blocklist"
 )
@@ -59,14 +60,18 @@ func (l listHandlers) add(w http.ResponseWriter, r *http.Request) error {
 	if err := params(r); err != nil {
 		return err
 	}
-	doc, err := io.ReadAll(r.Body)
+	names, err := l.edge.ServiceNames(r.Context())
 	if err != nil {
-		return fmt.Errorf("read entries: %w", err)
+		return err
 	}
-	if doc = bytes.TrimSpace(doc); len(doc) == 0 || doc[0] != '[' && doc[0] != '{' {
-		return invalidf(`the body is not JSON like [{"prefix": "203.0.113.7", "reason": "spam", "ttl": "1h"}]`)
-	}
-	entries, err := l.parse(r, doc)
+	c, now := checker{kind: l.kind, services: names}, l.opt.Now()
+	entries, err := l.parse(r, func(e *blocklist.Entry) error {
+		// An import takes what is over, since backups hold such entries; here it is a mistake.
+		if e.Expires != nil && !e.Expires.After(now) {
+			return fmt.Errorf("it expired at %s", e.Expires.Format(time.RFC3339))
+		}
+		return c.check(e)
+	})
 	if err != nil {
 		return err
 	}
@@ -77,21 +82,23 @@ func (l listHandlers) add(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, countBody{Added: &n})
 }
 
-// parse reads the entries of a POST: all of them are good, or none is used.
-func (l listHandlers) parse(r *http.Request, doc []byte) ([]blocklist.Entry, error) {
-	names, err := l.edge.ServiceNames(r.Context())
+// parse reads the entries of a body: all of them are good, or none is used.
+func (l listHandlers) parse(r *http.Request, check func(*blocklist.Entry) error) ([]blocklist.Entry, error) {
+	doc, err := io.ReadAll(r.Body)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read entries: %w", err)
 	}
-	c := checker{kind: l.kind, services: names}
+	if doc = bytes.TrimSpace(doc); len(doc) == 0 || doc[0] != '[' && doc[0] != '{' {
+		return nil, invalidf(`the body is not JSON like [{"prefix": "203.0.113.7"}]`)
+	}
 	var entries []blocklist.Entry
 	def := blocklist.Entry{Source: blocklist.SourceAPI, Confidence: 1, Added: l.opt.Now()}
 	_, bad, err := blocklist.Parse(bytes.NewReader(doc), def, func(e blocklist.Entry) error {
-		if err := c.check(&e); err != nil {
+		if err := check(&e); err != nil {
 			return invalidf("%s: %w", blocklist.FormatPrefix(e.Prefix), err)
 		}
 		if len(entries) == MaxBatch {
-			return invalidf("more than %d entries: use %s/import", MaxBatch, r.URL.Path)
+			return invalidf("more than %d entries: send them in several calls", MaxBatch)
 		}
 		entries = append(entries, e)
 		return nil
@@ -107,7 +114,8 @@ func (l listHandlers) parse(r *http.Request, doc []byte) ([]blocklist.Entry, err
 	return entries, nil
 }
 
-// del removes the entries of the prefixes named in the address, each for the service (none: those of all services).
+// del removes the entries of the prefixes named in the address, each for the service (none: those of all services),
+// or of a body like that of add.
 func (l listHandlers) del(w http.ResponseWriter, r *http.Request) error {
 	if err := params(r, "prefix", "service"); err != nil {
 		return err
@@ -122,7 +130,16 @@ func (l listHandlers) del(w http.ResponseWriter, r *http.Request) error {
 		keys = append(keys, blocklist.Key{Prefix: p, Service: q.Get("service")})
 	}
 	if len(keys) == 0 {
-		return invalidf("say which entries to remove: prefix=203.0.113.7, as often as needed")
+		if q.Has("service") {
+			return invalidf("service goes with prefix: a body says the service of each of its entries")
+		}
+		entries, err := l.parse(r, func(*blocklist.Entry) error { return nil })
+		if err != nil {
+			return fmt.Errorf("say which entries to remove, by prefix=203.0.113.7 or in a body: %w", err)
+		}
+		for i := range entries {
+			keys = append(keys, entries[i].Key())
+		}
 	}
 	n, err := l.edge.Del(r.Context(), l.kind, keys)
 	if err != nil {

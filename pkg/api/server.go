@@ -11,16 +11,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 )
 
 // Bounds on what a client may send and on how long it may take. Both sides of the socket are on one host: who is
 // slower than this is stuck.
 const (
-	maxHeader     = 128 << 10 // bytes; Del's keys travel in the address
-	maxBody       = 16 << 20  // bytes of a POST, an import aside
-	maxImport     = 1 << 30   // bytes of an import
-	maxImports    = 2         // at once; more wait
+	maxHeader     = 64 << 10 // bytes
+	maxBody       = 32 << 20 // bytes of a POST, an import aside
+	maxImport     = 1 << 30  // bytes of an import
+	maxImports    = 2        // at once; more wait
 	headerTimeout = 5 * time.Second
 	callTimeout   = 60 * time.Second // for a call that isn't streamed
 	stallTimeout  = 60 * time.Second // between two pieces of a stream
@@ -255,5 +256,9 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.w.stall > 0 {
 		b.w.deadlines(b.w.stall)
 	}
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = Mark(errStalled, errors.New("the request stopped coming: nothing for a minute"))
+	}
+	return n, err
 }

@@ -47,7 +47,7 @@ func reasonWords(reason string) string {
 		"icmp_rate":         "too many ICMP errors",
 		"icmp_unrelated":    "an ICMP error about no session",
 		"race":              "two first packets at once, one was enough",
-		"session_killed":    "its session was ended by the operator",
+		"session_killed":    "its session was ended by hand a moment ago",
 		"internal":          "the edge itself failed at it",
 	}
 	if w, ok := words[reason]; ok {

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package engine runs an edge: it wires configuration, next hops, the fast path, the API and the metrics together.
+// Nothing imports it but cmd.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"parry/loader"
+	"parry/pkg/config"
+	"parry/pkg/nexthop"
+)
+
+// Options of Run.
+type Options struct {
+	Config  string // path
+	Version string
+	Log     *slog.Logger
+	Getenv  func(string) string
+}
+
+// Engine is one running edge.
+type Engine struct {
+	opts    Options
+	log     *slog.Logger
+	started time.Time
+	watcher *nexthop.Watcher
+	lists   lists
+
+	mu     sync.Mutex // guards all below and every use of edge but its lists
+	cfg    *config.Config
+	edge   *loader.Edge
+	ifaces []loader.Interface      // that the fast path is to be on
+	broken map[string]string       // interface name: why it is not
+	wanted map[nexthop.Key]bool    // next hops that are kept fresh
+	plan   *loader.Plan            // the one that runs
+	served []nexthop.Key           // next hops of the servers
+	health health                  // what metrics tell of the daemon
+	links  map[int]loader.LinkInfo // as last told to the fast path
+}
+
+type health struct {
+	reloads, failedReloads uint64
+	lastReload             time.Time
+	lastReloadOK           bool
+	lastSweep              time.Duration
+	errors                 map[string]uint64
+}
+
+// Run runs an edge until ctx ends. What it attached stays attached: Detach ends it.
+func Run(ctx context.Context, o Options) (err error) {
+	cfg, err := config.Load(o.Config)
+	if err != nil {
+		return err
+	}
+	if err := prepareHost(cfg, o.Log); err != nil {
+		return err
+	}
+	e := &Engine{
+		opts: o, log: o.Log, started: time.Now(), cfg: cfg, broken: map[string]string{}, wanted: map[nexthop.Key]bool{},
+		links: map[int]loader.LinkInfo{}, health: health{lastReloadOK: true, errors: map[string]uint64{}},
+	}
+	// The watcher's sockets belong to the namespace of the thread that opens them: the process's own.
+	if e.watcher, err = nexthop.New(o.Log, nexthop.Options{KeepNeighbours: true}); err != nil {
+		return fmt.Errorf("watch links and routes: %w", err)
+	}
+	defer func() { err = errors.Join(err, e.watcher.Close()) }()
+	work, stop := context.WithCancel(ctx)
+	var group tasks
+	group.start(stop, func() error { return e.watcher.Run(work) })
+	if err := e.attach(); err != nil {
+		stop()
+		return errors.Join(err, group.wait(), e.close())
+	}
+	if err := e.serve(work, stop, &group); err != nil {
+		stop()
+		return errors.Join(err, group.wait(), e.close())
+	}
+	<-work.Done()
+	err = group.wait()
+	e.log.Info("parry stops; what it attached goes on forwarding", "detach", "parry detach --pin "+cfg.Pin)
+	return errors.Join(err, e.close())
+}
+
+func (e *Engine) close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.edge == nil {
+		return nil
+	}
+	return e.edge.Close()
+}
+
+// attach adopts or makes the fast path and puts it on the interfaces.
+func (e *Engine) attach() (err error) {
+	c := e.cfg
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ifaces, err = e.chooseInterfaces(c); err != nil {
+		return err
+	}
+	if err := raiseMemlock(); err != nil {
+		return err
+	}
+	if e.edge, err = loader.Open(loader.Options{Pin: c.Pin, Sizes: sizesOf(c), Log: e.log}); err != nil {
+		return err
+	}
+	e.lists = lists{e.edge.Lists()}
+	if err := e.tellLinks(); err != nil {
+		return err
+	}
+	if err := e.install(c, e.ifaces); err != nil {
+		return err
+	}
+	e.log.Info("parry runs", "version", e.opts.Version, "node", c.Node, "interfaces", names(e.ifaces), "services", len(c.Services),
+		"enforce", c.Enforce, "adopted", e.edge.Adopted(), "took_ms", time.Since(e.started).Milliseconds(), "pid", os.Getpid(),
+		"go", runtime.Version())
+	return nil
+}
+
+func names(ifaces []loader.Interface) []string {
+	var all []string
+	for _, i := range ifaces {
+		all = append(all, i.Name)
+	}
+	return all
+}
+
+// install makes a configuration the one that packets meet. e.mu is held. On error the one before still runs.
+func (e *Engine) install(c *config.Config, ifaces []loader.Interface) error {
+	plan, keys, err := planOf(c, e.watcher, ifaces, e.log)
+	if err != nil {
+		return err
+	}
+	gen, err := e.edge.Prepare(plan)
+	if err != nil {
+		return err
+	}
+	if err := e.edge.Install(gen, ifaces); err != nil {
+		return err
+	}
+	e.cfg, e.ifaces, e.plan, e.served = c, ifaces, plan, keys
+	e.want(keys)
+	return nil
+}
+
+// reload reads the configuration again: all of it, or nothing.
+func (e *Engine) reload() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.health.lastReload = time.Now()
+	err := e.tryReload()
+	e.health.lastReloadOK = err == nil
+	if err != nil {
+		e.health.failedReloads++
+		e.log.Error("the configuration is refused, the old one stays", "err", err)
+		return err
+	}
+	e.health.reloads++
+	e.log.Info("the configuration is reloaded", "services", len(e.cfg.Services), "enforce", e.cfg.Enforce, "interfaces", names(e.ifaces))
+	return nil
+}
+
+func (e *Engine) tryReload() error {
+	c, err := config.Load(e.opts.Config)
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct{ key, old, now string }{
+		{"pin", e.cfg.Pin, c.Pin}, {"api.socket", e.cfg.API.Socket, c.API.Socket}, {"metrics", e.cfg.Metrics, c.Metrics}, {"state", e.cfg.State, c.State},
+	} {
+		if f.old != f.now {
+			return c.At(f.key, "", "%s can't change while parry runs (%s now): stop it, change it and start it again; sessions outlive that", f.key, f.old)
+		}
+	}
+	ifaces, err := e.chooseInterfaces(c)
+	if err != nil {
+		return err
+	}
+	if c.Sizes != e.cfg.Sizes {
+		e.log.Warn("sizes stay as they are while the maps hold state; `parry detach` and a new start apply them")
+	}
+	if err := e.install(c, ifaces); err != nil {
+		return err
+	}
+	return e.lists.l.Bump()
+}
+
+// fault counts an error that the edge lives on with, and says it.
+func (e *Engine) fault(what string, err error) {
+	if err == nil {
+		return
+	}
+	e.health.errors[what]++
+	e.log.Error("could not "+what, "err", err)
+}
+
+// tasks are goroutines that end together.
+type tasks struct {
+	wg  sync.WaitGroup
+	mu  sync.Mutex // guards err
+	err error
+}
+
+// start runs fn; when it fails, stop is called so that the others end too.
+func (t *tasks) start(stop func(), fn func() error) {
+	t.wg.Go(func() {
+		if err := fn(); err != nil && !errors.Is(err, context.Canceled) {
+			t.mu.Lock()
+			t.err = errors.Join(t.err, err)
+			t.mu.Unlock()
+			stop()
+		}
+	})
+}
+
+func (t *tasks) wait() error {
+	t.wg.Wait()
+	return t.err
+}
+
+// onHangup calls fn for every SIGHUP.
+func onHangup(ctx context.Context, fn func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	defer signal.Stop(c)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c:
+			fn()
+		}
+	}
+}

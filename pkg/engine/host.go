@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"parry/loader"
+	"parry/pkg/config"
+	"parry/pkg/hostfacts"
+)
+
+// prepareHost says what this machine lacks for the configuration, and mounts a bpffs where none is.
+func prepareHost(c *config.Config, log *slog.Logger) error {
+	facts := hostfacts.Read("/")
+	var errs []error
+	for _, l := range facts.Lacks(hostfacts.Need{}) {
+		if l.Fatal {
+			errs = append(errs, errors.New(l.Text))
+		} else {
+			log.Warn(l.Text)
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	for _, f := range lessThanNewest(facts.Kernel) {
+		log.Info(f)
+	}
+	return mountBPF(filepath.Dir(c.Pin))
+}
+
+// lessThanNewest says what the kernel does in an older way.
+func lessThanNewest(k hostfacts.Kernel) []string {
+	var all []string
+	if !k.AtLeast(6, 6) {
+		all = append(all, "before Linux 6.6 there is no TCX: replies of `local` services are seen by a clsact filter")
+	}
+	if !k.AtLeast(6, 4) {
+		all = append(all, "before Linux 6.4 a prefix that bpftool lists is noticed within a minute, not within a second")
+	}
+	return all
+}
+
+// mountBPF makes sure that dir is on a bpffs. In a mount namespace of its own the host's may be missing.
+func mountBPF(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make %s for the pins: %w", dir, err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return fmt.Errorf("look at %s: %w", dir, err)
+	}
+	if fs.Type == unix.BPF_FS_MAGIC {
+		return nil
+	}
+	if err := unix.Mount("bpf", dir, "bpf", 0, "mode=0700"); err != nil {
+		return fmt.Errorf("%s is on no BPF file system and one can't be mounted there: `mount -t bpf bpf %s` as root, or set `pin:` to a folder on one: %w", dir, dir, err)
+	}
+	return nil
+}
+
+// raiseMemlock matters where the kernel counts maps against it (not since 5.11 with memory cgroups).
+func raiseMemlock() error {
+	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited); err != nil && !errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("raise the limit of locked memory: %w", err)
+	}
+	return nil
+}
+
+// hostOf gathers what the configuration is checked against.
+func hostOf() (config.HostFacts, error) {
+	facts := hostfacts.Read("/")
+	h := config.HostFacts{LocalPortRange: config.PortRange(facts.LocalPorts)}
+	for _, r := range facts.Reserved {
+		h.ReservedPorts = append(h.ReservedPorts, config.PortRange(r))
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return h, fmt.Errorf("list the interfaces: %w", err)
+	}
+	defaults, err := defaultLinks()
+	if err != nil {
+		return h, err
+	}
+	for _, l := range links {
+		addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+		if err != nil {
+			return h, fmt.Errorf("list the addresses of %s: %w", l.Attrs().Name, err)
+		}
+		i := config.HostInterface{Name: l.Attrs().Name, Default: defaults[l.Attrs().Index]}
+		for _, a := range addrs {
+			ip, ok := netip.AddrFromSlice(a.IP)
+			ones, _ := a.Mask.Size()
+			if ok {
+				i.Addresses = append(i.Addresses, netip.PrefixFrom(ip.Unmap(), ones))
+			}
+		}
+		h.Interfaces = append(h.Interfaces, i)
+	}
+	return h, nil
+}
+
+func defaultLinks() (map[int]bool, error) {
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("list the routes: %w", err)
+	}
+	all := map[int]bool{}
+	for _, r := range routes {
+		if r.Dst == nil {
+			all[r.LinkIndex] = true
+		} else if ones, _ := r.Dst.Mask.Size(); ones == 0 {
+			all[r.LinkIndex] = true
+		}
+	}
+	return all, nil
+}
+
+// chooseInterfaces finds the interfaces that the configuration names or means; the file's place is said of one that
+// isn't there.
+func (e *Engine) chooseInterfaces(c *config.Config) ([]loader.Interface, error) {
+	host, err := hostOf()
+	if err != nil {
+		return nil, err
+	}
+	if bad := config.CheckHost(c, host); len(bad) > 0 {
+		return nil, config.Errors(bad)
+	}
+	var all []loader.Interface
+	for _, i := range config.ChooseInterfaces(c, host) {
+		l, err := netlink.LinkByName(i.Name)
+		if err != nil {
+			return nil, fmt.Errorf("interface %s: %w", i.Name, err)
+		}
+		all = append(all, loader.Interface{Name: i.Name, Ifindex: l.Attrs().Index, Generic: i.Mode == "generic"})
+	}
+	return all, nil
+}
+
+// Check reads a configuration and, if asked, holds it against this machine. Warnings go to warn, a line each.
+func Check(path string, host bool, warn func(string)) error {
+	c, err := config.Load(path)
+	if err != nil || !host {
+		return err
+	}
+	facts := hostfacts.Read("/")
+	var errs []error
+	need := hostfacts.Need{}
+	for _, i := range c.Interfaces {
+		need.Interfaces = append(need.Interfaces, i.Name)
+	}
+	for _, l := range facts.Lacks(need) {
+		if l.Fatal && l.What != "interface" { // CheckHost says it with its place in the file
+			errs = append(errs, errors.New(l.Text))
+		} else if !l.Fatal {
+			warn(l.Text)
+		}
+	}
+	for _, s := range lessThanNewest(facts.Kernel) {
+		warn(s)
+	}
+	h, err := hostOf()
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	if bad := config.CheckHost(c, h); len(bad) > 0 {
+		errs = append(errs, config.Errors(bad))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"parry/pkg/api"
+	"parry/pkg/metrics"
+	"parry/pkg/notify"
+)
+
+const (
+	sweepEvery   = time.Second
+	httpPatience = 10 * time.Second
+	slowFilter   = time.Minute // between looks at the prefix lists where the kernel doesn't tell of changes
+)
+
+// serve starts everything that runs beside the packets.
+func (e *Engine) serve(ctx context.Context, stop func(), group *tasks) error {
+	socket, err := api.Listen(ctx, e.cfg.API.Socket, e.cfg.API.Group, e.log)
+	if err != nil {
+		return err
+	}
+	server := api.NewHTTPServer(edgeAPI{lists: e.lists, e: e}, api.HTTPOptions{}, e.log)
+	group.start(stop, func() error { return server.Serve(ctx, socket) })
+	if e.cfg.Metrics != "" {
+		if err := e.serveMetrics(ctx, stop, group); err != nil {
+			return err
+		}
+	}
+	n, err := notify.New(e.opts.Getenv("NOTIFY_SOCKET"))
+	if err != nil {
+		return err
+	}
+	group.start(stop, func() error { return e.follow(ctx) })
+	group.start(stop, func() error { return e.tend(ctx, n) })
+	group.start(stop, func() error {
+		onHangup(ctx, func() {
+			e.notice(n.Reloading())
+			_ = e.reload() // said and counted there
+			e.notice(n.Ready(e.summary()))
+		})
+		return nil
+	})
+	group.start(stop, func() error {
+		<-ctx.Done()
+		e.notice(n.Stopping())
+		return n.Close()
+	})
+	e.notice(n.Ready(e.summary()))
+	return nil
+}
+
+// notice says that the service manager could not be told; that stops nothing.
+func (e *Engine) notice(err error) {
+	if err != nil {
+		e.log.Warn("could not tell the service manager", "err", err)
+	}
+}
+
+func (e *Engine) summary() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return fmt.Sprintf("%d services on %d interfaces", len(e.cfg.Services), len(e.ifaces))
+}
+
+func (e *Engine) serveMetrics(ctx context.Context, stop func(), group *tasks) error {
+	handler, err := metrics.Handler(e, e.log)
+	if err != nil {
+		return err
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", e.cfg.Metrics)
+	if err != nil {
+		return fmt.Errorf("serve metrics at %s (`metrics:` chooses another address, \"\" switches them off): %w", e.cfg.Metrics, err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", handler)
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: httpPatience, ReadTimeout: httpPatience, WriteTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	group.start(stop, func() error {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve metrics: %w", err)
+		}
+		return nil
+	})
+	group.start(stop, func() error {
+		<-ctx.Done()
+		return srv.Close()
+	})
+	return nil
+}
+
+// tend does once a second what has to be done by the way: sweeps, hops, filters, the watchdog.
+func (e *Engine) tend(ctx context.Context, n *notify.Notifier) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	watchdog := notify.WatchdogInterval(e.opts.Getenv, os.Getpid())
+	var barked, filtered time.Time
+	var seen uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		e.sweep()
+		if count, ok := e.lists.l.NetCount(); (ok && count != seen) || (!ok && time.Since(filtered) > slowFilter) || filtered.IsZero() {
+			if _, err := e.lists.l.Refilter(); err != nil {
+				e.mu.Lock()
+				e.fault("derive the prefix filters", err)
+				e.mu.Unlock()
+			}
+			filtered = time.Now()
+			seen, _ = e.lists.l.NetCount()
+		}
+		if watchdog > 0 && time.Since(barked) > watchdog/2 {
+			e.notice(n.Watchdog())
+			barked = time.Now()
+		}
+	}
+}
+
+func (e *Engine) sweep() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	began := time.Now()
+	s, err := e.edge.Sweep(nil)
+	e.fault("sweep the sessions", err)
+	e.health.lastSweep = time.Since(began)
+	if s.Ended+s.Deleted > 0 {
+		e.log.Debug("swept", "ended", s.Ended, "deleted", s.Deleted, "sources", s.Sources, "entries", s.Entries, "took", e.health.lastSweep)
+	}
+	e.fault("look for next hops", e.adoptHops())
+	for _, i := range e.ifaces {
+		if e.broken[i.Name] != "" {
+			continue
+		}
+		e.protect(i)
+	}
+}

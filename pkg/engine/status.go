@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"time"
+
+	"parry/loader"
+	"parry/pkg/api"
+	"parry/pkg/config"
+	"parry/pkg/metrics"
+)
+
+// edgeAPI is the engine in the words of the API.
+type edgeAPI struct {
+	lists
+	e *Engine
+}
+
+var (
+	_ api.Edge       = edgeAPI{}
+	_ metrics.Source = (*Engine)(nil)
+)
+
+// view is one consistent look at the edge. e.mu is held while it is taken.
+type view struct {
+	counts   map[string]*loader.ServiceCount // by service name; "" = the host's own traffic
+	sessions map[string]map[loader.SessionState]uint64
+	total    map[bool]uint64 // sessions by family, IPv4 = true
+	faults   map[string]uint64
+}
+
+func (e *Engine) look() (*view, error) {
+	counters, err := e.edge.Counters()
+	if err != nil {
+		return nil, err
+	}
+	names := e.edge.ServiceNames()
+	v := &view{counts: map[string]*loader.ServiceCount{}, sessions: map[string]map[loader.SessionState]uint64{}, total: map[bool]uint64{}}
+	for i := range counters {
+		v.counts[names[i]] = &counters[i]
+		v.sessions[names[i]] = map[loader.SessionState]uint64{}
+	}
+	err = e.edge.Sessions(func(s *loader.Session) bool {
+		if int(s.Service) < len(names) {
+			v.sessions[names[s.Service]][s.State]++
+		}
+		v.total[s.Client.Addr().Is4()]++
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	v.faults, err = e.edge.Faults()
+	return v, err
+}
+
+func add(to map[string]uint64, reasons map[string]loader.ReasonCount, shadow bool) {
+	for name, n := range reasons {
+		if v := n.Packets; !shadow && v > 0 {
+			to[name] += v
+		}
+		if v := n.ShadowPackets; shadow && v > 0 {
+			to[name] += v
+		}
+	}
+}
+
+// Status is the edge at this moment.
+func (a edgeAPI) Status(context.Context) (api.Status, error) {
+	e := a.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v, err := e.look()
+	if err != nil {
+		return api.Status{}, err
+	}
+	s := api.Status{
+		Version: e.opts.Version, Node: e.cfg.Node, Enforce: e.cfg.Enforce, UptimeMS: time.Since(e.started).Milliseconds(), Time: time.Now().UTC(),
+		Interfaces: e.interfaces(), Services: []api.Service{}, Drops: map[string]uint64{}, WouldDrop: map[string]uint64{}, Tables: e.tables(v),
+	}
+	for _, c := range v.counts {
+		add(s.Drops, c.Reasons, false)
+		add(s.WouldDrop, c.Reasons, true)
+	}
+	host := v.counts[""]
+	s.Host = api.Traffic{Packets: host.Up.Packets - host.Drop, Bytes: host.Up.Bytes}
+	for _, r := range host.Reasons {
+		s.Host.Bytes -= r.Bytes
+	}
+	for i := range e.cfg.Services {
+		s.Services = append(s.Services, e.service(&e.cfg.Services[i], v))
+	}
+	return s, nil
+}
+
+func (e *Engine) interfaces() []api.Interface {
+	all := []api.Interface{}
+	for _, i := range e.ifaces {
+		out := api.Interface{Name: i.Name, Mode: "native", Protected: e.broken[i.Name] == "" && e.edge.Attached(i), Detail: e.broken[i.Name]}
+		if i.Generic {
+			out.Mode = "generic"
+		}
+		if !out.Protected && out.Detail == "" {
+			out.Detail = "the program is not attached: somebody took it off; parry puts it back within a second"
+		}
+		all = append(all, out)
+	}
+	return all
+}
+
+func (e *Engine) service(c *config.Service, v *view) api.Service {
+	n := v.counts[c.Name]
+	if n == nil {
+		n = &loader.ServiceCount{}
+	}
+	s := api.Service{
+		Name: c.Name, Protocol: c.Protocol, Game: c.Game, Class: c.Class, Forward: c.Forward, Enforce: e.cfg.Enforce && *c.Enforce, State: "normal",
+		Packets: n.Up.Packets + n.Down.Packets, Bytes: n.Up.Bytes + n.Down.Bytes,
+		Up:    &api.Traffic{Packets: n.Up.Packets, Bytes: n.Up.Bytes},
+		Down:  &api.Traffic{Packets: n.Down.Packets, Bytes: n.Down.Bytes},
+		Drops: map[string]uint64{}, WouldDrop: map[string]uint64{}, Listen: []string{},
+	}
+	for _, l := range c.Listen {
+		s.Listen = append(s.Listen, l.String())
+	}
+	for _, count := range v.sessions[c.Name] {
+		s.Sessions += count
+	}
+	add(s.Drops, n.Reasons, false)
+	add(s.WouldDrop, n.Reasons, true)
+	return s
+}
+
+func (e *Engine) tables(v *view) []api.Table {
+	size := func(name string) uint64 { return uint64(e.edge.MapSize(name)) }
+	return []api.Table{
+		{Name: "flow4", Entries: v.total[true], Capacity: size("flow4")},
+		{Name: "flow6", Entries: v.total[false], Capacity: size("flow6")},
+	}
+}
+
+// Sessions lists sessions.
+func (a edgeAPI) Sessions(ctx context.Context, f api.Filter) ([]api.Session, error) {
+	all, _, err := a.find(ctx, f)
+	return all, err
+}
+
+// find returns the sessions that the filter picks, as the API and as the loader know them.
+func (a edgeAPI) find(ctx context.Context, f api.Filter) ([]api.Session, []loader.Session, error) {
+	e := a.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all, raw := []api.Session{}, []loader.Session{}
+	names := e.edge.ServiceNames()
+	servers := e.serverNames()
+	err := e.edge.Sessions(func(s *loader.Session) bool {
+		out := e.session(s, names, servers)
+		if f.Match(&out) {
+			all, raw = append(all, out), append(raw, *s)
+		}
+		return ctx.Err() == nil && (f.Limit == 0 || len(all) < f.Limit)
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return all, raw, err
+}
+
+// serverNames finds a server's name by pool and address.
+func (e *Engine) serverNames() map[string]string {
+	all := map[string]string{}
+	for _, p := range e.cfg.Pools {
+		for _, s := range p.Servers {
+			all[p.Name+" "+s.Address.String()] = s.Name
+		}
+	}
+	return all
+}
+
+func (e *Engine) session(s *loader.Session, names []string, servers map[string]string) api.Session {
+	out := api.Session{
+		ID: s.ID, Protocol: protocolName(s.Proto), Client: s.Client, Edge: s.Front, Server: s.Server, State: string(s.State),
+		AgeMS: s.Age.Milliseconds(), IdleMS: s.Idle.Milliseconds(),
+		Up:   &api.Direction{Packets: s.Up.Packets, Bytes: s.Up.Bytes},
+		Down: &api.Direction{Packets: s.Down.Packets, Bytes: s.Down.Bytes},
+	}
+	if int(s.Service) < len(names) {
+		out.Service = names[s.Service]
+	}
+	if s.Face != s.Client {
+		face := s.Face
+		out.NAT = &face
+	}
+	if c := e.cfg.Service(out.Service); c != nil {
+		out.Game = c.Game
+		out.ServerName = servers[c.Pool+" "+s.Server.Addr().String()]
+	}
+	return out
+}
+
+// EndSessions ends what the filter picks.
+func (a edgeAPI) EndSessions(ctx context.Context, f api.Filter) (int, error) {
+	_, raw, err := a.find(ctx, f)
+	if err != nil {
+		return 0, err
+	}
+	a.e.mu.Lock()
+	defer a.e.mu.Unlock()
+	return a.e.edge.EndSessions(raw)
+}
+
+// Who finds whom a server sees as addr.
+func (a edgeAPI) Who(_ context.Context, protocol_ string, addr netip.AddrPort) (api.Session, error) {
+	e := a.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s, ok, err := e.edge.Who(addr, protocol(protocol_))
+	if err != nil {
+		return api.Session{}, err
+	}
+	if !ok {
+		return api.Session{}, api.Mark(api.ErrNotFound, fmt.Errorf("nobody is behind %s %v", protocol_, addr))
+	}
+	return e.session(&s, e.edge.ServiceNames(), e.serverNames()), nil
+}
+
+// Servers lists the servers of all pools.
+func (a edgeAPI) Servers(ctx context.Context) ([]api.Server, error) {
+	sessions, err := a.Sessions(ctx, api.Filter{})
+	if err != nil {
+		return nil, err
+	}
+	count := map[netip.Addr]uint64{}
+	for _, s := range sessions {
+		count[s.Server.Addr()]++
+	}
+	e := a.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := []api.Server{}
+	for _, p := range e.cfg.Pools {
+		for _, s := range p.Servers {
+			out := api.Server{Name: s.Name, Pool: p.Name, Address: s.Endpoint().String(), Region: s.Region, State: "up", Sessions: count[s.Address]}
+			if s.Weight == 0 {
+				out.State = "draining"
+			}
+			if s.Capacity > 0 {
+				n := int64(s.Capacity)
+				out.Capacity = &n
+			}
+			all = append(all, out)
+		}
+	}
+	return all, nil
+}
+
+// Reload reads the configuration again.
+func (a edgeAPI) Reload(context.Context) error { return api.Mark(api.ErrConfig, a.e.reload()) }
+
+// Snapshot is what metrics show.
+func (e *Engine) Snapshot(context.Context) (*metrics.Snapshot, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v, err := e.look()
+	if err != nil {
+		return nil, err
+	}
+	host := v.counts[""]
+	s := &metrics.Snapshot{
+		Version: e.opts.Version, GoVersion: runtime.Version(), Enforce: e.cfg.Enforce, Host: *direction(host.Up, host, false),
+		Drops: map[string]uint64{}, WouldDrop: map[string]uint64{}, Daemon: e.daemon(v),
+	}
+	add(s.Drops, host.Reasons, false)
+	add(s.WouldDrop, host.Reasons, true)
+	for _, i := range e.interfaces() {
+		s.Interfaces = append(s.Interfaces, metrics.Interface{Name: i.Name, Mode: i.Mode, Protected: i.Protected})
+	}
+	for _, t := range e.tables(v) {
+		s.Maps = append(s.Maps, metrics.Map{Name: t.Name, Entries: t.Entries, Capacity: t.Capacity})
+	}
+	for i := range e.cfg.Services {
+		s.Services = append(s.Services, e.metricsOf(&e.cfg.Services[i], v))
+	}
+	return s, nil
+}
+
+func direction(d loader.Direction, c *loader.ServiceCount, verdicts bool) *metrics.Direction {
+	out := &metrics.Direction{Packets: d.Packets, Bytes: d.Bytes, Verdicts: map[string]uint64{}}
+	if !verdicts {
+		out.Verdicts["pass"], out.Verdicts["drop"] = c.Pass, c.Drop
+		return out
+	}
+	out.Verdicts["pass"], out.Verdicts["drop"], out.Verdicts["tx"], out.Verdicts["redirect"] = c.Pass, c.Drop, c.TX, c.Redirect
+	return out
+}
+
+func (e *Engine) metricsOf(c *config.Service, v *view) metrics.Service {
+	n := v.counts[c.Name]
+	if n == nil {
+		n = &loader.ServiceCount{}
+	}
+	l := c.Limits.Source
+	out := metrics.Service{
+		Name: c.Name, State: "normal", Enforce: e.cfg.Enforce && *c.Enforce, Up: direction(n.Up, n, true),
+		Down:  &metrics.Direction{Packets: n.Down.Packets, Bytes: n.Down.Bytes},
+		Drops: map[string]uint64{}, WouldDrop: map[string]uint64{}, Sessions: map[string]uint64{},
+		Limits: map[string]uint64{
+			"packets_per_second": l.PacketsPerSecond, "bytes_per_second": l.BytesPerSecond, "new_sessions": uint64(l.NewSessions), "sessions": uint64(l.Sessions),
+		},
+	}
+	for state, count := range v.sessions[c.Name] {
+		out.Sessions[string(state)] = count
+	}
+	add(out.Drops, n.Reasons, false)
+	add(out.WouldDrop, n.Reasons, true)
+	return out
+}
+
+func (e *Engine) daemon(v *view) metrics.Daemon {
+	d := metrics.Daemon{
+		Uptime: time.Since(e.started), Reloads: e.health.reloads, FailedReloads: e.health.failedReloads, LastReload: e.health.lastReload,
+		LastReloadOK: e.health.lastReloadOK, LastSweep: e.health.lastSweep, NetlinkResyncs: e.watcher.Resyncs(), Errors: map[string]uint64{},
+	}
+	for name, n := range v.faults {
+		d.Errors[name] = n
+	}
+	for name, n := range e.health.errors {
+		d.Errors[name] += n
+	}
+	return d
+}
