@@ -220,7 +220,8 @@ struct nat_addr {
 	__u32 tail; /* next to fill; moved by atomic add */
 	__u16 first; /* of the ports that were ever put in its ring */
 	__u16 last;
-	__u32 active; /* 0: no longer configured, its sessions play on */
+	__u32 ports; /* how many there are in all */
+	__u32 pad;
 };
 
 /* What this configuration makes of an address and port. */

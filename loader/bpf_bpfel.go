@@ -406,13 +406,14 @@ type bpfNat6 struct {
 }
 
 type bpfNatAddr struct {
-	_      structs.HostLayout
-	Addr   [16]uint8
-	Head   uint32
-	Tail   uint32
-	First  uint16
-	Last   uint16
-	Active uint32
+	_     structs.HostLayout
+	Addr  [16]uint8
+	Head  uint32
+	Tail  uint32
+	First uint16
+	Last  uint16
+	Ports uint32
+	Pad   uint32
 }
 
 type bpfNetKey4 struct {
@@ -647,6 +648,7 @@ const (
 	bpfMapSource       = "source"
 	bpfMapTrace        = "trace"
 	bpfMapTxPort       = "tx_port"
+	bpfProgCountElems  = "count_elems"
 	bpfProgDue4        = "due4"
 	bpfProgDue6        = "due6"
 	bpfProgDueHost4    = "due_host4"
@@ -706,6 +708,7 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	CountElems *ebpf.ProgramSpec `ebpf:"count_elems"`
 	Due4       *ebpf.ProgramSpec `ebpf:"due4"`
 	Due6       *ebpf.ProgramSpec `ebpf:"due6"`
 	DueHost4   *ebpf.ProgramSpec `ebpf:"due_host4"`
@@ -939,6 +942,7 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	CountElems *ebpf.Program `ebpf:"count_elems"`
 	Due4       *ebpf.Program `ebpf:"due4"`
 	Due6       *ebpf.Program `ebpf:"due6"`
 	DueHost4   *ebpf.Program `ebpf:"due_host4"`
@@ -956,6 +960,7 @@ type bpfPrograms struct {
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.CountElems,
 		p.Due4,
 		p.Due6,
 		p.DueHost4,

@@ -92,10 +92,53 @@ func (e *Edge) Faults() (map[string]uint64, error) {
 	return out, nil
 }
 
-// MapFill is how full a map is.
-type MapFill struct {
+// Fill is how full a table is.
+type Fill struct {
 	Name          string
 	Entries, Size uint64
+}
+
+// Fills tells how full the tables are that can fill up; the prefix lists, which can't be counted cheaply, aside.
+func (e *Edge) Fills() ([]Fill, error) {
+	if e.gen == nil {
+		return nil, nil
+	}
+	var all []Fill
+	for _, name := range []string{
+		bpfMapFlow4, bpfMapFlow6, bpfMapSource, bpfMapDenyHost4, bpfMapDenyHost6, bpfMapAllowHost4, bpfMapAllowHost6, bpfMapHopIndex,
+	} {
+		f := Fill{Name: name, Size: uint64(e.state[name].MaxEntries())}
+		err := iterate(e.gen.coll.Programs[bpfProgCountElems], e.state[name], func(*uint8) error { f.Entries++; return nil })
+		if err != nil {
+			return nil, fmt.Errorf("count map %s: %w", name, err)
+		}
+		all = append(all, f)
+	}
+	for _, v4 := range []bool{true, false} {
+		f, err := e.natFill(v4)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// natFill counts ports of NAT addresses: those that are in sessions or at rest are taken.
+func (e *Edge) natFill(v4 bool) (Fill, error) {
+	f := Fill{Name: "nat6_ports"}
+	if v4 {
+		f.Name = "nat4_ports"
+	}
+	known, err := e.natFamily(v4).read()
+	for _, n := range known {
+		if n.Last == 0 {
+			continue
+		}
+		f.Size += uint64(n.Ports)
+		f.Entries += uint64(n.Ports) - uint64(n.Tail-n.Head)
+	}
+	return f, err
 }
 
 // ServiceNames gives the name of each service number of the running generation; index 0 is the host's own traffic.
@@ -104,12 +147,4 @@ func (e *Edge) ServiceNames() []string {
 		return []string{""}
 	}
 	return e.gen.names
-}
-
-// MapSize is how many entries a state map has room for; 0 where there is no such map.
-func (e *Edge) MapSize(name string) uint32 {
-	if m := e.state[name]; m != nil {
-		return m.MaxEntries()
-	}
-	return 0
 }

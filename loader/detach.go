@@ -20,6 +20,11 @@ func Detach(pin string) ([]string, error) {
 	if _, err := os.Stat(pin); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
+	lock, err := lockPin(pin)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
 	names, err := detachLinks(pin)
 	if err != nil {
 		return names, err

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 const layoutVersion = 1
@@ -42,6 +43,7 @@ type Edge struct {
 	gen     *Generation
 	links   attachments
 	adopted bool
+	lock    *os.File // held for as long as this process owns what is pinned
 }
 
 // Open adopts what is pinned, or makes it. It attaches nothing.
@@ -62,6 +64,9 @@ func Open(o Options) (_ *Edge, err error) {
 	if o.Pin != "" {
 		if err = os.MkdirAll(e.dir("maps"), 0o700); err != nil {
 			return nil, fmt.Errorf("make the pin folder: %w", err)
+		}
+		if e.lock, err = lockPin(o.Pin); err != nil {
+			return nil, err
 		}
 	}
 	if err = e.checkLayout(); err != nil {
@@ -207,5 +212,27 @@ func (e *Edge) Close() error {
 	for _, m := range e.state {
 		errs = append(errs, m.Close())
 	}
+	if e.lock != nil {
+		errs = append(errs, e.lock.Close())
+	}
 	return errors.Join(errs...)
+}
+
+// ErrInUse says that a running daemon owns what is pinned.
+var ErrInUse = errors.New("a running parry owns what is pinned")
+
+// lockPin takes the lock that dies with its process: one daemon a pin folder.
+func lockPin(pin string) (*os.File, error) {
+	f, err := os.Open(pin)
+	if err != nil {
+		return nil, fmt.Errorf("open the pin folder: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("%w under %s: stop it first, or give this one a `pin:` of its own", ErrInUse, pin)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }

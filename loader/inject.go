@@ -83,6 +83,58 @@ func (e *Edge) Process(frame []byte) (Result, error) {
 	return r, nil
 }
 
+// XDP and TC codes that Process and Reply return.
+const (
+	XDPAborted  = 0
+	XDPDrop     = 1
+	XDPPass     = 2
+	XDPTX       = 3
+	XDPRedirect = 4
+
+	TCNext = ^uint32(0) // on to whoever is next
+	TCShot = 2
+)
+
+// skb is the part of struct __sk_buff that a test run may set.
+type skb struct {
+	_       [164]byte
+	GSOSegs uint32
+	_       [24]byte
+}
+
+// Reply runs one frame through the egress program of local services, as if this host sent it. segments is what the NIC
+// is to make of it (1 = it is sent as it is).
+func (e *Edge) Reply(frame []byte, segments int) (uint32, error) {
+	prog := e.gen.coll.Programs[bpfProgParryLocal]
+	if prog == nil {
+		return 0, errors.New("no service is local")
+	}
+	opts := ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: skb{GSOSegs: uint32(segments)}}
+	code, err := prog.Run(&opts)
+	if err != nil {
+		return 0, fmt.Errorf("run the egress program: %w", err)
+	}
+	return code, nil
+}
+
+// Peek reads a state map's value as bpftool does: bytes in, bytes out.
+func (e *Edge) Peek(name string, key []byte) ([]byte, error) {
+	m, ok := e.state[name]
+	if !ok {
+		return nil, fmt.Errorf("no state map %s", name)
+	}
+	return m.LookupBytes(key)
+}
+
+// Poke writes a state map's value as bpftool does.
+func (e *Edge) Poke(name string, key, value []byte) error {
+	m, ok := e.state[name]
+	if !ok {
+		return fmt.Errorf("no state map %s", name)
+	}
+	return m.Put(key, value)
+}
+
 func nameOf(names []string, i uint32) string {
 	if i == 0 || int(i) >= len(names) {
 		return ""

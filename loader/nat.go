@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 
@@ -14,14 +15,15 @@ import (
 // natFamily is one family's NAT addresses. An address keeps its index for as long as the maps live: sessions name it.
 type natFamily struct {
 	v4                       bool
+	log                      *slog.Logger
 	addrs, ring, index, slot *ebpf.Map
 }
 
 func (e *Edge) natFamily(v4 bool) natFamily {
 	if v4 {
-		return natFamily{true, e.state[bpfMapNatAddr4], e.state[bpfMapNatRing4], e.state[bpfMapNatIndex4], e.state[bpfMapNat4]}
+		return natFamily{true, e.log, e.state[bpfMapNatAddr4], e.state[bpfMapNatRing4], e.state[bpfMapNatIndex4], e.state[bpfMapNat4]}
 	}
-	return natFamily{false, e.state[bpfMapNatAddr6], e.state[bpfMapNatRing6], e.state[bpfMapNatIndex6], e.state[bpfMapNat6]}
+	return natFamily{false, e.log, e.state[bpfMapNatAddr6], e.state[bpfMapNatRing6], e.state[bpfMapNatIndex6], e.state[bpfMapNat6]}
 }
 
 func (f natFamily) indexKey(a netip.Addr) any {
@@ -64,31 +66,30 @@ func (f natFamily) ensure(addrs []netip.Addr, first, last uint16, taken map[uint
 	return index, nil
 }
 
-// fill puts into an address's ring the ports that it does not have yet.
+// fill puts a new address's ports into its ring. One that has a ring keeps it as it is: packets are taking ports from
+// it, and only they may move its head.
 func (f natFamily) fill(i uint32, n bpfNatAddr, a netip.Addr, first, last uint16, taken map[uint16]bool) (bpfNatAddr, error) {
-	fresh := n.Last == 0
-	if !fresh && first >= n.First && last <= n.Last {
+	if n.Last != 0 {
+		if first != n.First || last != n.Last {
+			f.log.Warn("a NAT address keeps its ports while the maps hold state; `parry detach` and a new start apply the new ones",
+				"address", a, "ports", fmt.Sprintf("%d-%d", n.First, n.Last), "wanted", fmt.Sprintf("%d-%d", first, last))
+		}
 		return n, nil
 	}
 	var keys []uint32
 	var cells []bpfPortCell
 	for p := uint32(first); p <= uint32(last); p++ {
-		if taken[uint16(p)] || (!fresh && uint16(p) >= n.First && uint16(p) <= n.Last) {
-			continue
+		if !taken[uint16(p)] {
+			keys = append(keys, i*portsOfAddr+uint32(len(keys)))
+			cells = append(cells, bpfPortCell{Port: uint16(p)})
 		}
-		keys = append(keys, i*portsOfAddr+(n.Tail+uint32(len(keys)))%portsOfAddr)
-		cells = append(cells, bpfPortCell{Port: uint16(p)})
 	}
-	if _, err := f.ring.BatchUpdate(keys, cells, nil); err != nil {
-		return n, fmt.Errorf("fill the ring of ports: %w", err)
+	if len(keys) > 0 {
+		if _, err := f.ring.BatchUpdate(keys, cells, nil); err != nil {
+			return n, fmt.Errorf("fill the ring of ports: %w", err)
+		}
 	}
-	if fresh {
-		n.First, n.Last = first, last
-	} else {
-		n.First, n.Last = min(first, n.First), max(last, n.Last)
-	}
-	n.Addr, n.Active = addr16(a), 1
-	n.Tail += uint32(len(keys))
+	n = bpfNatAddr{Addr: addr16(a), First: first, Last: last, Ports: uint32(len(keys)), Tail: uint32(len(keys))}
 	if err := f.addrs.Put(i, n); err != nil {
 		return n, fmt.Errorf("write map nat_addr: %w", err)
 	}
@@ -252,4 +253,55 @@ func (np *natPlan) addPorts(f natFamily, fronts []uint16) error {
 		}
 	}
 	return nil
+}
+
+// PortUse says where a NAT address's ports are. A port is in one of the two, or is on its way between them.
+type PortUse struct {
+	Addr netip.Addr
+	Free []uint16 // in the order in which they will be given out; those at rest too
+	Used []uint16 // by a session that has not been deleted yet
+}
+
+// Ports tells of every NAT address, IPv4 first. It reads each port's slot: not for every second.
+func (e *Edge) Ports() ([]PortUse, error) {
+	var all []PortUse
+	for _, v4 := range []bool{true, false} {
+		f := e.natFamily(v4)
+		known, err := f.read()
+		if err != nil {
+			return nil, err
+		}
+		for i, n := range known {
+			if n.Last == 0 {
+				continue
+			}
+			u, err := f.portUse(uint32(i), n)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, u)
+		}
+	}
+	return all, nil
+}
+
+func (f natFamily) portUse(i uint32, n bpfNatAddr) (PortUse, error) {
+	u := PortUse{Addr: addrOf(n.Addr, f.v4)}
+	for at := n.Head; at != n.Tail; at++ {
+		var c bpfPortCell
+		if err := f.ring.Lookup(i*portsOfAddr+at%portsOfAddr, &c); err != nil {
+			return u, fmt.Errorf("read the ring of ports: %w", err)
+		}
+		u.Free = append(u.Free, c.Port)
+	}
+	for p := uint32(n.First); p <= uint32(n.Last); p++ {
+		used, err := f.used(i*portsOfAddr + p)
+		if err != nil {
+			return u, fmt.Errorf("read NAT port %d: %w", p, err)
+		}
+		if used {
+			u.Used = append(u.Used, uint16(p))
+		}
+	}
+	return u, nil
 }

@@ -19,7 +19,7 @@ import (
 
 // newLabCommand is `parry lab`: play and attack on this machine alone.
 func newLabCommand() *cobra.Command {
-	o := lab.Options{Scenario: "random-udp", Duration: lab.DefaultDuration}
+	o := lab.Options{Scenario: "all", Duration: lab.DefaultDuration}
 	var asJSON, keep bool
 	cmd := &cobra.Command{
 		Use:   "lab",
@@ -33,7 +33,7 @@ Exit code 1 says that a player in a match lost a packet at the edge.
 Scenarios:
 ` + scenarioHelp(),
 		Example: `  sudo parry lab
-  sudo parry lab --scenario all --duration 2m
+  sudo parry lab --scenario random-udp --duration 2m
   sudo parry lab --scenario fixed-udp --json
   sudo parry lab --keep                       and look inside afterwards`,
 		Args: noArgs,

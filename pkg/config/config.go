@@ -79,7 +79,8 @@ type NAT struct {
 type Sizes struct {
 	// Sessions is the number of sessions, both tiers together.
 	Sessions uint32 `yaml:"sessions" check:"min=16 max=16777216"`
-	// Unproven is the number of sessions of strangers among them: at most half of `sessions`.
+	// Unproven is the number of sessions of strangers among them: at most half of `sessions`. It takes effect when strangers get a
+	// tier of their own; until then a stranger's session is one of `sessions`.
 	Unproven uint32 `yaml:"unproven" check:"min=8 max=8388608"`
 	// Blocks is the number of denied and allowed single addresses.
 	Blocks uint32 `yaml:"blocks" check:"min=16 max=16777216"`
@@ -146,7 +147,7 @@ type SourceLimits struct {
 	// IPv4Prefix is the length of the prefix that counts as one IPv4 source.
 	IPv4Prefix uint8 `yaml:"ipv4_prefix" check:"min=8 max=32"`
 	// IPv6Prefix is the length of the prefix that counts as one IPv6 source.
-	IPv6Prefix uint8 `yaml:"ipv6_prefix" check:"min=16 max=128"`
+	IPv6Prefix uint8 `yaml:"ipv6_prefix" check:"min=16 max=64"`
 }
 
 // Pool is a group of servers that are equal to a player.

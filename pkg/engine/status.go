@@ -30,7 +30,7 @@ var (
 type view struct {
 	counts   map[string]*loader.ServiceCount // by service name; "" = the host's own traffic
 	sessions map[string]map[loader.SessionState]uint64
-	total    map[bool]uint64 // sessions by family, IPv4 = true
+	fills    []loader.Fill
 	faults   map[string]uint64
 }
 
@@ -40,7 +40,7 @@ func (e *Engine) look() (*view, error) {
 		return nil, err
 	}
 	names := e.edge.ServiceNames()
-	v := &view{counts: map[string]*loader.ServiceCount{}, sessions: map[string]map[loader.SessionState]uint64{}, total: map[bool]uint64{}}
+	v := &view{counts: map[string]*loader.ServiceCount{}, sessions: map[string]map[loader.SessionState]uint64{}}
 	for i := range counters {
 		v.counts[names[i]] = &counters[i]
 		v.sessions[names[i]] = map[loader.SessionState]uint64{}
@@ -49,10 +49,12 @@ func (e *Engine) look() (*view, error) {
 		if int(s.Service) < len(names) {
 			v.sessions[names[s.Service]][s.State]++
 		}
-		v.total[s.Client.Addr().Is4()]++
 		return true
 	})
 	if err != nil {
+		return nil, err
+	}
+	if v.fills, err = e.edge.Fills(); err != nil {
 		return nil, err
 	}
 	v.faults, err = e.edge.Faults()
@@ -137,11 +139,11 @@ func (e *Engine) service(c *config.Service, v *view) api.Service {
 }
 
 func (e *Engine) tables(v *view) []api.Table {
-	size := func(name string) uint64 { return uint64(e.edge.MapSize(name)) }
-	return []api.Table{
-		{Name: "flow4", Entries: v.total[true], Capacity: size("flow4")},
-		{Name: "flow6", Entries: v.total[false], Capacity: size("flow6")},
+	all := []api.Table{}
+	for _, f := range v.fills {
+		all = append(all, api.Table{Name: f.Name, Entries: f.Entries, Capacity: f.Size})
 	}
+	return all
 }
 
 // Sessions lists sessions.

@@ -31,6 +31,7 @@ type Mortal interface {
 // EdgeStatus is an edge's counters.
 type EdgeStatus struct {
 	Drops    map[string]uint64 // packets by reason
+	Host     uint64            // packets handed to its own system
 	Sessions uint64
 }
 

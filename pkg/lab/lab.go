@@ -153,7 +153,7 @@ func (l *lab) goRun(wg *sync.WaitGroup, ctx context.Context, f func(context.Cont
 	})
 }
 
-// openPlayers makes all players; the new ones and the suspect wait for their phase.
+// openPlayers makes all players; the new ones wait for the attack.
 func (l *lab) openPlayers() error {
 	for i := range establishedPlayers + newPlayers {
 		group, v6 := Established, i%everyNthIsV6 == everyNthIsV6-1
@@ -187,12 +187,12 @@ func (l *lab) openPlayers() error {
 	return err
 }
 
-// letIn starts the established players and waits until they are in.
+// letIn starts the established players and the suspect, and waits until they are in.
 func (l *lab) letIn(ctx context.Context, join func(runner)) error {
 	for _, p := range l.tcp {
 		join(p)
 	}
-	first := l.players[:establishedPlayers]
+	first := slices.Concat(l.players[:establishedPlayers], []*Player{l.suspect})
 	for _, p := range first {
 		join(p)
 	}

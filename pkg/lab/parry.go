@@ -104,7 +104,7 @@ func (e *ParryEdge) Status(ctx context.Context) (EdgeStatus, error) {
 			return EdgeStatus{}, err
 		}
 	}
-	out := EdgeStatus{Drops: s.Drops}
+	out := EdgeStatus{Drops: s.Drops, Host: s.Host.Packets}
 	for i := range s.Services {
 		out.Sessions += s.Services[i].Sessions
 	}

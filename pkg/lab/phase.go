@@ -104,7 +104,7 @@ func (l *lab) runPhase(ctx context.Context, p phase, join func(runner)) error {
 	case attack:
 		return l.attack(ctx, p, join)
 	case block:
-		return l.block(ctx, p, join)
+		return l.block(ctx, p)
 	case crash:
 		return l.crash(ctx, p)
 	}
@@ -180,20 +180,15 @@ func (l *lab) letNewIn(ctx context.Context, p phase, join func(runner)) {
 }
 
 // block lets the suspect play, blocks it in the middle of its match, and lets it go again.
-func (l *lab) block(ctx context.Context, p phase, join func(runner)) error {
+func (l *lab) block(ctx context.Context, p phase) error {
 	b, ok := l.edge.(Blocker)
 	if !ok {
 		l.tell(PhaseInfo{p.Name, "this edge can't block anyone: players play on"})
 		return wait(ctx, p.lasts)
 	}
-	join(l.suspect)
-	joining, cancel := context.WithTimeout(ctx, p.lasts/2)
-	defer cancel()
-	select {
-	case <-l.suspect.Joined():
-	case <-joining.Done():
+	if l.suspect.JoinTime() == 0 {
 		l.blocked = &BlockResult{Address: suspectAddr.String()}
-		return errors.Join(ctx.Err(), wait(ctx, p.lasts/2))
+		return wait(ctx, p.lasts)
 	}
 	if err := wait(ctx, p.lasts/4); err != nil {
 		return err

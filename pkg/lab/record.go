@@ -31,15 +31,15 @@ type recorder struct {
 	down      atomic.Bool
 	newcomers atomic.Int64
 
-	mu     sync.Mutex // guards what follows
-	kind   phaseKind
-	info   PhaseInfo
-	start  time.Time
-	total  time.Duration
-	rtts   map[Group]map[int][]time.Duration // by group and phase
-	tcp    map[int][]time.Duration           // by phase
-	floods Flood                             // added up
-	attack AttackReport
+	mu      sync.Mutex // guards what follows
+	flooded bool       // the phase is an attack
+	info    PhaseInfo
+	start   time.Time
+	total   time.Duration
+	rtts    map[Group]map[int][]time.Duration // by group and phase
+	tcp     map[int][]time.Duration           // by phase
+	floods  Flood                             // added up
+	attack  AttackReport
 }
 
 func (r *recorder) begin(i int, p phase) {
@@ -51,7 +51,7 @@ func (r *recorder) begin(i int, p phase) {
 		r.rtts = map[Group]map[int][]time.Duration{Established: {}, New: {}, Suspect: {}}
 		r.tcp = map[int][]time.Duration{}
 	}
-	r.kind, r.info = p.kind, p.PhaseInfo
+	r.flooded, r.info = p.scenario.streams != nil, p.PhaseInfo
 }
 
 func (r *recorder) end() {
@@ -77,6 +77,7 @@ func (r *recorder) addAttack(now, before counts) {
 	defer r.mu.Unlock()
 	r.attack.Packets += subtract(now.arrived, before.arrived)
 	r.attack.Reached += subtract(now.reached, before.reached)
+	r.attack.Host += subtract(now.host, before.host)
 	for reason, n := range since(now.drops, before.drops) {
 		r.attack.Dropped[reason] += n
 	}
@@ -94,6 +95,7 @@ func (l *lab) tell(p PhaseInfo) {
 type counts struct {
 	moves, answers   uint64
 	arrived, reached uint64
+	host             uint64
 	drops            map[string]uint64
 	sessions         uint64
 }
@@ -120,7 +122,7 @@ func (l *lab) watch(ctx context.Context) {
 		snap.Players = establishedPlayers + tcpPlayers + int(l.rec.newcomers.Load())
 		snap.In = l.countIn()
 		l.rec.mu.Lock()
-		snap.Phase, snap.Attacking = l.rec.info, l.rec.kind == attack
+		snap.Phase, snap.Attacking = l.rec.info, l.rec.flooded
 		snap.Elapsed, snap.Total = time.Since(l.rec.start), l.Duration
 		l.View.Tick(snap)
 		l.rec.mu.Unlock()
@@ -156,7 +158,7 @@ func (l *lab) readEdge(ctx context.Context) (counts, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	s, err := l.edge.Status(ctx)
-	return counts{arrived: in.RxPackets, reached: out.Strangers, drops: s.Drops, sessions: s.Sessions}, err
+	return counts{arrived: in.RxPackets, reached: out.Strangers, host: s.Host, drops: s.Drops, sessions: s.Sessions}, err
 }
 
 func (l *lab) countIn() int {

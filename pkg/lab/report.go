@@ -50,9 +50,10 @@ type AttackReport struct {
 	Sources uint64            `json:"sources"` // different addresses; of forged ones, as many as are to be expected
 	Dropped map[string]uint64 `json:"dropped"` // by the edge, by reason
 	Reached uint64            `json:"reached_servers"`
-	PPS     uint64            `json:"pps"`    // packets a second, while it went on
-	CPU     int               `json:"cpu"`    // that the generator kept to
-	CPUMS   ms                `json:"cpu_ms"` // that it used there, with what the kernel did for the edge on its account
+	Host    uint64            `json:"reached_host"` // the edge's own system, which has a budget for them
+	PPS     uint64            `json:"pps"`          // packets a second, while it went on
+	CPU     int               `json:"cpu"`          // that the generator kept to
+	CPUMS   ms                `json:"cpu_ms"`       // that it used there, with what the kernel did for the edge on its account
 }
 
 // BlockResult is what the block of the suspect did.

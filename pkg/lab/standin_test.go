@@ -48,7 +48,7 @@ func standIn(file string) error {
 	if err := os.MkdirAll(c.State, 0o700); err != nil {
 		return err
 	}
-	return api.NewHTTPServer(edge, c.State, log).Serve(ctx, l)
+	return api.NewHTTPServer(edge, api.HTTPOptions{SpoolDir: c.State}, log).Serve(ctx, l)
 }
 
 type standInEdge struct{ *apitest.Edge }

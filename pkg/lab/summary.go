@@ -42,7 +42,10 @@ func (r *Report) writeAttack(b *strings.Builder) {
 	for _, reason := range byCount(a.Dropped) {
 		fmt.Fprintf(b, "   %14s  dropped: %s (%s)\n", grouped(a.Dropped[reason]), reasonWords(reason), reason)
 	}
-	fmt.Fprintf(b, "   %14s  were passed on to a server\n", grouped(a.Reached))
+	fmt.Fprintf(b, "   %14s  passed on to a server\n", grouped(a.Reached))
+	if a.Host > 0 {
+		fmt.Fprintf(b, "   %14s  left to the edge's own system, within its budget\n", grouped(a.Host))
+	}
 }
 
 func (r *Report) writePlayers(b *strings.Builder) {
@@ -64,8 +67,11 @@ func (r *Report) writePlayers(b *strings.Builder) {
 	}
 }
 
-// String writes both times without their unit.
+// String writes both times without their unit, a dash for none.
 func (t rttMS) String() string {
+	if t == (rttMS{}) {
+		return "-"
+	}
 	cut := func(d ms) string { return strings.TrimSuffix(millis(time.Duration(d)), " ms") }
 	return cut(t.P50) + " / " + cut(t.P99)
 }
@@ -107,6 +113,11 @@ func (r *Report) verdict() string {
 		if g.Joined < g.Players {
 			return fmt.Sprintf("The edge lost no packet of a player in a match, but %d of %d %s players (%s) did not get in.",
 				g.Players-g.Joined, g.Players, g.Group, g.Protocol)
+		}
+	}
+	for _, g := range r.Players {
+		if took := time.Duration(g.JoinMaxMS); took > joinPatience {
+			return fmt.Sprintf("The edge lost no packet of a player in a match, but newcomers waited up to %.0f s to get in.", took.Seconds())
 		}
 	}
 	return "PASSED: the edge lost no packet of a player in a match, and everyone who wanted to play got in."

@@ -96,6 +96,7 @@ func TestSummaryTellsWhatWentWrong(t *testing.T) {
 		{"lost", func(r *Report) { r.Players[0].Lost = 3 }, "FAILED: the edge lost 3 packets", true},
 		{"broken", func(r *Report) { r.Players[0].Broken = 1 }, "FAILED: 1 udp connections", true},
 		{"not in", func(r *Report) { r.Players[1].Joined = 7 }, "3 of 10 new players (udp) did not get in", false},
+		{"late", func(r *Report) { r.Players[1].JoinMaxMS = ms(12 * time.Second) }, "newcomers waited up to 12 s", false},
 		{"block without effect", func(r *Report) { r.Block.Silenced = false }, "It had no effect", false},
 		{"block for ever", func(r *Report) { r.Block.Released = false }, "but lifting it did not", false},
 		{"suspect never in", func(r *Report) { r.Block.Joined = false }, "never got in", false},
