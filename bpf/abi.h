@@ -66,7 +66,8 @@ enum drop_reason {
 	DROP_REASON_TTL = 29, /* would leave with TTL or hop limit 0 */
 	DROP_REASON_TOO_BIG = 30, /* larger than the next hop's MTU; the sender is told by ICMP */
 	DROP_REASON_ICMP_RATE = 31, /* the budget for translated ICMP errors */
-	DROP_REASON_ICMP_UNRELATED = 32, /* an ICMP error that claims to be about a service or NAT port, but is about no session */
+	DROP_REASON_ICMP_UNRELATED =
+		32, /* an ICMP error that claims to be about a service or NAT port, but is about no session */
 	DROP_REASON_RACE = 33, /* two packets made one session at once and this one's copy lost */
 	/* Something failed after the packet was already changed: seen as XDP_ABORTED by the tracepoint. */
 	DROP_REASON_INTERNAL = 34,
@@ -100,7 +101,7 @@ enum session_phase {
 };
 
 /* struct flow.state: phase in the low byte, flags above it, all moved by atomics. */
-#define FLOW_PHASE(state) ((state) & 0xff)
+#define FLOW_PHASE(state) ((state)&0xff)
 enum flow_flag {
 	FLOW_RETURN = 1u << 8, /* this entry is the server-to-client half */
 	FLOW_NAT = 1u << 9, /* its return half is a slot of nat4/nat6 (numbered `peer`), not a second entry */

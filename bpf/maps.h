@@ -114,20 +114,20 @@ struct {
 
 /* Written by the loader and by bpftool. Hosts are exact, sized by sizes.blocks; prefixes by sizes.prefixes.
  * Full: the writer is told. An entry past its expiry is a miss; the daemon removes it. */
-#define HOST_LIST(NAME, KEY, FLAGS)            \
-	struct {                               \
-		__uint(type, BPF_MAP_TYPE_HASH); \
-		__type(key, KEY);              \
+#define HOST_LIST(NAME, KEY, FLAGS)               \
+	struct {                                  \
+		__uint(type, BPF_MAP_TYPE_HASH);  \
+		__type(key, KEY);                 \
 		__type(value, struct list_entry); \
-		__uint(max_entries, 1024);     \
-		__uint(map_flags, FLAGS);      \
+		__uint(max_entries, 1024);        \
+		__uint(map_flags, FLAGS);         \
 	} NAME SEC(".maps")
-#define NET_LIST(NAME, KEY)                          \
-	struct {                                     \
-		__uint(type, BPF_MAP_TYPE_LPM_TRIE); \
-		__type(key, KEY);                    \
-		__type(value, struct list_entry);    \
-		__uint(max_entries, 1024);           \
+#define NET_LIST(NAME, KEY)                           \
+	struct {                                      \
+		__uint(type, BPF_MAP_TYPE_LPM_TRIE);  \
+		__type(key, KEY);                     \
+		__type(value, struct list_entry);     \
+		__uint(max_entries, 1024);            \
 		__uint(map_flags, BPF_F_NO_PREALLOC); \
 	} NAME SEC(".maps")
 

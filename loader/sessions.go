@@ -239,10 +239,9 @@ func exchange[T any](e *Edge, box, prog string, items []T) error {
 	if err := e.order(prog, len(items)); err != nil {
 		return err
 	}
-	for i := range items {
-		if err := m.Lookup(uint32(i), &items[i]); err != nil {
-			return fmt.Errorf("read map %s: %w", box, err)
-		}
+	var cursor ebpf.MapBatchCursor // an array is read in order, from its first element
+	if _, err := m.BatchLookup(&cursor, keys, items, nil); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("read map %s: %w", box, err)
 	}
 	return nil
 }

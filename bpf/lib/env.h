@@ -66,8 +66,8 @@ static __always_inline __u32 policy_epoch(void)
  * the neighbour is known, the two link addresses. Returns 0, or 1 where only the key is known, or -1.
  * The lookup is made as if from lo, whose forwarding the daemon switches on: that asks for the host's own
  * routes without making the host a router. */
-static __always_inline int env_route(struct xdp_md *ctx, __u32 family, const __u8 *dst, struct hop_key *key,
-				     __u8 *dmac, __u8 *smac)
+static __always_inline int env_route(struct xdp_md *ctx, __u32 family, const __u8 *dst, struct hop_key *key, __u8 *dmac,
+				     __u8 *smac)
 {
 	struct bpf_fib_lookup fib = {};
 	long err;

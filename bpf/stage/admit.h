@@ -285,18 +285,17 @@ static __always_inline bool begins(const struct pkt *p, const struct service *sv
 /* A stranger's packet to a service. p->service and p->offset are set. */
 NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 {
-	struct making *m = making_new(0);
+	__u32 i, epoch = policy_epoch(); /* read before the checks */
 	struct service *svc;
-	__u32 i;
+	struct making *m;
 	int err;
 
-	if (!p || !m)
+	if (!p)
 		return VERDICT_ABORT;
 	i = p->service;
 	svc = bpf_map_lookup_elem(&service, &i);
 	if (!svc)
 		return drop(p, DROP_REASON_NO_SERVER);
-	m->epoch = policy_epoch(); /* read before the checks */
 	if (bad_source(p))
 		return drop(p, DROP_REASON_BAD_ADDRESS);
 	if (p->l3_len > svc->max_packet && refuse(p, DROP_REASON_PACKET_SIZE, svc->enforce))
@@ -309,11 +308,15 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 	err = revive(p);
 	if (err)
 		return err;
-	if (p->unlimited || !cfg.limits)
-		m->flags |= FLOW_UNLIMITED;
 	err = limit_session(p, svc);
 	if (err)
 		return drop(p, err);
+	m = making_new(p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0);
+	if (!m) {
+		forget_session(p, svc);
+		return VERDICT_ABORT;
+	}
+	m->epoch = epoch;
 	ends_of_client(p, m);
 	err = face_server(ctx, p, svc, m) ?: make(p, m);
 	if (!err)
@@ -337,33 +340,35 @@ static __always_inline void ends_of_server(const struct pkt *p, const struct ori
 }
 
 /* A server's first word to somebody who is in no session with it: leaves as its service's, and the answers are
- * admitted. */
+ * admitted. What has no way out through the edge (this host's own addresses, broadcasts) is the host's: NEXT. */
 NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 {
-	struct making *m = making_new(FLOW_SERVER_STARTED);
 	struct service *svc;
+	struct making *m;
 	struct origin *o;
 	__u32 i;
 	int err;
 
-	if (!p || !m)
+	if (!p)
 		return VERDICT_ABORT;
 	o = origin_of(p);
 	if (!o)
 		return VERDICT_NEXT;
-	p->service = o->service;
-	p->down = 1;
-	i = p->service;
+	m = making_new(FLOW_SERVER_STARTED);
+	i = o->service;
 	svc = bpf_map_lookup_elem(&service, &i);
-	if (!svc)
-		return drop(p, DROP_REASON_INTERNAL);
+	if (!m || !svc)
+		return VERDICT_NEXT;
 	m->epoch = policy_epoch();
-	addr_copy(p->to, p->dst);
+	p->down = 1;
 	ends_of_server(p, o, m);
+	if (find_hops(ctx, p, m, 0)) /* leaves p->to at the client */
+		return VERDICT_NEXT;
+	p->service = o->service;
 	err = policy(p, svc) ?: limit_session(p, svc);
 	if (err)
 		return drop(p, err);
-	err = find_hops(ctx, p, m, 0) ?: make(p, m);
+	err = make(p, m);
 	if (!err)
 		return VERDICT_AGAIN;
 	forget_session(p, svc);

@@ -39,8 +39,8 @@ static __always_inline struct list_entry *host_entry(enum list_kind kind, const 
 }
 
 /* The longest prefix that is no longer than `bits`. */
-static __always_inline struct list_entry *net_entry(enum list_kind kind, const __u8 *client, __u32 family, __u32 service,
-						    __u32 bits)
+static __always_inline struct list_entry *net_entry(enum list_kind kind, const __u8 *client, __u32 family,
+						    __u32 service, __u32 bits)
 {
 	if (family == 4) {
 		struct net_key4 k = { .prefixlen = 32 + bits, .service = service, .addr = addr4(client) };

@@ -100,8 +100,7 @@ static __always_inline int frag_limit(struct pkt *p, const struct frag *f)
 		return 0;
 	if (!rate_take(&s->packets, &svc->packets, p->now, 1, 0) && refuse(p, DROP_REASON_RATE_PACKETS, enforced))
 		return DROP_REASON_RATE_PACKETS;
-	if (!rate_take(&s->bytes, &svc->bytes, p->now, p->l3_len, 0) &&
-	    refuse(p, DROP_REASON_RATE_BYTES, enforced))
+	if (!rate_take(&s->bytes, &svc->bytes, p->now, p->l3_len, 0) && refuse(p, DROP_REASON_RATE_BYTES, enforced))
 		return DROP_REASON_RATE_BYTES;
 	return 0;
 }

@@ -51,8 +51,7 @@ static __always_inline int embedded_read(struct embedded *x, struct xdp_md *ctx,
 	if (p->family == 4) {
 		struct iphdr *ip = data + at;
 
-		if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5 ||
-		    ip->frag_off & bpf_htons(IP_OFFSET))
+		if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5 || ip->frag_off & bpf_htons(IP_OFFSET))
 			return -1;
 		*(__u32 *)x->src = ip->saddr;
 		*(__u32 *)x->dst = ip->daddr;

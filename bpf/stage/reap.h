@@ -207,8 +207,7 @@ static __always_inline bool source_idle(const struct source *s, __u64 now, __u32
 		return false;
 	if (s->sessions == SOURCE_DYING)
 		return true;
-	return !s->sessions && (__s64)(s->packets - t) <= 0 && (__s64)(s->bytes - t) <= 0 &&
-	       (__s64)(s->news - t) <= 0;
+	return !s->sessions && (__s64)(s->packets - t) <= 0 && (__s64)(s->bytes - t) <= 0 && (__s64)(s->news - t) <= 0;
 }
 
 static NOINLINE int reap_one_source(const struct source_key *k, __u64 now)

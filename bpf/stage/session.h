@@ -87,7 +87,8 @@ static __always_inline __u64 from_word(__be32 addr, __be16 port, __u8 proto)
 	return addr | (__u64)port << 32 | (__u64)proto << 48;
 }
 
-static __always_inline void flow_begin(struct flow *f, const struct pkt *p, const struct making *m, __u16 hop, __u32 peer)
+static __always_inline void flow_begin(struct flow *f, const struct pkt *p, const struct making *m, __u16 hop,
+				       __u32 peer)
 {
 	f->packets = 0;
 	f->bytes = 0;
@@ -135,8 +136,7 @@ static __always_inline void up6(struct flow6 *f, const struct making *m)
 	f->sport = m->face_port;
 	f->dport = m->server_port;
 	f->l4_delta = csum_fold(csum_change16(m->client, m->face) + csum_change16(m->vip, m->server) +
-				csum_change2(m->client_port, m->face_port) +
-				csum_change2(m->vip_port, m->server_port));
+				csum_change2(m->client_port, m->face_port) + csum_change2(m->vip_port, m->server_port));
 	f->pad = 0;
 }
 
@@ -147,8 +147,7 @@ static __always_inline void down6(struct flow6 *f, const struct making *m)
 	f->sport = m->vip_port;
 	f->dport = m->client_port;
 	f->l4_delta = csum_fold(csum_change16(m->server, m->vip) + csum_change16(m->face, m->client) +
-				csum_change2(m->server_port, m->vip_port) +
-				csum_change2(m->face_port, m->client_port));
+				csum_change2(m->server_port, m->vip_port) + csum_change2(m->face_port, m->client_port));
 	f->pad = 0;
 }
 

@@ -106,7 +106,7 @@ func TestLabSeesAnEdgeThatLosesPackets(t *testing.T) {
 	if r.Err() == nil {
 		t.Error("the run passed")
 	}
-	if r.Attack.Packets > 100 || r.Attack.Sources != 0 {
+	if r.Attack.Packets != 0 || r.Attack.Sources != 0 {
 		t.Errorf("play attacked: %+v", r.Attack)
 	}
 }

@@ -158,7 +158,8 @@ func (l *lab) readEdge(ctx context.Context) (counts, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	s, err := l.edge.Status(ctx)
-	return counts{arrived: in.RxPackets, reached: out.Strangers, host: s.Host, drops: s.Drops, sessions: s.Sessions}, err
+	arrived := subtract(in.RxPackets, l.score.Tally(Suspect).Sent) // it plays on the attackers' leg
+	return counts{arrived: arrived, reached: out.Strangers, host: s.Host, drops: s.Drops, sessions: s.Sessions}, err
 }
 
 func (l *lab) countIn() int {
