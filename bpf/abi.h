@@ -279,8 +279,8 @@ struct service {
 
 struct server {
 	__u8 addr[16]; /* IPv4 in the first four bytes */
-	__be16 port; /* of offset 0 */
-	__u16 ports; /* 1: every offset goes to the same port */
+	__be16 port; /* of offset 0: a service's ports keep their distances */
+	__u16 pad0;
 	__u16 nat_first; /* NAT addresses that may face it: nat_pick[nat_first, + nat_count) */
 	__u16 nat_count;
 	__u16 hop; /* kept by the daemon; 0: the kernel is asked */

@@ -46,8 +46,8 @@ func (a *attachments) close() error {
 }
 
 // Install makes the generation the one that packets meet, on each of the interfaces: by one link update where a
-// link is there, else by attaching. Interfaces that are no longer named are let go. The generation before is
-// removed; packets that are in it finish.
+// link is there, else by attaching. All or nothing: where one interface refuses, the others go back to the generation
+// before. Interfaces that are no longer named are let go. The generation before is removed; packets in it finish.
 func (e *Edge) Install(g *Generation, ifaces []Interface) error {
 	if e.links.xdp == nil {
 		e.links = attachments{xdp: map[string]attached{}, tc: map[string]attached{}}
@@ -57,12 +57,9 @@ func (e *Edge) Install(g *Generation, ifaces []Interface) error {
 			return fmt.Errorf("make the links folder: %w", err)
 		}
 	}
-	for _, i := range ifaces {
-		if err := e.attachXDP(g, i); err != nil {
-			return err
-		}
-		if err := e.attachLocal(g, i); err != nil {
-			return err
+	for n, i := range ifaces {
+		if err := e.attachTo(g, i); err != nil {
+			return errors.Join(err, e.rollBack(g, ifaces[:n+1]))
 		}
 	}
 	if err := e.letGo(ifaces); err != nil {
@@ -76,15 +73,38 @@ func (e *Edge) Install(g *Generation, ifaces []Interface) error {
 	return errors.Join(old.Close(), e.removeGenerations(g.number))
 }
 
+func (e *Edge) attachTo(g *Generation, i Interface) error {
+	if err := e.attachXDP(g, i); err != nil {
+		return err
+	}
+	return e.attachLocal(g, i)
+}
+
+// rollBack puts the generation before back where the new one already was, and discards the new one. At a daemon's
+// start there is none before: interfaces that it adopted keep the new one, for they are never left bare.
+func (e *Edge) rollBack(g *Generation, touched []Interface) error {
+	if e.gen == nil {
+		return nil
+	}
+	var errs []error
+	for _, i := range touched {
+		if _, ok := e.links.xdp[i.Name]; ok {
+			errs = append(errs, e.attachTo(e.gen, i))
+		}
+	}
+	errs = append(errs, g.Close())
+	if g.dir != "" {
+		errs = append(errs, os.RemoveAll(g.dir))
+	}
+	return errors.Join(errs...)
+}
+
 // Reattach puts the running generation on an interface that came, or came back.
 func (e *Edge) Reattach(i Interface) error {
 	if e.gen == nil {
 		return errors.New("no generation is installed")
 	}
-	if err := e.attachXDP(e.gen, i); err != nil {
-		return err
-	}
-	return e.attachLocal(e.gen, i)
+	return e.attachTo(e.gen, i)
 }
 
 // Attached tells whether the interface carries the running generation.

@@ -493,7 +493,7 @@ type bpfServer struct {
 	_        structs.HostLayout
 	Addr     [16]uint8
 	Port     uint16
-	Ports    uint16
+	Pad0     uint16
 	NatFirst uint16
 	NatCount uint16
 	Hop      uint16

@@ -77,7 +77,7 @@ func (b *builder) pools() (map[string][2]uint32, error) {
 		for _, s := range pool.Servers {
 			span := b.nat.spans[fmt.Sprint(s.NAT)]
 			b.servers = append(b.servers, bpfServer{
-				Addr: addr16(s.Addr), Port: be16(s.Port), Ports: max(s.Ports, 1), NatFirst: span[0], NatCount: span[1],
+				Addr: addr16(s.Addr), Port: be16(s.Port), NatFirst: span[0], NatCount: span[1],
 			})
 		}
 		var first [2]uint32
@@ -153,11 +153,7 @@ func (b *builder) addOrigins(s *Service, number uint16) {
 	for _, srv := range b.plan.Pools[pool].Servers {
 		for _, f := range s.Fronts {
 			for p := uint32(f.First); f.Addr.Is4() == srv.Addr.Is4() && p <= uint32(f.Last); p++ {
-				port := srv.Port
-				if srv.Ports > 1 {
-					port += f.Offset + uint16(p) - f.First
-				}
-				k := frontKey{srv.Addr, port, f.Proto}
+				k := frontKey{srv.Addr, srv.Port + f.Offset + uint16(p) - f.First, f.Proto}
 				if _, ok := b.origins[k]; !ok {
 					b.origins[k] = bpfOrigin{Vip: addr16(f.Addr), Port: be16(uint16(p)), Service: number}
 				}

@@ -38,8 +38,8 @@ func featurePlan(ipv4, ipv6, nat, transparent, local, limits, sizes, frags bool)
 	p := &Plan{Enforce: true, NATPorts: [2]uint16{2000, 2100}, Frags: frags, Host: HostBudget{
 		PacketsPerSecond: 1000, SourcePacketsPerSecond: 100, Always: []ProtoPort{{ProtoTCP, 22}}}}
 	pool := Pool{Name: "p", Table4: fillTable(0), Table6: fillTable(1), Servers: []Server{
-		{Name: "a", Addr: netip.MustParseAddr("198.51.100.11"), Port: 27960, Ports: 1, NAT: []netip.Addr{netip.MustParseAddr("203.0.113.10")}},
-		{Name: "b", Addr: netip.MustParseAddr("2001:db8:5::11"), Port: 27960, Ports: 1, NAT: []netip.Addr{netip.MustParseAddr("2001:db8::10")}},
+		{Name: "a", Addr: netip.MustParseAddr("198.51.100.11"), Port: 27960, NAT: []netip.Addr{netip.MustParseAddr("203.0.113.10")}},
+		{Name: "b", Addr: netip.MustParseAddr("2001:db8:5::11"), Port: 27960, NAT: []netip.Addr{netip.MustParseAddr("2001:db8::10")}},
 	}}
 	add := func(name string, f Forward, port uint16) {
 		s := Service{Name: name, Forward: f, Pool: "p", Enforce: true, EnforceLimits: true, MaxPacket: 65535,

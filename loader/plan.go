@@ -99,9 +99,8 @@ type Pool struct {
 
 // Server is one server.
 type Server struct {
-	Name  string
-	Addr  netip.Addr
-	Port  uint16
-	Ports uint16       // 1: all of a service's ports lead to this one
-	NAT   []netip.Addr // addresses that may face it
+	Name string
+	Addr netip.Addr
+	Port uint16       // of a service's lowest port; the others keep their distance from it
+	NAT  []netip.Addr // addresses that may face it
 }

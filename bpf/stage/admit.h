@@ -250,9 +250,7 @@ static __always_inline int face_server(struct xdp_md *ctx, struct pkt *p, const 
 	if (!srv)
 		return DROP_REASON_NO_SERVER;
 	addr_copy(m->server, srv->addr);
-	m->server_port = srv->port;
-	if (srv->ports > 1)
-		m->server_port = bpf_htons(bpf_ntohs(srv->port) + p->offset);
+	m->server_port = bpf_htons(bpf_ntohs(srv->port) + p->offset);
 	err = find_hops(ctx, p, m, srv->hop);
 	if (err)
 		return err;

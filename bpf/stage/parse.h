@@ -57,7 +57,7 @@ static __always_inline bool is_vlan(__be16 proto)
 	return proto == bpf_htons(ETH_P_8021Q) || proto == bpf_htons(ETH_P_8021AD);
 }
 
-/* Sets l3 and tags; returns the protocol as on the wire, 0 where the frame ends too early. */
+/* Sets l3 and tags; returns the protocol as on the wire, 0 where the frame ends too early or has too many tags. */
 static __always_inline __be16 parse_ethernet(struct pkt *p, void *data, void *end)
 {
 	struct ethhdr *eth = data;
@@ -76,7 +76,7 @@ static __always_inline __be16 parse_ethernet(struct pkt *p, void *data, void *en
 		p->l3 += sizeof(*tag);
 		p->tags++;
 	}
-	return proto;
+	return is_vlan(proto) ? 0 : proto;
 }
 
 /* A fragment's place in its datagram: offset in bytes, length of this part, more to come. */
@@ -118,6 +118,12 @@ static __always_inline int parse_ipv4(struct pkt *p, void *data, void *end)
 	return 0;
 }
 
+static __always_inline bool is_extension(__u8 proto)
+{
+	return proto == NEXTHDR_HOP || proto == NEXTHDR_ROUTING || proto == NEXTHDR_DEST || proto == NEXTHDR_AUTH ||
+	       proto == NEXTHDR_FRAGMENT;
+}
+
 /* Walks the extension headers. `rest` = bytes of payload not yet walked. */
 static __always_inline int parse_extensions(struct pkt *p, void *data, void *end, __u32 rest)
 {
@@ -126,8 +132,7 @@ static __always_inline int parse_extensions(struct pkt *p, void *data, void *end
 	for (int i = 0; i < EXTENSIONS_MAX; i++) {
 		struct ext_hdr *h;
 
-		if (p->proto != NEXTHDR_HOP && p->proto != NEXTHDR_ROUTING && p->proto != NEXTHDR_DEST &&
-		    p->proto != NEXTHDR_AUTH && p->proto != NEXTHDR_FRAGMENT)
+		if (!is_extension(p->proto))
 			break;
 		if (at > L4_MAX) /* the verifier needs the bound beside the access */
 			return damaged(p, DROP_REASON_BAD_EXTENSION);
@@ -158,7 +163,7 @@ static __always_inline int parse_extensions(struct pkt *p, void *data, void *end
 		rest -= size;
 		at += size;
 	}
-	if (at > L4_MAX)
+	if (at > L4_MAX || is_extension(p->proto))
 		return damaged(p, DROP_REASON_BAD_EXTENSION);
 	p->l4 = at;
 	return 0;
@@ -211,8 +216,10 @@ static __always_inline int parse_tcp(struct pkt *p, void *data, void *end, __u32
 	p->dport = tcp->dest;
 	p->tcp = ((__u8 *)tcp)[13];
 	header = tcp->doff * 4;
-	if (header < sizeof(*tcp) || (p->frag == FRAG_NONE && header > rest))
+	if (header < sizeof(*tcp))
 		return damaged(p, DROP_REASON_BAD_TCP);
+	if (header > rest) /* no part of it is late */
+		return damaged(p, p->frag ? DROP_REASON_BAD_FRAGMENT : DROP_REASON_BAD_TCP);
 	return 0;
 }
 

@@ -10,6 +10,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"parry/pkg/netns"
 )
 
 // Report is what a run found. Its JSON is a shape that outside tools rely on: fields may be added, never renamed.
@@ -22,6 +24,10 @@ type Report struct {
 	Restart    *CrashResult  `json:"restart"` // null where the edge has no daemon
 	// LinkDropped are players' and servers' packets that a full link dropped before they were in at the edge.
 	LinkDropped uint64 `json:"link_dropped"`
+	// SocketDropped are packets that left the edge and found a player's or a server's socket full.
+	SocketDropped uint64 `json:"socket_dropped"`
+	// Damaged are packets that arrived behind the edge with a wrong UDP checksum. All went in with a right one.
+	Damaged uint64 `json:"damaged"`
 }
 
 // GroupReport is what one group of players felt. Lost packets were in at the edge and not out of it; unanswered are
@@ -105,6 +111,9 @@ func (r *Report) Err() error {
 	if n := r.Lost(); n > 0 {
 		return fmt.Errorf("the edge lost %d packets of players in matches", n)
 	}
+	if r.Damaged > 0 {
+		return fmt.Errorf("%d packets came out of the edge with a wrong checksum", r.Damaged)
+	}
 	for _, g := range r.Players {
 		if g.Broken > 0 {
 			return fmt.Errorf("%d %s connections of players in matches broke", g.Broken, g.Protocol)
@@ -133,6 +142,14 @@ func (l *lab) report(ctx context.Context) (*Report, error) {
 	r := &Report{Scenario: l.Scenario, DurationMS: l.rec.total.Milliseconds(), Attack: l.rec.attack, Block: l.blocked, Restart: l.crashed}
 	if r.LinkDropped, err = l.linkDrops(); err != nil {
 		return nil, err
+	}
+	for _, h := range []*netns.Host{l.site.Players, l.site.Servers} {
+		u, err := readUDPErrors(h)
+		if err != nil {
+			return nil, err
+		}
+		r.Damaged += u.damaged
+		r.SocketDropped += u.overflow
 	}
 	r.Attack.CPU, r.Attack.CPUMS = l.rec.floods.CPU, ms(l.rec.floods.CPUTime)
 	if s := l.rec.floods.Elapsed.Seconds(); s > 0 {

@@ -207,3 +207,14 @@ func TestNumbersForPeople(t *testing.T) {
 		}
 	}
 }
+
+func TestParseSNMP(t *testing.T) {
+	v4 := "Ip: Forwarding DefaultTTL\nIp: 2 64\nTcp: MaxConn InSegs\nTcp: -1 5\n" +
+		"Udp: InDatagrams RcvbufErrors InCsumErrors\nUdp: 100 7 3\nUdpLite: InDatagrams InCsumErrors\nUdpLite: 1 9\n"
+	got := parseSNMP(v4, "Ip6InReceives \t 4\nUdp6InCsumErrors 2\n")
+	want := map[string]uint64{"IpForwarding": 2, "IpDefaultTTL": 64, "TcpInSegs": 5, "UdpInDatagrams": 100, "UdpRcvbufErrors": 7,
+		"UdpInCsumErrors": 3, "UdpLiteInDatagrams": 1, "UdpLiteInCsumErrors": 9, "Ip6InReceives": 4, "Udp6InCsumErrors": 2}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -65,6 +65,9 @@ func (r *Report) writePlayers(b *strings.Builder) {
 	if r.LinkDropped > 0 {
 		fmt.Fprintf(b, "   %s packets never got to the edge: a link of the machine was full.\n", grouped(r.LinkDropped))
 	}
+	if r.SocketDropped > 0 {
+		fmt.Fprintf(b, "   %s packets left the edge but found a socket full.\n", grouped(r.SocketDropped))
+	}
 }
 
 // String writes both times without their unit, a dash for none.

@@ -95,6 +95,8 @@ func TestSummaryTellsWhatWentWrong(t *testing.T) {
 		{"good", func(*Report) {}, "PASSED", false},
 		{"lost", func(r *Report) { r.Players[0].Lost = 3 }, "FAILED: the edge lost 3 packets", true},
 		{"broken", func(r *Report) { r.Players[0].Broken = 1 }, "FAILED: 1 udp connections", true},
+		{"damaged", func(r *Report) { r.Damaged = 2 }, "FAILED: 2 packets came out of the edge with a wrong checksum", true},
+		{"full socket", func(r *Report) { r.SocketDropped = 2 }, "2 packets left the edge but found a socket full", false},
 		{"not in", func(r *Report) { r.Players[1].Joined = 7 }, "3 of 10 new players (udp) did not get in", false},
 		{"late", func(r *Report) { r.Players[1].JoinMaxMS = ms(12 * time.Second) }, "newcomers waited up to 12 s", false},
 		{"block without effect", func(r *Report) { r.Block.Silenced = false }, "It had no effect", false},

@@ -239,21 +239,16 @@ func (e *edge) echo(t *testing.T) {
 	t.Cleanup(func() { _ = c.Close(); <-done })
 }
 
-// cpuTime is how long a process has worked; rss is the memory that it has now, in bytes.
+// cpuTime is how long the daemon has worked, on all its threads.
 func (e *edge) cpuTime(t *testing.T) time.Duration {
 	t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", e.daemon.PID()))
-	must(t, err)
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	var utime, stime int64
-	f := strings.Fields(rest)
-	_, err = fmt.Sscan(f[11]+" "+f[12], &utime, &stime)
-	must(t, err)
-	return time.Duration(utime+stime) * (time.Second / userHZ)
+	const sched = 2 // CPUCLOCK_SCHED: a process's clock is named by its inverted id and this kind (clock_getcpuclockid(3))
+	var ts unix.Timespec
+	must(t, unix.ClockGettime(int32(^e.daemon.PID()<<3|sched), &ts))
+	return time.Duration(ts.Nano())
 }
 
-const userHZ = 100 // of /proc, on every machine that Linux runs on
-
+// rss is the memory that the daemon holds now, in bytes.
 func (e *edge) rss(t *testing.T) uint64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", e.daemon.PID()))

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package e2e runs the real program on real packets: a daemon in a network namespace between players and servers,
+// both of them sockets of this process or real games. Everything here needs root; see CONTRIBUTING.md for the
+// variables PARRY_E2E and PARRY_BIN.
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"parry/pkg/netns"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if built != "" {
+			_ = os.RemoveAll(built) // a folder under TMPDIR: nothing rests on it
+		}
+		os.Exit(code)
+	}))
+}
+
+// built is the folder of a program that this run built, "" if it was given one.
+var built string
+
+// program is the parry that the tests run.
+var program = sync.OnceValues(func() (string, error) {
+	if bin := os.Getenv("PARRY_BIN"); bin != "" {
+		return filepath.Abs(bin)
+	}
+	dir, err := os.MkdirTemp("", "parry-e2e-")
+	if err != nil {
+		return "", err
+	}
+	built = dir
+	bin := filepath.Join(dir, "parry")
+	cmd := exec.Command("go", "build", "-o", bin, "parry/cmd/parry")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build parry: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("attaching XDP programs in network namespaces needs root")
+	}
+}
+
+// needProgram skips where a program that a test drives is missing; a run that asked for end-to-end tests fails.
+func needProgram(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return path
+	}
+	for _, dir := range []string{"/usr/sbin", "/usr/games"} { // where root's PATH may not lead
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path
+		}
+	}
+	missing(t, name+" is not installed")
+	return ""
+}
+
+// missing says that a test can't run: that fails it where PARRY_E2E asks for the test.
+func missing(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("PARRY_E2E") != "" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
+// must fails the test at the first error.
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// world is a set of namespaces that goes with its test.
+type world struct {
+	t   *testing.T
+	net *netns.World
+}
+
+func newWorld(t *testing.T, name string) *world {
+	t.Helper()
+	needRoot(t)
+	n, err := netns.NewWorld(t.Context(), name, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	must(t, err)
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &world{t: t, net: n}
+}
+
+func (w *world) host(name string) *netns.Host {
+	w.t.Helper()
+	h, err := w.net.Host(name)
+	must(w.t, err)
+	return h
+}
+
+func (w *world) link(a, b netns.End, o netns.LinkOptions) (*netns.Interface, *netns.Interface) {
+	w.t.Helper()
+	ia, ib, err := w.net.Link(a, b, o)
+	must(w.t, err)
+	return ia, ib
+}
+
+// run runs a command in a host to its end.
+func (w *world) run(h *netns.Host, argv ...string) string {
+	w.t.Helper()
+	out, err := h.Exec(w.t.Context(), argv...)
+	must(w.t, err)
+	return out
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"parry/pkg/netns"
+)
+
+var (
+	vip4    = addr("203.0.113.10") // what players connect to
+	vip6    = addr("2001:db8:edfe::10")
+	player4 = addr("192.0.2.2")
+	player6 = addr("2001:db8:1::2")
+	server4 = addr("10.0.1.11")
+	server6 = addr("fd00:1::11")
+	nat4    = addr("10.0.1.1") // the edge as servers on its own network see it
+	nat6    = addr("fd00:1::1")
+)
+
+func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+func at(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
+
+// site is the usual world:
+//
+//	players ── edge ── servers
+//
+// or, routed, with a router on either side of the edge:
+//
+//	players ── isp ── edge ── core ── servers
+type site struct {
+	*world
+	players, gate, servers *netns.Host // gate is the edge's host
+	isp, core              *netns.Host // nil unless routed
+
+	atPlayers, toPlayers *netns.Interface // the link at the players: their end, and the other
+	atServers, toServers *netns.Interface
+	up, down             *netns.Interface // the edge's own ends, towards players and servers
+	edge                 *edge
+}
+
+// siteOptions say how a site differs from the usual.
+type siteOptions struct {
+	routed                bool
+	playersMTU, serverMTU int // of the edge's own links where it is routed; 0 = 1500
+	offloads              bool
+}
+
+func ends(host *netns.Host, name string, addrs ...string) netns.End {
+	e := netns.End{Host: host, Name: name}
+	for _, a := range addrs {
+		e.Addresses = append(e.Addresses, prefix(a))
+	}
+	return e
+}
+
+func newSite(t *testing.T, name string, o siteOptions) *site {
+	t.Helper()
+	w := newWorld(t, name)
+	s := &site{world: w, players: w.host("players"), gate: w.host("edge"), servers: w.host("servers")}
+	if o.routed {
+		s.routed(o)
+	} else {
+		s.atPlayers, s.toPlayers = w.link(ends(s.players, "up0", "192.0.2.2/24", "2001:db8:1::2/64"),
+			ends(s.gate, "players", "192.0.2.1/24", "2001:db8:1::1/64"), netns.LinkOptions{})
+		s.atServers, s.toServers = w.link(ends(s.servers, "up0", "10.0.1.11/24", "fd00:1::11/64"),
+			ends(s.gate, "servers", "10.0.1.1/24", "fd00:1::1/64"), netns.LinkOptions{})
+		s.up, s.down = s.toPlayers, s.toServers
+	}
+	s.defaults(s.players, "192.0.2.1", "2001:db8:1::1")
+	s.defaults(s.servers, "10.0.1.1", "fd00:1::1")
+	s.ownVIPs()
+	s.edge = newEdge(w, s.gate)
+	return s
+}
+
+func (s *site) routed(o siteOptions) {
+	w := s.world
+	s.isp, s.core = w.host("isp"), w.host("core")
+	s.atPlayers, s.toPlayers = w.link(ends(s.players, "up0", "192.0.2.2/24", "2001:db8:1::2/64"),
+		ends(s.isp, "players", "192.0.2.1/24", "2001:db8:1::1/64"), netns.LinkOptions{})
+	s.atServers, s.toServers = w.link(ends(s.servers, "up0", "10.0.1.11/24", "fd00:1::11/64"),
+		ends(s.core, "servers", "10.0.1.1/24", "fd00:1::1/64"), netns.LinkOptions{})
+	_, s.up = w.link(ends(s.isp, "edge", "198.51.100.2/24", "2001:db8:f::2/64"),
+		ends(s.gate, "players", "198.51.100.1/24", "2001:db8:f::1/64"), netns.LinkOptions{MTU: o.playersMTU})
+	_, s.down = w.link(ends(s.core, "edge", "10.0.0.2/24", "fd00::2/64"),
+		ends(s.gate, "servers", "10.0.0.1/24", "fd00::1/64"), netns.LinkOptions{MTU: o.serverMTU})
+	w.routes(s.isp)
+	w.routes(s.core)
+	s.defaults(s.isp, "198.51.100.1", "2001:db8:f::1")
+	s.defaults(s.core, "10.0.0.1", "fd00::1")
+	s.defaults(s.gate, "198.51.100.2", "2001:db8:f::2")
+	must(w.t, s.gate.Route(prefix("10.0.1.0/24"), addr("10.0.0.2")), s.gate.Route(prefix("fd00:1::/64"), addr("fd00::2")))
+}
+
+// routes makes a host a router.
+func (w *world) routes(h *netns.Host) {
+	w.t.Helper()
+	must(w.t, h.Sysctl("net.ipv4.ip_forward", "1"), h.Sysctl("net.ipv6.conf.all.forwarding", "1"))
+}
+
+func (w *world) defaults(h *netns.Host, via ...string) {
+	w.t.Helper()
+	for _, a := range via {
+		must(w.t, h.DefaultRoute(addr(a)))
+	}
+}
+
+// ownVIPs gives the edge's host the services' addresses.
+func (s *site) ownVIPs() {
+	s.t.Helper()
+	lo, err := s.gate.Interface("lo")
+	must(s.t, err, lo.AddAddress(netip.PrefixFrom(vip4, 32)), lo.AddAddress(netip.PrefixFrom(vip6, 128)))
+}
+
+// playerAt gives the players' host one more address.
+func (s *site) playerAt(n int) netip.Addr {
+	s.t.Helper()
+	a := player4.As4()
+	a[3] += byte(n)
+	p := netip.PrefixFrom(netip.AddrFrom4(a), 24)
+	must(s.t, s.atPlayers.AddAddress(p))
+	return p.Addr()
+}
+
+// service is one entry of services and of pools. Servers are of one family; none with `local`.
+type service struct {
+	name, listen, forward string
+	protocol              string // "udp" if empty
+	servers               []string
+	more                  string // further keys, as `limits: {…}`
+}
+
+// yaml writes services and their pools.
+func yaml(services ...service) string {
+	var sv, pools strings.Builder
+	for _, v := range services {
+		if v.protocol == "" {
+			v.protocol = "udp"
+		}
+		fmt.Fprintf(&sv, "  - {name: %s, listen: %s, protocol: %s, game: auto, forward: %s", v.name, v.listen, v.protocol, v.forward)
+		if len(v.servers) > 0 {
+			fmt.Fprintf(&sv, ", pool: %s", v.name)
+			fmt.Fprintf(&pools, "  - name: %s\n    servers:\n", v.name)
+		}
+		if v.more != "" {
+			sv.WriteString(", " + v.more)
+		}
+		sv.WriteString("}\n")
+		for i, a := range v.servers {
+			address, more, _ := strings.Cut(a, " ")
+			fmt.Fprintf(&pools, "      - {name: %s-%d, address: \"%s\"%s}\n", v.name, i+1, address, more)
+		}
+	}
+	out := "services:\n" + sv.String()
+	if pools.Len() > 0 {
+		out += "pools:\n" + pools.String()
+	}
+	return out
+}
