@@ -228,11 +228,11 @@ func (l *lab) crash(ctx context.Context, p phase) error {
 		l.tell(PhaseInfo{p.Name, "this edge has no daemon to kill: players play on"})
 		return wait(ctx, p.lasts)
 	}
-	before, err := l.edge.Status(ctx)
-	if err != nil {
+	if err := wait(ctx, p.lasts/6); err != nil {
 		return err
 	}
-	if err := wait(ctx, p.lasts/6); err != nil {
+	before, err := l.edge.Status(ctx)
+	if err != nil {
 		return err
 	}
 	l.rec.down.Store(true)

@@ -103,8 +103,12 @@ func (r *Report) writeCrash(b *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(b, "\nThe daemon's death:  kill -9, %.1f s without it\n", time.Duration(c.DownMS).Seconds())
-	fmt.Fprintf(b, "   The players lost %s packets. The new daemon was there in %s and adopted %s of %s sessions.\n",
-		grouped(c.Lost), millis(time.Duration(c.StartMS)), grouped(min(c.SessionsAdopted, c.SessionsBefore)), grouped(c.SessionsBefore))
+	fmt.Fprintf(b, "   The players lost %s packets. The new daemon was there in %s and took over %s sessions",
+		grouped(c.Lost), millis(time.Duration(c.StartMS)), grouped(c.SessionsAdopted))
+	if c.SessionsAdopted < c.SessionsBefore {
+		fmt.Fprintf(b, "\n   (before: %s; those of strangers whom no server answered have expired)", grouped(c.SessionsBefore))
+	}
+	b.WriteString(".\n")
 }
 
 // verdict is the run in one sentence.

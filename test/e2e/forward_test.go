@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,55 +20,60 @@ const (
 	bulk = 50 << 20 // bytes each way
 )
 
-// everyMode is a service for each mode and family; UDP and TCP on the same ports.
+// everyMode is a service for each mode and family; UDP and TCP on the same ports of two addresses.
 func everyMode(more string) string {
-	both := "[udp, tcp]"
-	front := func(port int) (string, string) {
-		return fmt.Sprintf(`"%v:%d"`, vip4, port), fmt.Sprintf(`"[%v]:%d"`, vip6, port)
+	var all []service
+	add := func(name, forward string, port int, server netip.Addr, vips ...netip.Addr) {
+		v := service{name: name, protocol: "[udp, tcp]", forward: forward}
+		if server.IsValid() {
+			v.servers = []string{at(server, uint16(port)).String()}
+		}
+		var listen []string
+		for _, vip := range vips {
+			listen = append(listen, fmt.Sprintf("%q", at(vip, uint16(port))))
+		}
+		v.listen = "[" + strings.Join(listen, ", ") + "]"
+		all = append(all, v)
 	}
-	pool := func(port int) ([]string, []string) {
-		return []string{fmt.Sprintf("%v:%d", server4, port)}, []string{fmt.Sprintf("[%v]:%d", server6, port)}
-	}
-	n4, n6 := front(natPort)
-	t4, t6 := front(transparentPort)
-	l4, l6 := front(localPort)
-	sn4, sn6 := pool(natPort)
-	st4, st6 := pool(transparentPort)
-	return more + yaml(
-		service{name: "nat4", listen: n4, protocol: both, forward: "nat", servers: sn4},
-		service{name: "nat6", listen: n6, protocol: both, forward: "nat", servers: sn6},
-		service{name: "transparent4", listen: t4, protocol: both, forward: "transparent", servers: st4},
-		service{name: "transparent6", listen: t6, protocol: both, forward: "transparent", servers: st6},
-		service{name: "local4", listen: l4, protocol: both, forward: "local"},
-		service{name: "local6", listen: l6, protocol: both, forward: "local"},
-	)
+	add("nat4", "nat", natPort, server4, vip4, other4)
+	add("nat6", "nat", natPort, server6, vip6, other6)
+	add("transparent4", "transparent", transparentPort, server4, third4, fourth4)
+	add("transparent6", "transparent", transparentPort, server6, third6, fourth6)
+	add("local4", "local", localPort, netip.Addr{}, vip4)
+	add("local6", "local", localPort, netip.Addr{}, vip6)
+	return more + yaml(all...)
 }
 
 // way is one mode in one family.
 type way struct {
 	name, forward string
 	host          *netns.Host // where the server runs
-	server, vip   netip.AddrPort
+	server        netip.AddrPort
+	vip, other    netip.AddrPort // the service's two addresses
 	player        netip.Addr
 	seen          netip.Addr // the address that the server is to see
 	mtu           int        // of a UDP payload that fits into one packet of 1500 bytes
 }
 
 func (s *site) ways() []way {
-	var all []way
-	for _, v := range []struct {
-		family                     string
-		player, server, vip, faced netip.Addr
-		mtu                        int
-	}{
-		{"4", player4, server4, vip4, nat4, 1500 - 28},
-		{"6", player6, server6, vip6, nat6, 1500 - 48},
-	} {
-		all = append(all,
-			way{"nat" + v.family, "nat", s.servers, at(v.server, natPort), at(v.vip, natPort), v.player, v.faced, v.mtu},
-			way{"transparent" + v.family, "transparent", s.servers, at(v.server, transparentPort), at(v.vip, transparentPort), v.player, v.player, v.mtu},
-			way{"local" + v.family, "local", s.gate, at(v.vip, localPort), at(v.vip, localPort), v.player, v.player, v.mtu},
-		)
+	const ip4, ip6 = 20 + 8, 40 + 8 // bytes of headers
+	nat := func(player, server, vip, other, seen netip.Addr, headers int) way {
+		return way{"nat", "nat", s.servers, at(server, natPort), at(vip, natPort), at(other, natPort), player, seen, 1500 - headers}
+	}
+	transparent := func(player, server, vip, other netip.Addr, headers int) way {
+		return way{"transparent", "transparent", s.servers, at(server, transparentPort), at(vip, transparentPort),
+			at(other, transparentPort), player, player, 1500 - headers}
+	}
+	local := func(player, vip netip.Addr, headers int) way {
+		return way{"local", "local", s.gate, at(vip, localPort), at(vip, localPort), at(vip, localPort), player, player, 1500 - headers}
+	}
+	all := []way{
+		nat(player4, server4, vip4, other4, nat4, ip4), nat(player6, server6, vip6, other6, nat6, ip6),
+		transparent(player4, server4, third4, fourth4, ip4), transparent(player6, server6, third6, fourth6, ip6),
+		local(player4, vip4, ip4), local(player6, vip6, ip6),
+	}
+	for i := range all {
+		all[i].name += map[bool]string{true: "4", false: "6"}[all[i].player.Is4()]
 	}
 	return all
 }

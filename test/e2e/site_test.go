@@ -14,6 +14,12 @@ import (
 var (
 	vip4    = addr("203.0.113.10") // what players connect to
 	vip6    = addr("2001:db8:edfe::10")
+	other4  = addr("203.0.113.11") // the same services' second addresses
+	other6  = addr("2001:db8:edfe::11")
+	third4  = addr("203.0.113.12")
+	third6  = addr("2001:db8:edfe::12")
+	fourth4 = addr("203.0.113.13")
+	fourth6 = addr("2001:db8:edfe::13")
 	player4 = addr("192.0.2.2")
 	player6 = addr("2001:db8:1::2")
 	server4 = addr("10.0.1.11")
@@ -116,7 +122,10 @@ func (w *world) defaults(h *netns.Host, via ...string) {
 func (s *site) ownVIPs() {
 	s.t.Helper()
 	lo, err := s.gate.Interface("lo")
-	must(s.t, err, lo.AddAddress(netip.PrefixFrom(vip4, 32)), lo.AddAddress(netip.PrefixFrom(vip6, 128)))
+	must(s.t, err)
+	for _, a := range []netip.Addr{vip4, other4, third4, fourth4, vip6, other6, third6, fourth6} {
+		must(s.t, lo.AddAddress(netip.PrefixFrom(a, a.BitLen())))
+	}
 }
 
 // playerAt gives the players' host one more address.

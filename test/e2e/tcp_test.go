@@ -24,7 +24,7 @@ import (
 	"parry/pkg/netns"
 )
 
-const transferPatience = 20 * time.Second
+const transferPatience = 10 * time.Second
 
 // randomBytes gives the same bytes for the same seed, without end.
 func randomBytes(seed uint64) io.Reader {

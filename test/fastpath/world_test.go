@@ -23,7 +23,7 @@ import (
 type world struct {
 	edge  *loader.Edge
 	env   loader.Env
-	sizes loader.Sizes
+	ports [2]uint16 // that NAT gives out
 }
 
 // wire is the next hop by which everything leaves until a test says otherwise: back out by the interface that
@@ -56,7 +56,7 @@ func newWorldOf(t *testing.T, plan *loader.Plan, sizes loader.Sizes) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{edge: e, sizes: sizes, env: loader.Env{Now: time.Duration(loader.Monotonic()), Chance: 1, Hop: wire.HopKey}}
+	w := &world{edge: e, ports: plan.NATPorts, env: loader.Env{Now: time.Duration(loader.Monotonic()), Chance: 1, Hop: wire.HopKey}}
 	w.load(t, plan)
 	w.hop(t, wire)
 	must(t, e.SetLink(loader.LinkInfo{Ifindex: 1, Phys: 1, MTU: 1500, MAC: packet.EdgeSide}))
@@ -199,7 +199,7 @@ func (w *world) wantPorts(t *testing.T) {
 		for _, p := range append(a.Free, a.Used...) {
 			seen[p]++
 		}
-		for p := natFirst; p <= natLast; p++ {
+		for p := w.ports[0]; p <= w.ports[1]; p++ {
 			if seen[p] != 1 {
 				t.Errorf("port %d of %v is in %d places", p, a.Addr, seen[p])
 			}
@@ -270,6 +270,7 @@ type outcome struct {
 	down    bool   // from server to client
 	bytes   int    // that are counted; 0 = what its IP header says
 	fault   string
+	faults  uint64 // how many; 0 = one
 }
 
 func (o outcome) counts(frame []byte) counts {
@@ -303,7 +304,7 @@ func (o outcome) counts(frame []byte) counts {
 	}
 	moved := counts{Services: map[string]loader.ServiceCount{o.service: c}, Faults: map[string]uint64{}}
 	if o.fault != "" {
-		moved.Faults[o.fault] = 1
+		moved.Faults[o.fault] = max(o.faults, 1)
 	}
 	return moved
 }
@@ -319,7 +320,8 @@ func (w *world) send(t *testing.T, in []byte, want outcome, out []byte) loader.R
 	before := w.counts(t)
 	r, err := w.edge.Process(in)
 	must(t, err)
-	got := outcome{verdict: r.Verdict, reason: r.Reason, shadow: r.Shadow, service: w.edge.ServiceNames()[r.Service], down: want.down, bytes: want.bytes, fault: want.fault}
+	got := outcome{verdict: r.Verdict, reason: r.Reason, shadow: r.Shadow, service: w.edge.ServiceNames()[r.Service],
+		down: want.down, bytes: want.bytes, fault: want.fault, faults: want.faults}
 	if got != want || r.Code != codes[want.verdict] {
 		t.Errorf("got  %+v, XDP code %d\nwant %+v", got, r.Code, want)
 	}

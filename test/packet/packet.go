@@ -251,3 +251,6 @@ func pad(b []byte, to int, with byte) []byte {
 	}
 	return b
 }
+
+// Len is the length of the IP packet.
+func (p Packet) Len() int { return len(p.L3()) }
