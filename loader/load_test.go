@@ -4,7 +4,6 @@ package loader
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -118,7 +117,7 @@ func TestLoadMatrix(t *testing.T) {
 				}
 				insns, _ := info.VerifiedInstructions()
 				size, _ := info.JitedSize()
-				t.Log(fmt.Sprintf("%-12s verified %6d instructions, %6d bytes of machine code", name, insns, size))
+				t.Logf("%-12s verified %6d instructions, %6d bytes of machine code", name, insns, size)
 			}
 			t.Logf("loaded in %v", time.Since(began))
 			if err := e.Use(g); err != nil {

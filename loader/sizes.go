@@ -2,11 +2,7 @@
 
 package loader
 
-import (
-	"math/bits"
-
-	"github.com/cilium/ebpf"
-)
+import "github.com/cilium/ebpf"
 
 // Sizes of the state maps, in entries. They hold for as long as the maps are pinned.
 type Sizes struct {
@@ -18,13 +14,6 @@ type Sizes struct {
 	Services  uint32 // numbers, those of services that went included
 	NAT4      uint32 // NAT addresses
 	NAT6      uint32
-}
-
-func pow2(n uint32) uint32 {
-	if n <= 1 {
-		return 1
-	}
-	return 1 << bits.Len32(n-1)
 }
 
 // entries is the size of each state map whose size is not fixed in bpf/maps.h.

@@ -73,18 +73,18 @@ static __always_inline bool is_inside(const struct pkt *p)
 	}
 }
 
-/* A source that no player has: ourselves, nobody, a group. */
-static __always_inline bool bad_source(const struct pkt *p)
+/* An address that no player has: one of ours, nobody's, a group's. */
+static __always_inline bool no_player(const struct pkt *p, const __u8 *addr)
 {
 	if (p->family == 4) {
-		__u32 a = bpf_ntohl(addr4(p->src));
+		__u32 a = bpf_ntohl(addr4(addr));
 
 		if (a >> 24 == 0 || a >> 24 == 127 || a >> 28 >= 14)
 			return true;
-	} else if (p->src[0] == 0xff || (!addr_hi(p->src) && addr_lo(p->src) <= bpf_cpu_to_be64(1))) {
+	} else if (addr[0] == 0xff || (!addr_hi(addr) && addr_lo(addr) <= bpf_cpu_to_be64(1))) {
 		return true;
 	}
-	return is_own(p, p->src);
+	return is_own(p, addr);
 }
 
 /* ---- which server? ----------------------------------------------------------------------------------- */
@@ -171,10 +171,26 @@ static __always_inline bool phase_revive(struct flow *f)
 	return FLOW_PHASE(old) == PHASE_CLOSING && __sync_val_compare_and_swap(&f->state, old, fresh) == old;
 }
 
-/* Its old tuple, server and port serve again. Returns VERDICT_NEXT where there is nothing to revive. */
+/* The old tuple, server and port serve again. */
+static __always_inline int revive_halves(struct pkt *p, struct flow *up, struct flow *down)
+{
+	if (up->state & FLOW_KILLED)
+		return drop(p, DROP_REASON_SESSION_KILLED);
+	if (!phase_revive(up)) /* another packet did it, or the reaper has it */
+		return carries(up->state) ? VERDICT_AGAIN : drop(p, DROP_REASON_RACE);
+	up->seen = p->tick;
+	up->checked = p->tick - RECHECK_TICKS - 1; /* the way may have changed since */
+	if (down) {
+		phase_revive(down);
+		down->seen = p->tick;
+	}
+	return VERDICT_AGAIN;
+}
+
+/* By its client. Returns VERDICT_NEXT where there is nothing to revive. */
 NOINLINE int revive(struct pkt *p)
 {
-	struct flow *f = NULL, *down;
+	struct flow *f = NULL;
 
 	if (!p)
 		return VERDICT_NEXT;
@@ -201,20 +217,41 @@ NOINLINE int revive(struct pkt *p)
 			p->to_port = f6->dport;
 		}
 	}
-	if (!f)
+	return f ? revive_halves(p, f, other_half(p, f)) : VERDICT_NEXT;
+}
+
+/* By its server, where that knows the client's own address: the half that its packet would travel in says whose
+ * key the other one has. Returns VERDICT_NEXT where there is nothing to revive. */
+NOINLINE int revive_down(struct pkt *p)
+{
+	struct flow *up = NULL, *down = NULL;
+
+	if (!p)
 		return VERDICT_NEXT;
-	if (f->state & FLOW_KILLED)
-		return drop(p, DROP_REASON_SESSION_KILLED);
-	if (!phase_revive(f)) /* another packet did it, or the reaper has it */
-		return carries(f->state) ? VERDICT_AGAIN : drop(p, DROP_REASON_RACE);
-	f->seen = p->tick;
-	f->checked = p->tick - RECHECK_TICKS - 1; /* the way may have changed since */
-	down = other_half(p, f);
-	if (down) {
-		phase_revive(down);
-		down->seen = p->tick;
+	if (p->family == 4) {
+		struct flow_key4 k;
+		struct flow4 *f4;
+
+		key4(&k, addr4(p->src), addr4(p->dst), p->sport, p->dport, p->proto);
+		f4 = bpf_map_lookup_elem(&flow4, &k);
+		if (f4) {
+			down = &f4->f;
+			key4(&k, f4->dst, f4->src, f4->dport, f4->sport, p->proto);
+			up = bpf_map_lookup_elem(&flow4, &k);
+		}
+	} else {
+		struct flow_key6 k;
+		struct flow6 *f6;
+
+		key6(&k, p->src, p->dst, p->sport, p->dport, p->proto);
+		f6 = bpf_map_lookup_elem(&flow6, &k);
+		if (f6) {
+			down = &f6->f;
+			key6(&k, f6->dst, f6->src, f6->dport, f6->sport, p->proto);
+			up = bpf_map_lookup_elem(&flow6, &k);
+		}
 	}
-	return VERDICT_AGAIN;
+	return up && down->state & FLOW_RETURN ? revive_halves(p, up, down) : VERDICT_NEXT;
 }
 
 /* ---- admission --------------------------------------------------------------------------------------- */
@@ -280,6 +317,12 @@ static __always_inline bool begins(const struct pkt *p, const struct service *sv
 	return (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN || (svc->forward != FORWARD_NAT && !(p->tcp & TCP_SYN));
 }
 
+/* The session did not come to be. Where another packet was first with it, that one's serves this packet too. */
+static __always_inline int lost(struct pkt *p, enum drop_reason reason)
+{
+	return reason == DROP_REASON_RACE ? VERDICT_AGAIN : drop(p, reason);
+}
+
 /* A stranger's packet to a service. p->service and p->offset are set. */
 NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 {
@@ -294,7 +337,7 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 	svc = bpf_map_lookup_elem(&service, &i);
 	if (!svc)
 		return drop(p, DROP_REASON_NO_SERVER);
-	if (bad_source(p))
+	if (no_player(p, p->src))
 		return drop(p, DROP_REASON_BAD_ADDRESS);
 	if (p->l3_len > svc->max_packet && refuse(p, DROP_REASON_PACKET_SIZE, svc->enforce))
 		return VERDICT_DROP;
@@ -322,7 +365,7 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 	forget_session(p, svc);
 	if (m->slot && ring_give(p->family, m->slot, p->tick, 0))
 		fault(FAULT_PORT_LOST);
-	return drop(p, err);
+	return lost(p, err);
 }
 
 static __always_inline void ends_of_server(const struct pkt *p, const struct origin *o, struct making *m)
@@ -338,7 +381,8 @@ static __always_inline void ends_of_server(const struct pkt *p, const struct ori
 }
 
 /* A server's first word to somebody who is in no session with it: leaves as its service's, and the answers are
- * admitted. What has no way out through the edge (this host's own addresses, broadcasts) is the host's: NEXT. */
+ * admitted. What no player is meant by (this host's own addresses, broadcasts), and what has no way out through the
+ * edge, is the host's: NEXT. */
 NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 {
 	struct service *svc;
@@ -350,12 +394,12 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	if (!p)
 		return VERDICT_ABORT;
 	o = origin_of(p);
-	if (!o)
+	if (!o || no_player(p, p->dst))
 		return VERDICT_NEXT;
 	m = making_new(FLOW_SERVER_STARTED);
 	i = o->service;
 	svc = bpf_map_lookup_elem(&service, &i);
-	if (!m || !svc)
+	if (!m || !svc || !begins(p, svc))
 		return VERDICT_NEXT;
 	m->epoch = policy_epoch();
 	p->down = 1;
@@ -363,12 +407,18 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	if (find_hops(ctx, p, m, 0)) /* leaves p->to at the client */
 		return VERDICT_NEXT;
 	p->service = o->service;
-	err = policy(p, svc) ?: limit_session(p, svc);
+	err = policy(p, svc);
+	if (err)
+		return drop(p, err);
+	err = revive_down(p);
+	if (err)
+		return err;
+	err = limit_session(p, svc);
 	if (err)
 		return drop(p, err);
 	err = make(p, m);
 	if (!err)
 		return VERDICT_AGAIN;
 	forget_session(p, svc);
-	return drop(p, err);
+	return lost(p, err);
 }

@@ -106,7 +106,7 @@ func (e *Engine) attach() (err error) {
 	c := e.cfg
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.ifaces, err = e.chooseInterfaces(c); err != nil {
+	if e.ifaces, err = chooseInterfaces(c, e.watcher); err != nil {
 		return err
 	}
 	if err := raiseMemlock(); err != nil {
@@ -183,7 +183,7 @@ func (e *Engine) tryReload() error {
 			return c.At(f.key, "", "%s can't change while parry runs (%s now): stop it, change it and start it again; sessions outlive that", f.key, f.old)
 		}
 	}
-	ifaces, err := e.chooseInterfaces(c)
+	ifaces, err := chooseInterfaces(c, e.watcher)
 	if err != nil {
 		return err
 	}

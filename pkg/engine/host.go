@@ -3,12 +3,14 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -16,6 +18,7 @@ import (
 	"parry/loader"
 	"parry/pkg/config"
 	"parry/pkg/hostfacts"
+	"parry/pkg/nexthop"
 )
 
 // prepareHost says what this machine lacks for the configuration, and mounts a bpffs where none is.
@@ -128,7 +131,7 @@ func defaultLinks() (map[int]bool, error) {
 
 // chooseInterfaces finds the interfaces that the configuration names or means; the file's place is said of one that
 // isn't there.
-func (e *Engine) chooseInterfaces(c *config.Config) ([]loader.Interface, error) {
+func chooseInterfaces(c *config.Config, r router) ([]loader.Interface, error) {
 	host, err := hostOf()
 	if err != nil {
 		return nil, err
@@ -144,7 +147,52 @@ func (e *Engine) chooseInterfaces(c *config.Config) ([]loader.Interface, error) 
 		}
 		all = append(all, loader.Interface{Name: i.Name, Ifindex: l.Attrs().Index, Generic: i.Mode == "generic"})
 	}
-	return all, nil
+	return withServers(c, all, r)
+}
+
+// withServers sees to it that servers' answers come in by an interface that the edge is on: where the file names no
+// interfaces they are added, where it does and misses one that is an error.
+func withServers(c *config.Config, ifaces []loader.Interface, r router) ([]loader.Interface, error) {
+	var errs config.Errors
+	links := r.Links()
+	for i, p := range c.Pools {
+		for j, s := range p.Servers {
+			key, _, err := r.Resolve(s.Address)
+			if err != nil {
+				continue // said when the plan is made
+			}
+			at := fmt.Sprintf("pools[%d].servers[%d].address", i, j)
+			out := linkOf(links, key.Ifindex)
+			if out.Unsupported != "" || out.Kind == "bridge" {
+				errs = append(errs, c.At(at, "", "server %s is reached by %s, which XDP can't send to (%s): give the edge a NIC, VLAN, bond or veth of its own towards it",
+					s.Name, out.Name, cmp.Or(out.Unsupported, out.Kind)))
+				continue
+			}
+			phys := linkOf(links, out.Phys)
+			if slices.ContainsFunc(ifaces, func(i loader.Interface) bool { return i.Ifindex == out.Ifindex || i.Ifindex == out.Phys }) {
+				continue
+			}
+			if len(c.Interfaces) > 0 {
+				errs = append(errs, c.At(at, "", "server %s is reached by %s, which is not among the interfaces: its answers would pass the edge unseen; add {name: %s}",
+					s.Name, phys.Name, phys.Name))
+				continue
+			}
+			ifaces = append(ifaces, loader.Interface{Name: phys.Name, Ifindex: phys.Ifindex})
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	return ifaces, nil
+}
+
+func linkOf(links []nexthop.Link, ifindex int) nexthop.Link {
+	for _, l := range links {
+		if l.Ifindex == ifindex {
+			return l
+		}
+	}
+	return nexthop.Link{Ifindex: ifindex, Phys: ifindex, Name: fmt.Sprintf("interface %d", ifindex), Unsupported: "it is gone"}
 }
 
 // Check reads a configuration and, if asked, holds it against this machine. Warnings go to warn, a line each.
@@ -169,12 +217,10 @@ func Check(path string, host bool, warn func(string)) error {
 	for _, s := range lessThanNewest(facts.Kernel) {
 		warn(s)
 	}
-	h, err := hostOf()
+	w, err := nexthop.New(slog.New(slog.DiscardHandler), nexthop.Options{})
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	if bad := config.CheckHost(c, h); len(bad) > 0 {
-		errs = append(errs, config.Errors(bad))
-	}
-	return errors.Join(errs...)
+	_, err = chooseInterfaces(c, w)
+	return errors.Join(append(errs, err, w.Close())...)
 }

@@ -55,7 +55,6 @@ type site struct {
 type siteOptions struct {
 	routed                bool
 	playersMTU, serverMTU int // of the edge's own links where it is routed; 0 = 1500
-	offloads              bool
 }
 
 func ends(host *netns.Host, name string, addrs ...string) netns.End {
@@ -78,6 +77,8 @@ func newSite(t *testing.T, name string, o siteOptions) *site {
 		s.atServers, s.toServers = w.link(ends(s.servers, "up0", "10.0.1.11/24", "fd00:1::11/64"),
 			ends(s.gate, "servers", "10.0.1.1/24", "fd00:1::1/64"), netns.LinkOptions{})
 		s.up, s.down = s.toPlayers, s.toServers
+		w.receiver(s.atPlayers)
+		w.receiver(s.atServers)
 	}
 	s.defaults(s.players, "192.0.2.1", "2001:db8:1::1")
 	s.defaults(s.servers, "10.0.1.1", "fd00:1::1")
@@ -93,10 +94,13 @@ func (s *site) routed(o siteOptions) {
 		ends(s.isp, "players", "192.0.2.1/24", "2001:db8:1::1/64"), netns.LinkOptions{})
 	s.atServers, s.toServers = w.link(ends(s.servers, "up0", "10.0.1.11/24", "fd00:1::11/64"),
 		ends(s.core, "servers", "10.0.1.1/24", "fd00:1::1/64"), netns.LinkOptions{})
-	_, s.up = w.link(ends(s.isp, "edge", "198.51.100.2/24", "2001:db8:f::2/64"),
+	ispEnd, up := w.link(ends(s.isp, "edge", "198.51.100.2/24", "2001:db8:f::2/64"),
 		ends(s.gate, "players", "198.51.100.1/24", "2001:db8:f::1/64"), netns.LinkOptions{MTU: o.playersMTU})
-	_, s.down = w.link(ends(s.core, "edge", "10.0.0.2/24", "fd00::2/64"),
+	coreEnd, down := w.link(ends(s.core, "edge", "10.0.0.2/24", "fd00::2/64"),
 		ends(s.gate, "servers", "10.0.0.1/24", "fd00::1/64"), netns.LinkOptions{MTU: o.serverMTU})
+	s.up, s.down = up, down
+	w.receiver(ispEnd)
+	w.receiver(coreEnd)
 	w.routes(s.isp)
 	w.routes(s.core)
 	s.defaults(s.isp, "198.51.100.1", "2001:db8:f::1")

@@ -46,3 +46,14 @@ func frame(t testing.TB, proto uint8, src, dst netip.AddrPort, syn bool) []byte 
 	must(t, gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, chain...))
 	return b.Bytes()
 }
+
+func strangerFrame() []byte {
+	// without a UDP checksum, so that the sender's address can be changed at will
+	b := make([]byte, 64)
+	b[12], b[13] = 8, 0
+	copy(b[14:], []byte{0x45, 0, 0, 50, 0, 0, 0, 0, 64, 17, 0, 0})
+	copy(b[26:], playerAddr.AsSlice())
+	copy(b[30:], edgeAddr.AsSlice())
+	b[34], b[35], b[36], b[37], b[39] = 0x9c, 0x40, servicePort>>8, servicePort&0xff, 30
+	return b
+}
