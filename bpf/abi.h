@@ -114,6 +114,11 @@ enum flow_flag {
 	FLOW_RST = 1u << 16,
 };
 
+/* Above the flags: the length of the prefix that is its source. A reload may draw sources anew; a session stays counted
+ * where it was when it began. */
+#define FLOW_PREFIX_SHIFT 24
+#define FLOW_PREFIX(state) ((state) >> FLOW_PREFIX_SHIFT)
+
 struct in6 {
 	__u8 addr[16];
 };
@@ -306,11 +311,12 @@ struct source {
 	__u64 packets; /* GCRA words */
 	__u64 bytes;
 	__u64 news;
-	__u32 sessions; /* admitted and not yet reaped; SOURCE_DYING while it is being deleted */
+	__u32 sessions; /* admitted and not yet reaped; or one of the two below */
 	__u32 seen; /* tick */
 };
 
-#define SOURCE_DYING (1u << 31)
+#define SOURCE_DYING (1u << 31) /* idle: deleted a second later, unless a session begins before */
+#define SOURCE_DEAD (3u << 30) /* being deleted; nothing revives it */
 
 /* Deny and allow lists. service 0 = all. Hosts are exact; prefixes are an LPM trie over (service, address), so
  * that one service's entry hides none of another's. */

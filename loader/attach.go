@@ -65,12 +65,20 @@ func (e *Edge) Install(g *Generation, ifaces []Interface) error {
 	if err := e.letGo(ifaces); err != nil {
 		return err
 	}
-	old := e.gen
-	e.gen = g
+	old := e.swap(g)
 	if e.opts.Pin == "" {
 		return old.Close()
 	}
 	return errors.Join(old.Close(), e.removeGenerations(g.number))
+}
+
+// swap makes g the running generation once nobody uses the one before, which it returns.
+func (e *Edge) swap(g *Generation) *Generation {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := e.gen
+	e.gen = g
+	return old
 }
 
 func (e *Edge) attachTo(g *Generation, i Interface) error {

@@ -138,6 +138,7 @@ type bpfEdge struct {
 
 type bpfEmbedded struct {
 	_     structs.HostLayout
+	End   uint32
 	L3    uint16
 	L4    uint16
 	Sport uint16
@@ -145,7 +146,7 @@ type bpfEmbedded struct {
 	Proto uint8
 	Src   [16]uint8
 	Dst   [16]uint8
-	_     [1]byte
+	_     [3]byte
 }
 
 type bpfEntrySource uint32

@@ -27,15 +27,23 @@ func Monotonic() uint64 {
 	return uint64(t.Nano())
 }
 
-// wallOf and monotonicOf convert between an expiry in a map and the time that people read.
-func wallOf(mono uint64) time.Time {
-	return time.Now().Add(time.Duration(int64(mono - Monotonic())))
+// wallOf and monotonicOf convert between an expiry in a map and the time that people read; now is what a map's clock
+// says at this moment.
+func wallOf(mono, now uint64) time.Time {
+	return time.Now().Add(time.Duration(int64(mono - now)))
 }
 
-func monotonicOf(t time.Time) uint64 {
-	d := time.Until(t)
-	m := int64(Monotonic()) + int64(d)
-	return uint64(max(m, 1)) // 0 would mean never
+func monotonicOf(t time.Time, now uint64) uint64 {
+	return uint64(max(int64(now)+int64(time.Until(t)), 1)) // 0 would mean never
+}
+
+// time is what the fast path would read.
+func (e *Edge) time() (uint64, error) {
+	if !e.opts.Injected {
+		return Monotonic(), nil
+	}
+	env, err := e.Env()
+	return uint64(env.Now), err
 }
 
 // measureClock finds the length of a jiffy from two readings of both clocks, taken inside the kernel.

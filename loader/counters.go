@@ -20,11 +20,7 @@ type ReasonCount struct{ Packets, Bytes, ShadowPackets, ShadowBytes uint64 }
 
 // Counters reads the exact counters of every service, by number.
 func (e *Edge) Counters() ([]ServiceCount, error) {
-	n := 1
-	if e.gen != nil {
-		n = len(e.gen.names)
-	}
-	all := make([]ServiceCount, n)
+	all := make([]ServiceCount, len(e.ServiceNames()))
 	perCPU := make([]bpfServiceCount, ebpf.MustPossibleCPU())
 	for i := range all {
 		if err := e.state[bpfMapServiceCount].Lookup(uint32(i), &perCPU); err != nil {
@@ -100,15 +96,12 @@ type Fill struct {
 
 // Fills tells how full the tables are that can fill up; the prefix lists, which can't be counted cheaply, aside.
 func (e *Edge) Fills() ([]Fill, error) {
-	if e.gen == nil {
-		return nil, nil
-	}
 	var all []Fill
 	for _, name := range []string{
 		bpfMapFlow4, bpfMapFlow6, bpfMapSource, bpfMapDenyHost4, bpfMapDenyHost6, bpfMapAllowHost4, bpfMapAllowHost6, bpfMapHopIndex,
 	} {
 		f := Fill{Name: name, Size: uint64(e.state[name].MaxEntries())}
-		err := iterate(e.gen.coll.Programs[bpfProgCountElems], e.state[name], func(*uint8) error { f.Entries++; return nil })
+		err := iterate(e, bpfProgCountElems, name, func(*uint8) error { f.Entries++; return nil })
 		if err != nil {
 			return nil, fmt.Errorf("count map %s: %w", name, err)
 		}
@@ -143,6 +136,8 @@ func (e *Edge) natFill(v4 bool) (Fill, error) {
 
 // ServiceNames gives the name of each service number of the running generation; index 0 is the host's own traffic.
 func (e *Edge) ServiceNames() []string {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
 	if e.gen == nil {
 		return []string{""}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -32,7 +33,8 @@ type Options struct {
 }
 
 // Edge is the fast path's state: the maps that outlive programs and the daemon, and the generation of programs that
-// works on them.
+// works on them. What reads it, sweeps it or ends sessions may be called beside anything; what makes and installs
+// generations, attaches, or writes hops and links is one caller's at a time.
 type Edge struct {
 	opts    Options
 	log     *slog.Logger
@@ -40,7 +42,9 @@ type Edge struct {
 	state   map[string]*ebpf.Map
 	names   *Names
 	clock   clock
+	mu      sync.RWMutex // guards gen; held for reading while a generation's programs and maps are in use
 	gen     *Generation
+	reaping sync.Mutex // guards the reapers' boxes; taken after mu
 	links   attachments
 	adopted bool
 	lock    *os.File // held for as long as this process owns what is pinned
@@ -73,13 +77,15 @@ func Open(o Options) (_ *Edge, err error) {
 		return nil, err
 	}
 	o.Sizes.apply(spec)
-	if err = e.openState(); err != nil {
-		return nil, err
+	var wg sync.WaitGroup
+	var failed error
+	if !o.Injected { // it waits for jiffies to pass, the maps for memory
+		wg.Go(func() { e.clock, failed = measureClock(spec) })
 	}
-	if !o.Injected {
-		if e.clock, err = measureClock(spec); err != nil {
-			return nil, err
-		}
+	err = e.openState()
+	wg.Wait()
+	if err = errors.Join(err, failed); err != nil {
+		return nil, err
 	}
 	return e, e.begin()
 }
@@ -126,16 +132,26 @@ func (e *Edge) openState() error {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	for _, name := range names {
-		m, err := e.openMap(e.spec.Maps[name])
-		if err != nil {
-			return err
-		}
-		e.state[name] = m
-		e.spec.Maps[name].MaxEntries = m.MaxEntries() // generations must agree with what is pinned
+	opened, errs := make([]*ebpf.Map, len(names)), make([]error, len(names))
+	var wg sync.WaitGroup
+	for first := range openers { // the kernel clears their memory as it makes them: hundreds of MiB
+		wg.Go(func() {
+			for i := first; i < len(names); i += openers {
+				opened[i], errs[i] = e.openMap(e.spec.Maps[names[i]])
+			}
+		})
 	}
-	return nil
+	wg.Wait()
+	for i, m := range opened {
+		if m != nil {
+			e.state[names[i]] = m
+			e.spec.Maps[names[i]].MaxEntries = m.MaxEntries() // generations must agree with what is pinned
+		}
+	}
+	return errors.Join(errs...)
 }
+
+const openers = 4 // how many maps are made at once
 
 // openMap keeps a pinned map at the size it has: it holds live state. A larger wish is said, and comes with detach.
 func (e *Edge) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {

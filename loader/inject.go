@@ -60,9 +60,7 @@ type Result struct {
 
 // Use makes a generation the one that Process runs, without attaching it to anything.
 func (e *Edge) Use(g *Generation) error {
-	old := e.gen
-	e.gen = g
-	return old.Close()
+	return e.swap(g).Close()
 }
 
 // Process runs one frame through the fast path as if it had come in by the loopback interface.

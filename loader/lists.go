@@ -104,6 +104,10 @@ func (l *Lists) Close() error {
 // Services gives the number of each service by name.
 func (l *Lists) Services() (map[string]uint32, error) {
 	var m *ebpf.Map
+	if l.edge != nil {
+		l.edge.mu.RLock()
+		defer l.edge.mu.RUnlock()
+	}
 	switch {
 	case l.edge != nil && l.edge.gen != nil:
 		m = l.edge.gen.coll.Maps[bpfMapService]
@@ -138,10 +142,18 @@ func (l *Lists) set(which List) listSet {
 	return listSet{m[bpfMapDenyHost4], m[bpfMapDenyHost6], m[bpfMapDenyNet4], m[bpfMapDenyNet6]}
 }
 
-func rawEntry(e *Entry) bpfListEntry {
+// time is what expiries are judged by.
+func (l *Lists) time() (uint64, error) {
+	if l.edge != nil {
+		return l.edge.time()
+	}
+	return Monotonic(), nil
+}
+
+func rawEntry(e *Entry, now uint64) bpfListEntry {
 	out := bpfListEntry{Source: uint8(e.Source), Confidence: e.Confidence, Unlimited: flag(e.Unlimited), Bits: uint8(e.Prefix.Bits())}
 	if !e.Expires.IsZero() {
-		out.Expires = monotonicOf(e.Expires)
+		out.Expires = monotonicOf(e.Expires, now)
 	}
 	if !e.Added.IsZero() {
 		out.Added = uint32(e.Added.Unix())
@@ -150,7 +162,7 @@ func rawEntry(e *Entry) bpfListEntry {
 	return out
 }
 
-func entryOf(p netip.Prefix, service uint32, v *bpfListEntry) Entry {
+func entryOf(p netip.Prefix, service uint32, v *bpfListEntry, now uint64) Entry {
 	e := Entry{
 		EntryKey: EntryKey{p, service}, Reason: text(v.Reason[:]), Source: EntrySource(v.Source), Confidence: v.Confidence,
 		Hits: v.Hits, Unlimited: v.Unlimited != 0,
@@ -159,7 +171,7 @@ func entryOf(p netip.Prefix, service uint32, v *bpfListEntry) Entry {
 		e.Added = time.Unix(int64(v.Added), 0).UTC()
 	}
 	if v.Expires != 0 {
-		e.Expires = wallOf(v.Expires).UTC().Round(time.Millisecond)
+		e.Expires = wallOf(v.Expires, now).UTC().Round(time.Millisecond)
 	}
 	return e
 }
@@ -183,13 +195,17 @@ func netKey6(k EntryKey) bpfNetKey6 {
 // Add puts entries on a list, in place of those of the same key, and has every flow re-check. When it returns, new
 // sessions are judged by them, and live ones at their next packet.
 func (l *Lists) Add(which List, entries []Entry) error {
+	now, err := l.time()
+	if err != nil {
+		return err
+	}
 	s := l.set(which)
 	var b batches
 	for i := range entries {
-		b.add(entries[i].EntryKey, rawEntry(&entries[i]))
+		b.add(entries[i].EntryKey, rawEntry(&entries[i], now))
 	}
 	l.mu.Lock()
-	err := l.markFilters(b.net4keys, b.net6keys)
+	err = l.markFilters(b.net4keys, b.net6keys)
 	l.mu.Unlock()
 	if err != nil {
 		return err
@@ -268,27 +284,33 @@ func (l *Lists) Del(which List, keys []EntryKey) (int, error) {
 func (l *Lists) Entries(which List) iter.Seq2[Entry, error] {
 	s := l.set(which)
 	return func(yield func(Entry, error) bool) {
-		now := Monotonic()
+		now, err := l.time()
 		each := func(p netip.Prefix, service uint32, v *bpfListEntry) bool {
 			if v.Expires != 0 && v.Expires <= now {
 				return true
 			}
-			return yield(entryOf(p, service, v), nil)
+			return yield(entryOf(p, service, v, now), nil)
 		}
-		err := errors.Join(
-			batchEach(s.host4, func(k *bpfHostKey4, v *bpfListEntry) bool {
+		if err == nil {
+			err = batchEach(s.host4, func(k *bpfHostKey4, v *bpfListEntry) bool {
 				return each(netip.PrefixFrom(addr4(k.Addr), 32), k.Service, v)
-			}),
-			batchEach(s.host6, func(k *bpfHostKey6, v *bpfListEntry) bool {
+			})
+		}
+		if err == nil {
+			err = batchEach(s.host6, func(k *bpfHostKey6, v *bpfListEntry) bool {
 				return each(netip.PrefixFrom(netip.AddrFrom16(k.Addr), 128), k.Service, v)
-			}),
-			trieEach(s.net4, func(k *bpfNetKey4, v *bpfListEntry) bool {
+			})
+		}
+		if err == nil {
+			err = trieEach(s.net4, func(k *bpfNetKey4, v *bpfListEntry) bool {
 				return each(netip.PrefixFrom(addr4(k.Addr), int(k.Prefixlen)-32), k.Service, v)
-			}),
-			trieEach(s.net6, func(k *bpfNetKey6, v *bpfListEntry) bool {
+			})
+		}
+		if err == nil {
+			err = trieEach(s.net6, func(k *bpfNetKey6, v *bpfListEntry) bool {
 				return each(netip.PrefixFrom(netip.AddrFrom16(k.Addr), int(k.Prefixlen)-32), k.Service, v)
-			}),
-		)
+			})
+		}
 		if err != nil && !errors.Is(err, errStop) {
 			yield(Entry{}, fmt.Errorf("read a list: %w", err))
 		}

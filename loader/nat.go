@@ -99,15 +99,11 @@ func (f natFamily) fill(i uint32, n bpfNatAddr, a netip.Addr, first, last uint16
 	return n, nil
 }
 
-// circulating finds which of the given ports some address of this family gives out or has given out.
-func (f natFamily) circulating(ports []uint16) (map[uint16]bool, error) {
+// circulating finds which of the given ports some of the known addresses gives out or has given out.
+func (f natFamily) circulating(known []bpfNatAddr, ports []uint16) (map[uint16]bool, error) {
 	in := map[uint16]bool{}
-	if len(ports) == 0 {
+	if len(ports) == 0 || !slices.ContainsFunc(known, func(n bpfNatAddr) bool { return n.Last != 0 }) {
 		return in, nil
-	}
-	known, err := f.read()
-	if err != nil {
-		return nil, err
 	}
 	free, err := f.freePorts()
 	if err != nil {
@@ -128,8 +124,8 @@ func (f natFamily) circulating(ports []uint16) (map[uint16]bool, error) {
 	return in, nil
 }
 
-func (f natFamily) freePorts() (map[uint16]bool, error) {
-	free := map[uint16]bool{}
+func (f natFamily) freePorts() (*[portsOfAddr]bool, error) {
+	free := new([portsOfAddr]bool)
 	keys, cells := make([]uint32, 4096), make([]bpfPortCell, 4096)
 	var cursor ebpf.MapBatchCursor
 	for {
@@ -188,12 +184,16 @@ func (e *Edge) planNAT(p *Plan) (*natPlan, error) {
 	}
 	for _, v4 := range []bool{true, false} {
 		f := e.natFamily(v4)
+		older, err := f.read() // a ring that is made now gets none of the services' ports
+		if err != nil {
+			return nil, err
+		}
 		index, err := f.ensure(distinct(lists, v4), p.NATPorts[0], p.NATPorts[1], taken)
 		if err != nil {
 			return nil, err
 		}
 		np.add(lists, v4, index)
-		if err := np.addPorts(f, fronts); err != nil {
+		if err := np.addPorts(f, older, fronts); err != nil {
 			return nil, err
 		}
 	}
@@ -229,12 +229,12 @@ func (np *natPlan) add(lists [][]netip.Addr, v4 bool, index map[netip.Addr]uint3
 
 // addPorts marks the ports of every ring, less the services' own where no ring has them: their packets need not be
 // looked for among NAT's.
-func (np *natPlan) addPorts(f natFamily, fronts []uint16) error {
+func (np *natPlan) addPorts(f natFamily, older []bpfNatAddr, fronts []uint16) error {
 	known, err := f.read()
 	if err != nil {
 		return err
 	}
-	in, err := f.circulating(fronts)
+	in, err := f.circulating(older, fronts)
 	if err != nil {
 		return err
 	}

@@ -127,7 +127,10 @@ func (l *Lists) Refilter() (int, error) {
 	defer l.mu.Unlock()
 	f4, f6 := filterBits{words: map[uint32]uint64{}}, filterBits{words: map[uint32]uint64{}}
 	n := 0
-	now := Monotonic()
+	now, err := l.time()
+	if err != nil {
+		return 0, err
+	}
 	for _, which := range []List{Deny, Allow} {
 		s := l.set(which)
 		n4, err4 := tend(s.net4, now, f4.add4, func(k *bpfNetKey4) uint32 { return k.Prefixlen })

@@ -5,6 +5,7 @@ package loader
 import (
 	"bufio"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -47,20 +48,35 @@ type Session struct {
 	key any // bpfFlowKey4 or bpfFlowKey6
 }
 
-// iterate runs an iterator program over a map and hands each record that it writes to fn.
-func iterate[T any](prog *ebpf.Program, m *ebpf.Map, fn func(*T) error) error {
-	it, err := link.AttachIter(link.IterOptions{Program: prog, Map: m})
+// openIterator begins a walk over a state map by one of the running generation's programs; nil where none runs. The walk
+// holds the program by itself: a generation may be replaced meanwhile.
+func (e *Edge) openIterator(prog, name string) (io.ReadCloser, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.gen == nil {
+		return nil, nil
+	}
+	it, err := link.AttachIter(link.IterOptions{Program: e.gen.coll.Programs[prog], Map: e.state[name]})
 	if err != nil {
-		return fmt.Errorf("attach an iterator: %w", err)
+		return nil, fmt.Errorf("attach an iterator: %w", err)
 	}
 	defer it.Close()
 	f, err := it.Open()
 	if err != nil {
-		return fmt.Errorf("open an iterator: %w", err)
+		return nil, fmt.Errorf("open an iterator: %w", err)
+	}
+	return f, nil
+}
+
+// iterate runs an iterator program over a state map and hands each record that it writes to fn.
+func iterate[T any](e *Edge, prog, name string, fn func(*T) error) error {
+	f, err := e.openIterator(prog, name)
+	if f == nil || err != nil {
+		return err
 	}
 	defer f.Close()
 	var rec T
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(&rec)), unsafe.Sizeof(rec)) // generated types have the kernel's layout
+	raw := bytesOf(&rec)
 	r := bufio.NewReaderSize(f, 1<<16)
 	for {
 		if _, err := io.ReadFull(r, raw); errors.Is(err, io.EOF) {
@@ -76,28 +92,24 @@ func iterate[T any](prog *ebpf.Program, m *ebpf.Map, fn func(*T) error) error {
 
 // now is the tick that the fast path would read.
 func (e *Edge) now() (uint32, error) {
-	if !e.opts.Injected {
-		return uint32(Monotonic() >> tickShift), nil
-	}
-	env, err := e.Env()
-	return uint32(uint64(env.Now) >> tickShift), err
+	t, err := e.time()
+	return uint32(t >> tickShift), err
 }
 
 // Sessions hands every session to fn until it returns false.
 func (e *Edge) Sessions(fn func(*Session) bool) error {
 	tick, err := e.now()
-	if err != nil || e.gen == nil {
+	if err != nil {
 		return err
 	}
-	p := e.gen.coll.Programs
-	err = iterate(p[bpfProgList4], e.state[bpfMapFlow4], func(r *bpfReapItem4) error {
+	err = iterate(e, bpfProgList4, bpfMapFlow4, func(r *bpfReapItem4) error {
 		if s := session4(r, tick); !fn(&s) {
 			return errStop
 		}
 		return nil
 	})
 	if err == nil {
-		err = iterate(p[bpfProgList6], e.state[bpfMapFlow6], func(r *bpfReapItem6) error {
+		err = iterate(e, bpfProgList6, bpfMapFlow6, func(r *bpfReapItem6) error {
 			if s := session6(r, tick); !fn(&s) {
 				return errStop
 			}
@@ -108,6 +120,24 @@ func (e *Edge) Sessions(fn func(*Session) bool) error {
 		return nil
 	}
 	return err
+}
+
+// CountSessions counts sessions by service number and state.
+func (e *Edge) CountSessions() ([]map[SessionState]uint64, error) {
+	all := make([]map[SessionState]uint64, len(e.ServiceNames()))
+	for i := range all {
+		all[i] = map[SessionState]uint64{}
+	}
+	count := func(up *bpfFlow) {
+		if int(up.Service) < len(all) {
+			all[up.Service][stateOf(up.State)]++
+		}
+	}
+	err := iterate(e, bpfProgList4, bpfMapFlow4, func(r *bpfReapItem4) error { count(&r.Up.F); return nil })
+	if err == nil {
+		err = iterate(e, bpfProgList6, bpfMapFlow6, func(r *bpfReapItem6) error { count(&r.Up.F); return nil })
+	}
+	return all, err
 }
 
 func session4(r *bpfReapItem4, tick uint32) Session {
@@ -134,10 +164,26 @@ func session6(r *bpfReapItem6, tick uint32) Session {
 	return s
 }
 
-func (s *Session) halves(up, down *bpfFlow, tick uint32) {
+// idOf is FNV-1a of the key's bytes.
+func idOf(key any) string {
 	h := fnv.New64a()
-	binary.Write(h, binary.NativeEndian, s.key) // a hash never fails
-	s.ID = fmt.Sprintf("%016x", h.Sum64())
+	switch k := key.(type) {
+	case bpfFlowKey4:
+		h.Write(bytesOf(&k))
+	case bpfFlowKey6:
+		h.Write(bytesOf(&k))
+	}
+	var sum [8]byte
+	return hex.EncodeToString(h.Sum(sum[:0]))
+}
+
+// bytesOf are the bytes of a generated type, which has the kernel's layout.
+func bytesOf[T any](v *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
+}
+
+func (s *Session) halves(up, down *bpfFlow, tick uint32) {
+	s.ID = idOf(s.key)
 	s.Service = up.Service
 	s.Up = Direction{up.Packets, up.Bytes}
 	s.Down = Direction{down.Packets, down.Bytes}
@@ -151,14 +197,17 @@ func (s *Session) halves(up, down *bpfFlow, tick uint32) {
 		idle = 0
 	}
 	s.Idle = tickDuration(idle)
-	switch bpfSessionPhase(up.State & 0xff) {
+	s.State = stateOf(up.State)
+}
+
+func stateOf(state uint32) SessionState {
+	switch bpfSessionPhase(state & 0xff) {
 	case bpfSessionPhasePHASE_OPENING:
-		s.State = Unproven
+		return Unproven
 	case bpfSessionPhasePHASE_OPEN:
-		s.State = Proven
-	default:
-		s.State = Closing
+		return Proven
 	}
+	return Closing
 }
 
 // Swept is what a sweep did.
@@ -167,32 +216,55 @@ type Swept struct {
 	Deleted int
 	Sources int // idle sources that went
 	Entries int // expired list entries that went
+
+	Walk time.Duration // that it took to look at every session; ending and deleting some comes on top
 }
 
-// Sweep ends idle sessions, deletes those that have been over for a second, and removes idle sources and expired
-// entries of host lists. gone is told of each session that is deleted; it may be nil.
+// Sweep does both: SweepSessions and SweepLists.
 func (e *Edge) Sweep(gone func(*Session)) (Swept, error) {
+	s, err := e.SweepSessions(gone)
+	n, failed := e.SweepLists()
+	s.Entries = n
+	return s, errors.Join(err, failed)
+}
+
+// SweepSessions ends idle sessions, deletes those that have been over for a second, and removes idle sources. gone is
+// told of each session that is deleted; it may be nil.
+func (e *Edge) SweepSessions(gone func(*Session)) (Swept, error) {
 	var s Swept
-	if e.gen == nil {
-		return s, nil
+	err := sweep(e, bpfProgDue4, bpfMapFlow4, &s, func(due []bpfReapItem4) error { return e.reap4(due, bpfReapOpREAP_SWEEP, &s, gone) })
+	if err == nil {
+		err = sweep(e, bpfProgDue6, bpfMapFlow6, &s, func(due []bpfReapItem6) error { return e.reap6(due, bpfReapOpREAP_SWEEP, &s, gone) })
 	}
-	var due4 []bpfReapItem4
-	var due6 []bpfReapItem6
-	p := e.gen.coll.Programs
-	err := errors.Join(
-		iterate(p[bpfProgDue4], e.state[bpfMapFlow4], func(r *bpfReapItem4) error { due4 = append(due4, *r); return nil }),
-		iterate(p[bpfProgDue6], e.state[bpfMapFlow6], func(r *bpfReapItem6) error { due6 = append(due6, *r); return nil }),
-	)
-	if err != nil {
-		return s, err
+	if err == nil {
+		err = e.sweepSources(&s)
 	}
-	if err := e.reap4(due4, bpfReapOpREAP_SWEEP, &s, gone); err != nil {
-		return s, err
+	return s, err
+}
+
+// sweep reaps what a walk finds as it goes, so that a million at once take no memory. A deletion may make the walk pass
+// over its neighbours: the next one meets them.
+func sweep[T any](e *Edge, prog, name string, s *Swept, reap func([]T) error) error {
+	began, reaping := time.Now(), time.Duration(0)
+	due := make([]T, 0, reapBatch)
+	flush := func() error {
+		began := time.Now()
+		err := reap(due)
+		reaping += time.Since(began)
+		due = due[:0]
+		return err
 	}
-	if err := e.reap6(due6, bpfReapOpREAP_SWEEP, &s, gone); err != nil {
-		return s, err
+	err := iterate(e, prog, name, func(r *T) error {
+		if due = append(due, *r); len(due) < cap(due) {
+			return nil
+		}
+		return flush()
+	})
+	if err == nil {
+		err = flush()
 	}
-	return s, errors.Join(e.sweepSources(&s), e.sweepEntries(&s))
+	s.Walk += time.Since(began) - reaping
+	return err
 }
 
 // EndSessions ends the given sessions; each is deleted by the first sweep that comes a second later. Returns how
@@ -228,6 +300,13 @@ func (e *Edge) order(prog string, n int) error {
 
 // exchange puts orders into a box, runs the reaper and reads what became of them.
 func exchange[T any](e *Edge, box, prog string, items []T) error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.gen == nil {
+		return nil
+	}
+	e.reaping.Lock()
+	defer e.reaping.Unlock()
 	m := e.gen.coll.Maps[box]
 	keys := make([]uint32, len(items))
 	for i := range keys {
@@ -318,39 +397,46 @@ func (s *Swept) took(done, before uint32) bool {
 
 func (e *Edge) sweepSources(s *Swept) error {
 	var due []bpfSourceKey
-	p := e.gen.coll.Programs[bpfProgDueSource]
-	if err := iterate(p, e.state[bpfMapSource], func(k *bpfSourceKey) error { due = append(due, *k); return nil }); err != nil {
+	if err := iterate(e, bpfProgDueSource, bpfMapSource, func(k *bpfSourceKey) error { due = append(due, *k); return nil }); err != nil {
 		return err
 	}
 	s.Sources = len(due)
 	return chunks(due, func(keys []bpfSourceKey) error { return exchange(e, bpfMapReapBoxSrc, bpfProgReapSource, keys) })
 }
 
-func (e *Edge) sweepEntries(s *Swept) error {
-	p := e.gen.coll.Programs
-	return errors.Join(
-		sweepHosts[bpfHostKey4](p[bpfProgDueHost4], e.state[bpfMapDenyHost4], s),
-		sweepHosts[bpfHostKey4](p[bpfProgDueHost4], e.state[bpfMapAllowHost4], s),
-		sweepHosts[bpfHostKey6](p[bpfProgDueHost6], e.state[bpfMapDenyHost6], s),
-		sweepHosts[bpfHostKey6](p[bpfProgDueHost6], e.state[bpfMapAllowHost6], s),
+// SweepLists removes expired entries of the host lists, which are a miss since they expired: it makes room, no more. It
+// reads every entry, a million in half a second: not for every second. Returns how many went.
+func (e *Edge) SweepLists() (int, error) {
+	now, err := e.time()
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	err = errors.Join(
+		sweepHosts[bpfHostKey4](e, bpfProgDueHost4, bpfMapDenyHost4, now, &n),
+		sweepHosts[bpfHostKey4](e, bpfProgDueHost4, bpfMapAllowHost4, now, &n),
+		sweepHosts[bpfHostKey6](e, bpfProgDueHost6, bpfMapDenyHost6, now, &n),
+		sweepHosts[bpfHostKey6](e, bpfProgDueHost6, bpfMapAllowHost6, now, &n),
 	)
+	return n, err
 }
 
 // sweepHosts deletes what has expired. An entry that is renewed between the two looks is looked at again.
-func sweepHosts[K any](prog *ebpf.Program, m *ebpf.Map, s *Swept) error {
+func sweepHosts[K any](e *Edge, prog, name string, now uint64, swept *int) error {
 	var due []K
-	if err := iterate(prog, m, func(k *K) error { due = append(due, *k); return nil }); err != nil {
+	if err := iterate(e, prog, name, func(k *K) error { due = append(due, *k); return nil }); err != nil {
 		return err
 	}
+	m := e.state[name]
 	for i := range due {
 		var v bpfListEntry
-		if err := m.Lookup(&due[i], &v); err != nil || v.Expires == 0 || v.Expires > Monotonic() {
+		if err := m.Lookup(&due[i], &v); err != nil || v.Expires == 0 || v.Expires > now {
 			continue
 		}
 		if err := m.Delete(&due[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("delete an expired entry: %w", err)
 		}
-		s.Entries++
+		*swept++
 	}
 	return nil
 }

@@ -37,3 +37,9 @@ static __always_inline bool rate_take(__u64 *word, const struct rate *r, __u64 n
 	fault(FAULT_BUCKET_CONTENDED);
 	return true;
 }
+
+/* Gives back what was taken and not used. */
+static __always_inline void rate_give(__u64 *word, const struct rate *r, __u64 units)
+{
+	__sync_fetch_and_add(word, -(units * r->cost));
+}

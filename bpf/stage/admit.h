@@ -298,14 +298,6 @@ static __always_inline int face_server(struct xdp_md *ctx, struct pkt *p, const 
 	return 0;
 }
 
-static __always_inline void forget_session(const struct pkt *p, const struct service *svc)
-{
-	struct source_key k = {};
-
-	source_key(&k, p, svc);
-	limit_forget(&k);
-}
-
 /* A TCP segment that can't begin a session: under NAT only a SYN can (a server knows no other address of this
  * player's); elsewhere a session older than the edge is taken up where it is. */
 static __always_inline bool begins(const struct pkt *p, const struct service *svc)
@@ -352,9 +344,9 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 	err = limit_session(p, svc);
 	if (err)
 		return drop(p, err);
-	m = making_new(p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0);
+	m = making_new((p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0) | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
 	if (!m) {
-		forget_session(p, svc);
+		limit_undo(p, svc);
 		return VERDICT_ABORT;
 	}
 	m->epoch = epoch;
@@ -362,7 +354,7 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 	err = face_server(ctx, p, svc, m) ?: make(p, m);
 	if (!err)
 		return VERDICT_AGAIN;
-	forget_session(p, svc);
+	limit_undo(p, svc);
 	if (m->slot && ring_give(p->family, m->slot, p->tick, 0))
 		fault(FAULT_PORT_LOST);
 	return lost(p, err);
@@ -396,10 +388,12 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	o = origin_of(p);
 	if (!o || no_player(p, p->dst))
 		return VERDICT_NEXT;
-	m = making_new(FLOW_SERVER_STARTED);
 	i = o->service;
 	svc = bpf_map_lookup_elem(&service, &i);
-	if (!m || !svc || !begins(p, svc))
+	if (!svc || !begins(p, svc))
+		return VERDICT_NEXT;
+	m = making_new(FLOW_SERVER_STARTED | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
+	if (!m)
 		return VERDICT_NEXT;
 	m->epoch = policy_epoch();
 	p->down = 1;
@@ -419,6 +413,6 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	err = make(p, m);
 	if (!err)
 		return VERDICT_AGAIN;
-	forget_session(p, svc);
+	limit_undo(p, svc);
 	return lost(p, err);
 }

@@ -178,3 +178,10 @@ NOINLINE int policy(struct pkt *p, const struct service *svc)
 		return DROP_REASON_NOT_ALLOWED;
 	return 0;
 }
+
+/* Policy only watches, and would have refused the packet's client: its session goes on being judged at every packet,
+ * so that each is counted. */
+static __always_inline bool would_deny(const struct pkt *p)
+{
+	return p->shadow == DROP_REASON_DENIED || p->shadow == DROP_REASON_NOT_ALLOWED;
+}

@@ -100,8 +100,10 @@ static __always_inline int recheck_policy(struct pkt *p, struct flow *f)
 		__sync_fetch_and_or(&f->state, FLOW_UNLIMITED);
 	else if (cfg.limits)
 		__sync_fetch_and_and(&f->state, ~FLOW_UNLIMITED);
-	f->epoch = before;
-	f->checked = p->tick;
+	if (!would_deny(p)) {
+		f->epoch = before;
+		f->checked = p->tick;
+	}
 	return 0;
 }
 
@@ -243,6 +245,12 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 	return 0;
 }
 
+/* A local server's answers come from within (stage/local.h), never in by an interface. */
+static __always_inline bool forged(__u32 state)
+{
+	return cfg.local && (state & (FLOW_LOCAL | FLOW_RETURN)) == (FLOW_LOCAL | FLOW_RETURN);
+}
+
 static __always_inline void flow_count(struct flow *f, const struct pkt *p)
 {
 	f->packets++;
@@ -286,12 +294,14 @@ static __always_inline enum verdict established4(struct xdp_md *ctx, struct pkt 
 	*(__u32 *)p->to = addrs >> 32;
 	*(__u32 *)p->as = addrs;
 	p->to_port = ports >> 16;
+	if (forged(state))
+		return drop(p, DROP_REASON_BAD_ADDRESS);
 	err = flow_pass(ctx, p, &f->f, state);
 	if (err)
 		return drop(p, err);
-	if (p->frag && frag_note(ctx, p, state, f->f.hop))
-		return abort_changed(p);
 	if (cfg.local && state & FLOW_LOCAL) {
+		if (p->frag && frag_note(ctx, p, state, 0))
+			return abort_changed(p);
 		flow_count(&f->f, p);
 		return VERDICT_PASS;
 	}
@@ -303,6 +313,8 @@ static __always_inline enum verdict established4(struct xdp_md *ctx, struct pkt 
 	err = rewrite4(ctx, p, addrs, ports, l3_delta, l4_delta);
 	if (err)
 		return err == DROP_REASON_TTL ? drop(p, err) : abort_changed(p);
+	if (p->frag && frag_note(ctx, p, state, f->f.hop))
+		return abort_changed(p);
 	flow_count(&f->f, p);
 	return leave(ctx, p, h);
 }
@@ -331,12 +343,14 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 	p->to_port = f->dport;
 	if (from && *(volatile __u64 *)&f->f.word != from)
 		return drop(p, DROP_REASON_RACE);
+	if (forged(state))
+		return drop(p, DROP_REASON_BAD_ADDRESS);
 	err = flow_pass(ctx, p, &f->f, state);
 	if (err)
 		return drop(p, err);
-	if (p->frag && frag_note(ctx, p, state, f->f.hop))
-		return abort_changed(p);
 	if (cfg.local && state & FLOW_LOCAL) {
+		if (p->frag && frag_note(ctx, p, state, 0))
+			return abort_changed(p);
 		flow_count(&f->f, p);
 		return VERDICT_PASS;
 	}
@@ -348,6 +362,8 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 	err = rewrite6(ctx, p, f, *(__u32 *)&f->sport);
 	if (err)
 		return err == DROP_REASON_TTL ? drop(p, err) : abort_changed(p);
+	if (p->frag && frag_note(ctx, p, state, f->f.hop))
+		return abort_changed(p);
 	flow_count(&f->f, p);
 	return leave(ctx, p, h);
 }

@@ -47,15 +47,14 @@ static __always_inline int frag_write_id(struct xdp_md *ctx, const struct pkt *p
 	return 0;
 }
 
-/* Remembers an admitted first fragment and, under NAT, gives its datagram a new ID. p->to and p->as say what it
+/* Remembers a first fragment that is about to leave and, under NAT, gives its datagram a new ID. p->to and p->as say what it
  * leaves with. Returns 0, or -1 where the packet is spoilt. */
 NOINLINE int frag_note(struct xdp_md *ctx, struct pkt *p, __u32 state, __u32 hop)
 {
 	struct frag_key k = {};
 	struct frag v = {};
-	__u32 zero = 0, i;
+	__u32 zero = 0;
 	struct edge *e = bpf_map_lookup_elem(&edge, &zero);
-	struct service *svc;
 
 	if (!p || !e)
 		return -1;
@@ -74,17 +73,13 @@ NOINLINE int frag_note(struct xdp_md *ctx, struct pkt *p, __u32 state, __u32 hop
 	v.hop = hop;
 	v.service = p->service;
 	v.state = state;
-	i = p->service;
-	svc = bpf_map_lookup_elem(&service, &i);
-	if (svc) {
-		source_key(&v.source, p, svc);
-	}
+	source_key(&v.source, p, FLOW_PREFIX(state));
 	if (bpf_map_update_elem(&frag, &k, &v, BPF_ANY))
 		fault(FAULT_FRAGMENTS);
 	return 0;
 }
 
-/* A later fragment draws on its source's buckets straight away. */
+/* A later fragment is bounded as any packet, and draws on its source's buckets straight away. */
 static __always_inline int frag_limit(struct pkt *p, const struct frag *f)
 {
 	__u32 i = p->service;
@@ -92,7 +87,11 @@ static __always_inline int frag_limit(struct pkt *p, const struct frag *f)
 	struct source *s;
 	bool enforced;
 
-	if (!svc || f->state & (FLOW_UNLIMITED | FLOW_RETURN))
+	if (!svc || f->state & FLOW_RETURN)
+		return 0;
+	if (p->l3_len > svc->max_packet && refuse(p, DROP_REASON_PACKET_SIZE, svc->enforce))
+		return DROP_REASON_PACKET_SIZE;
+	if (f->state & FLOW_UNLIMITED)
 		return 0;
 	enforced = svc->enforce && svc->enforce_limits;
 	s = bpf_map_lookup_elem(&source, &f->source);
@@ -100,7 +99,8 @@ static __always_inline int frag_limit(struct pkt *p, const struct frag *f)
 		return 0;
 	if (!rate_take(&s->packets, &svc->packets, p->now, 1, 0) && refuse(p, DROP_REASON_RATE_PACKETS, enforced))
 		return DROP_REASON_RATE_PACKETS;
-	if (!rate_take(&s->bytes, &svc->bytes, p->now, p->l3_len, 0) && refuse(p, DROP_REASON_RATE_BYTES, enforced))
+	if (!rate_take(&s->bytes, &svc->bytes, p->now, p->l3_len, 0) &&
+	    refuse(p, DROP_REASON_RATE_BYTES, enforced))
 		return DROP_REASON_RATE_BYTES;
 	return 0;
 }
@@ -164,6 +164,8 @@ NOINLINE int frag_later(struct xdp_md *ctx, struct pkt *p)
 	h = hop_get(f->hop);
 	if (!h)
 		return drop(p, DROP_REASON_NO_NEIGHBOR);
+	if (p->l3_len > h->mtu) /* its first was told, if that was too big; nobody answers to a part (RFC 1812 4.3.2.7) */
+		return drop(p, DROP_REASON_TOO_BIG);
 	err = frag_rewrite(ctx, p, f);
 	if (err)
 		return err == DROP_REASON_TTL ? drop(p, err) : abort_changed(p);

@@ -12,6 +12,7 @@
 
 /* One for each CPU: the stack has no room for it. */
 struct embedded {
+	__u32 end; /* of the error: what lies behind it in the frame is not its */
 	__u16 l3; /* offset of the embedded IP header */
 	__u16 l4;
 	__be16 sport;
@@ -48,6 +49,7 @@ static __always_inline int embedded_read(struct embedded *x, struct xdp_md *ctx,
 	if (at > L4_MAX)
 		return -1;
 	x->l3 = at;
+	x->end = p->l3 + p->l3_len;
 	if (p->family == 4) {
 		struct iphdr *ip = data + at;
 
@@ -72,7 +74,7 @@ static __always_inline int embedded_read(struct embedded *x, struct xdp_md *ctx,
 		return -1;
 	x->l4 = at;
 	ports = data + at;
-	if ((void *)(ports + 2) > end)
+	if ((void *)(ports + 2) > end || x->l4 + 4 > x->end)
 		return -1;
 	x->sport = ports[0];
 	x->dport = ports[1];
@@ -97,7 +99,7 @@ static __always_inline void embedded_l4_check(const struct embedded *x, void *da
 	if (at > L4_MAX)
 		return;
 	check = data + at;
-	if ((void *)(check + 1) > end)
+	if ((void *)(check + 1) > end || x->l4 + (x->proto == IPPROTO_UDP ? 8 : 18) > x->end)
 		return;
 	if (x->proto == IPPROTO_UDP && !*check)
 		return;

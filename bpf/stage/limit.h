@@ -13,28 +13,30 @@
 #define LAPSE 6 /* about 100 ms */
 
 static __always_inline void source_key_of(struct source_key *k, const __u8 *addr, __u32 family, __u32 service_id,
-					  const struct service *svc)
+					  __u32 prefix)
 {
-	__u32 host;
-
 	k->service = service_id;
 	k->family = family;
 	if (family == 4) {
-		host = 32 - (svc->prefix4 & 63);
 		k->addr = addr4(addr);
-		if (host && host <= 32)
-			k->addr &= __builtin_bswap32(~((1ULL << host) - 1));
+		if (prefix < 32)
+			k->addr &= __builtin_bswap32(~(~0u >> prefix));
 	} else {
-		host = 64 - (svc->prefix6 & 127);
 		k->addr = addr_hi(addr);
-		if (host && host < 64)
-			k->addr &= __builtin_bswap64(~((1ULL << host) - 1));
+		if (prefix < 64)
+			k->addr &= __builtin_bswap64(~(~0ULL >> prefix));
 	}
 }
 
-static __always_inline void source_key(struct source_key *k, const struct pkt *p, const struct service *svc)
+/* How long a prefix is one source, in this configuration's eyes. */
+static __always_inline __u32 source_prefix(const struct pkt *p, const struct service *svc)
 {
-	source_key_of(k, client_of(p), p->family, p->service, svc);
+	return p->family == 4 ? svc->prefix4 : svc->prefix6;
+}
+
+static __always_inline void source_key(struct source_key *k, const struct pkt *p, __u32 prefix)
+{
+	source_key_of(k, client_of(p), p->family, p->service, prefix);
 }
 
 static __always_inline struct source *source_get(const struct source_key *k, __u32 tick)
@@ -49,6 +51,22 @@ static __always_inline struct source *source_get(const struct source_key *k, __u
 	return bpf_map_lookup_elem(&source, k);
 }
 
+/* Counts one more session. Returns how many there were, or -1 where the source is going this moment. */
+static __always_inline __s64 source_join(struct source *s, const struct source_key *k)
+{
+	__u32 n;
+
+	__sync_val_compare_and_swap(&s->sessions, SOURCE_DYING, 0); /* back before it was gone */
+	n = __sync_fetch_and_add(&s->sessions, 1);
+	if (n & SOURCE_DYING) /* dead: what was counted goes with it */
+		return -1;
+	if (bpf_map_lookup_elem(&source, k) != s) { /* it went, and the element is another source's already */
+		__sync_fetch_and_add(&s->sessions, -1);
+		return -1;
+	}
+	return n;
+}
+
 /* One more session of this source, unless it had too many. A session that a server starts is counted, never
  * refused. Returns 0 or the enum drop_reason. */
 NOINLINE int limit_session(struct pkt *p, const struct service *svc)
@@ -56,41 +74,51 @@ NOINLINE int limit_session(struct pkt *p, const struct service *svc)
 	struct source_key k = {};
 	struct source *s;
 	bool enforced;
-	__u32 n;
+	__s64 n;
 
 	if (!p || !svc)
 		return DROP_REASON_INTERNAL;
 	enforced = svc->enforce && svc->enforce_limits;
-	source_key(&k, p, svc);
+	source_key(&k, p, source_prefix(p, svc));
 	s = source_get(&k, p->tick);
 	if (!s)
 		return DROP_REASON_SOURCES_FULL;
 	s->seen = p->tick;
-	if (!p->unlimited && !p->down) {
-		if (!rate_take(&s->news, &svc->sessions, p->now, 1, 0) &&
-		    refuse(p, DROP_REASON_RATE_SESSIONS, enforced))
-			return DROP_REASON_RATE_SESSIONS;
-	}
-	n = __sync_fetch_and_add(&s->sessions, 1);
-	if (n & SOURCE_DYING) { /* idle for long, back at the moment of its deletion */
+	n = source_join(s, &k);
+	if (n < 0)
+		return DROP_REASON_RACE;
+	if (p->unlimited || p->down)
+		return 0;
+	if ((svc->max_sessions && n >= svc->max_sessions && refuse(p, DROP_REASON_TOO_MANY_SESSIONS, enforced)) ||
+	    (!rate_take(&s->news, &svc->sessions, p->now, 1, 0) && refuse(p, DROP_REASON_RATE_SESSIONS, enforced))) {
 		__sync_fetch_and_add(&s->sessions, -1);
-		return DROP_REASON_SOURCES_FULL;
-	}
-	if (!p->unlimited && !p->down && svc->max_sessions && n >= svc->max_sessions &&
-	    refuse(p, DROP_REASON_TOO_MANY_SESSIONS, enforced)) {
-		__sync_fetch_and_add(&s->sessions, -1);
-		return DROP_REASON_TOO_MANY_SESSIONS;
+		return p->reason;
 	}
 	return 0;
 }
 
-/* The session that limit_session counted did not come to be, or is over. */
+/* The session is over. */
 static __always_inline void limit_forget(const struct source_key *k)
 {
 	struct source *s = bpf_map_lookup_elem(&source, k);
 
-	if (s && s->sessions)
+	if (s && s->sessions && !(s->sessions & SOURCE_DYING))
 		__sync_fetch_and_add(&s->sessions, -1);
+}
+
+/* The session that limit_session counted did not come to be: limits count admitted attempts. */
+static __always_inline void limit_undo(const struct pkt *p, const struct service *svc)
+{
+	struct source_key k = {};
+	struct source *s;
+
+	source_key(&k, p, source_prefix(p, svc));
+	s = bpf_map_lookup_elem(&source, &k);
+	if (!s)
+		return;
+	__sync_fetch_and_add(&s->sessions, -1);
+	if (!p->unlimited && !p->down)
+		rate_give(&s->news, &svc->sessions, 1);
 }
 
 static __always_inline __u64 tokens_word(struct tokens t)
@@ -113,19 +141,21 @@ static __always_inline __u32 borrow(__u64 *word, const struct rate *r, __u64 now
 }
 
 /* The flow has no tokens for this packet: borrows from its source and spends. Returns 0 or the enum
- * drop_reason. What is left of an older loan goes back with the same compare-and-swap. */
+ * drop_reason. What is left of an older loan goes back with the same compare-and-swap; what a refusal leaves of it
+ * stays with the flow. */
 NOINLINE int limit_borrow(struct pkt *p, struct flow *f, const struct service *svc)
 {
-	struct source_key k = {};
 	struct tokens had, got = {};
+	struct source_key k = {};
+	__u32 packets, bytes = 0;
 	struct source *s;
+	int refused = 0;
 	bool enforced;
-	__u32 n;
 
 	if (!p || !f || !svc)
 		return DROP_REASON_INTERNAL;
 	enforced = svc->enforce && svc->enforce_limits;
-	source_key(&k, p, svc);
+	source_key(&k, p, FLOW_PREFIX(f->state));
 	s = bpf_map_lookup_elem(&source, &k);
 	if (!s) {
 		fault(FAULT_SOURCE_MISSING);
@@ -133,20 +163,21 @@ NOINLINE int limit_borrow(struct pkt *p, struct flow *f, const struct service *s
 	}
 	s->seen = p->tick;
 	had = tokens_of(__sync_lock_test_and_set(&f->word, 0));
-	n = borrow(&s->packets, &svc->packets, p->now, 1, svc->packet_batch, had.packets);
-	if (!n)
-		return refuse(p, DROP_REASON_RATE_PACKETS, enforced) ? DROP_REASON_RATE_PACKETS : 0;
-	got.packets = n - 1;
-	n = borrow(&s->bytes, &svc->bytes, p->now, p->l3_len, svc->byte_batch, had.bytes);
-	if (!n && refuse(p, DROP_REASON_RATE_BYTES, enforced))
-		return DROP_REASON_RATE_BYTES;
-	got.bytes = n ? n - p->l3_len : 0;
+	packets = borrow(&s->packets, &svc->packets, p->now, 1, svc->packet_batch, had.packets);
+	if (packets)
+		bytes = borrow(&s->bytes, &svc->bytes, p->now, p->l3_len, svc->byte_batch, had.bytes);
+	if (!packets && refuse(p, DROP_REASON_RATE_PACKETS, enforced))
+		refused = DROP_REASON_RATE_PACKETS;
+	else if (packets && !bytes && refuse(p, DROP_REASON_RATE_BYTES, enforced))
+		refused = DROP_REASON_RATE_BYTES;
+	got.packets = packets ? packets - !refused : had.packets;
+	got.bytes = bytes ? bytes - p->l3_len : had.bytes;
 	got.lapse = p->tick >> LAPSE_SHIFT;
 	if (__sync_val_compare_and_swap(&f->word, 0, tokens_word(got))) { /* another CPU's loan is there already */
-		__sync_fetch_and_add(&s->packets, -(got.packets * svc->packets.cost));
-		__sync_fetch_and_add(&s->bytes, -(got.bytes * svc->bytes.cost));
+		rate_give(&s->packets, &svc->packets, got.packets);
+		rate_give(&s->bytes, &svc->bytes, got.bytes);
 	}
-	return 0;
+	return refused;
 }
 
 /* Spends the flow's own tokens. False: it must borrow. */

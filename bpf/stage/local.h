@@ -59,16 +59,19 @@ static __always_inline struct flow *local_half(struct pkt *p)
 static __always_inline int local_begin(struct pkt *p)
 {
 	struct front *front = front_of(p->family, p->src, p->sport, p->proto);
-	struct making *m = making_new(FLOW_SERVER_STARTED | FLOW_LOCAL);
 	struct service *svc;
+	struct making *m;
 	__u32 i;
 	int err;
 
-	if (!front || !m)
+	if (!front)
 		return -1;
 	p->service = i = front->service;
 	svc = bpf_map_lookup_elem(&service, &i);
-	if (!svc || svc->forward != FORWARD_LOCAL)
+	if (!svc || svc->forward != FORWARD_LOCAL || !begins(p, svc))
+		return -1;
+	m = making_new(FLOW_SERVER_STARTED | FLOW_LOCAL | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
+	if (!m)
 		return -1;
 	m->epoch = policy_epoch();
 	addr_copy(m->client, p->dst);
@@ -77,13 +80,18 @@ static __always_inline int local_begin(struct pkt *p)
 	addr_copy(m->server, p->src);
 	m->client_port = m->face_port = p->dport;
 	m->vip_port = m->server_port = p->sport;
-	err = policy(p, svc) ?: limit_session(p, svc);
+	err = policy(p, svc);
+	if (err)
+		return err;
+	if (revive_down(p) != VERDICT_NEXT) /* it has a session again, or p->reason says why not */
+		return p->reason;
+	err = limit_session(p, svc);
 	if (err)
 		return err;
 	err = make(p, m);
 	if (err)
-		forget_session(p, svc);
-	return err;
+		limit_undo(p, svc);
+	return err == DROP_REASON_RACE ? 0 : err; /* another packet was first with it: that one's session serves */
 }
 
 NOINLINE int local_recheck(struct pkt *p, struct flow *f)

@@ -66,14 +66,19 @@ static __always_inline bool is_due(const struct flow *up, const struct flow *dow
 	return svc && idle_for(up, down, tick) >= timeout_of(up, down, proto, svc);
 }
 
+#define MARK_TRIES 4 /* against packets that move flags meanwhile; the next sweep comes by again */
+
 static __always_inline void mark_closing(struct flow *f, __u32 tick)
 {
-	__u32 old = f->state;
+	for (int i = 0; i < MARK_TRIES; i++) {
+		__u32 old = *(volatile __u32 *)&f->state;
 
-	if (!carries(old))
-		return;
-	f->checked = tick;
-	__sync_val_compare_and_swap(&f->state, old, (old & ~0xffu) | PHASE_CLOSING);
+		if (!carries(old))
+			return;
+		f->checked = tick;
+		if (__sync_val_compare_and_swap(&f->state, old, (old & ~0xffu) | PHASE_CLOSING) == old)
+			return;
+	}
 }
 
 static __always_inline bool mark_dead(struct flow *f)
@@ -101,14 +106,11 @@ static __always_inline bool reap_mark(struct flow *up, struct flow *down, __u32 
 	return tick - up->checked >= CLOSING_TICKS && mark_dead(up);
 }
 
-static __always_inline void reap_source_of(const __u8 *client, __u32 family, __u32 service_id)
+static __always_inline void reap_source_of(const __u8 *client, __u32 family, const struct flow *up)
 {
-	struct service *svc = bpf_map_lookup_elem(&service, &service_id);
 	struct source_key k = {};
 
-	if (!svc)
-		return;
-	source_key_of(&k, client, family, service_id, svc);
+	source_key_of(&k, client, family, up->service, FLOW_PREFIX(up->state));
 	limit_forget(&k);
 }
 
@@ -165,7 +167,7 @@ static NOINLINE int reap_one4(struct reap_item4 *it, __u32 tick)
 	else if (down)
 		bpf_map_delete_elem(&flow4, &dk);
 	*(__u32 *)client = it->key.src;
-	reap_source_of(client, 4, up->f.service);
+	reap_source_of(client, 4, &up->f);
 	bpf_map_delete_elem(&flow4, &it->key);
 	return 0;
 }
@@ -193,7 +195,7 @@ static NOINLINE int reap_one6(struct reap_item6 *it, __u32 tick)
 		free_slot(&down->f, 6, up->f.peer, it->key.proto, tick);
 	else if (down)
 		bpf_map_delete_elem(&flow6, &dk);
-	reap_source_of(it->key.src, 6, up->f.service);
+	reap_source_of(it->key.src, 6, &up->f);
 	bpf_map_delete_elem(&flow6, &it->key);
 	return 0;
 }
@@ -219,7 +221,7 @@ static NOINLINE int reap_one_source(const struct source_key *k, __u64 now)
 	s = bpf_map_lookup_elem(&source, k);
 	if (!s || !source_idle(s, now, now >> TICK_SHIFT))
 		return 0;
-	if (s->sessions == SOURCE_DYING) {
+	if (__sync_val_compare_and_swap(&s->sessions, SOURCE_DYING, SOURCE_DEAD) == SOURCE_DYING) {
 		bpf_map_delete_elem(&source, k);
 		return 0;
 	}

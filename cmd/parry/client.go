@@ -3,10 +3,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"time"
 
@@ -73,4 +75,28 @@ func writeJSON(w io.Writer, v any) error {
 	}
 	_, err = fmt.Fprintf(w, "%s\n", doc)
 	return err
+}
+
+// writeJSONArray writes what a sequence yields as writeJSON would write it gathered. Nothing is written before an error
+// that comes first.
+func writeJSONArray[T any](w io.Writer, seq iter.Seq2[T, error]) error {
+	out := bufio.NewWriterSize(w, 64<<10)
+	between, end := "[\n  ", "[]\n"
+	for v, err := range seq {
+		if err != nil {
+			return err
+		}
+		doc, err := json.MarshalIndent(v, "  ", "  ")
+		if err != nil {
+			return fmt.Errorf("encode: %w", err)
+		}
+		if _, err := fmt.Fprintf(out, "%s%s", between, doc); err != nil {
+			return err
+		}
+		between, end = ",\n  ", "\n]\n"
+	}
+	if _, err := out.WriteString(end); err != nil {
+		return err
+	}
+	return out.Flush()
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -39,26 +40,44 @@ or measured.`,
 		if f.Limit = *limit; f.Limit < 0 {
 			return usagef("--limit %d is below 0", f.Limit)
 		}
-		list, err := dial().Sessions(cmd.Context(), f)
-		if err != nil {
-			return err
+		n := 0
+		seq := counted(dial().PickSessions(cmd.Context(), f), &n)
+		var err error
+		if *asJSON {
+			err = writeJSONArray(cmd.OutOrStdout(), seq)
+		} else {
+			err = sessionTable(cmd, d, seq)
 		}
-		if f.Limit > 0 && len(list) == f.Limit {
+		if err == nil && f.Limit > 0 && n == f.Limit {
 			fmt.Fprintf(cmd.ErrOrStderr(), "the first %s: --limit 0 lists all\n", plural(f.Limit, "session", "sessions"))
 		}
-		if *asJSON {
-			return writeJSON(cmd.OutOrStdout(), list)
-		}
-		return sessionTable(cmd, d, list)
+		return err
 	}
 	return cmd
 }
 
-func sessionTable(cmd *cobra.Command, d deps, list []api.Session) error {
+// counted counts in n what a sequence yields.
+func counted(seq iter.Seq2[api.Session, error], n *int) iter.Seq2[api.Session, error] {
+	return func(yield func(api.Session, error) bool) {
+		for s, err := range seq {
+			if err == nil {
+				*n++
+			}
+			if !yield(s, err) {
+				return
+			}
+		}
+	}
+}
+
+func sessionTable(cmd *cobra.Command, d deps, list iter.Seq2[api.Session, error]) error {
 	st := style(cmd, d)
 	t := show.NewTable(cmd.OutOrStdout(), st, "ID", "SERVICE", "PROTO", "CLIENT", "SERVER", "STATE", ">AGE", ">IDLE",
 		">UP", ">", ">JITTER", ">DOWN", ">", ">JITTER", "PLAYER")
-	for _, s := range list {
+	for s, err := range list {
+		if err != nil {
+			return err
+		}
 		row := []string{s.ID, s.Service, s.Protocol, s.Client.String(), s.Server.String(), st.State(s.State), show.MS(s.AgeMS), show.MS(s.IdleMS)}
 		row = append(row, directionCells(s.Up)...)
 		row = append(row, directionCells(s.Down)...)

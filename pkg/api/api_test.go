@@ -85,7 +85,7 @@ func TestClientSaysWhatTheEdgeSays(t *testing.T) {
 		"server and port": {Server: "[fd00::21]:25565"},
 	} {
 		both("sessions "+name, func(e api.Edge) (any, error) {
-			list, err := e.Sessions(ctx, f)
+			list, err := api.Collect(e.PickSessions(ctx, f))
 			if len(list) == 0 {
 				t.Errorf("the filter %s picks nothing: the row proves nothing", name)
 			}

@@ -72,11 +72,7 @@ func (c *Client) ServiceNames(ctx context.Context) ([]string, error) {
 
 // Sessions lists what the filter picks.
 func (c *Client) Sessions(ctx context.Context, f Filter) ([]Session, error) {
-	q := f.query()
-	q.Set("limit", strconv.Itoa(f.Limit))
-	var list []Session
-	err := c.call(ctx, http.MethodGet, "/v1/sessions", q, nil, &list)
-	return list, err
+	return Collect(c.PickSessions(ctx, f))
 }
 
 // EndSessions ends what the filter picks; an empty filter ends all.

@@ -49,8 +49,8 @@ type Lists interface {
 type Edge interface {
 	Lists
 	Status(ctx context.Context) (Status, error)
-	// Sessions lists what the filter matches, at most filter.Limit of it.
-	Sessions(ctx context.Context, filter Filter) ([]Session, error)
+	// PickSessions yields what the filter matches, at most filter.Limit of it, in no particular order; an error ends it.
+	PickSessions(ctx context.Context, filter Filter) iter.Seq2[Session, error]
 	// EndSessions ends what the filter matches, at most filter.Limit of it, and says how many.
 	EndSessions(ctx context.Context, filter Filter) (int, error)
 	Servers(ctx context.Context) ([]Server, error)
@@ -58,6 +58,18 @@ type Edge interface {
 	Who(ctx context.Context, protocol string, addr netip.AddrPort) (Session, error)
 	// Reload reads the configuration again, all or nothing; ErrConfig when it can't be used.
 	Reload(ctx context.Context) error
+}
+
+// Collect gathers what a sequence yields until its end or its error.
+func Collect[T any](seq iter.Seq2[T, error]) ([]T, error) {
+	var all []T
+	for v, err := range seq {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
 }
 
 // Filter picks sessions; a zero field matches all.

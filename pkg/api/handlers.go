@@ -34,11 +34,8 @@ func (s *HTTPServer) sessions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.edge.Sessions(r.Context(), f)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, nonNil(list))
+	w.Header().Set("Content-Type", "application/json")
+	return writeSessions(w, s.edge.PickSessions(r.Context(), f))
 }
 
 // endSessions wants a filter or all=1: an empty one is more likely a mistake than a wish.

@@ -93,7 +93,7 @@ type route struct {
 func (s *HTTPServer) routes() []route {
 	rs := []route{
 		{pattern: "GET /v1/status", handle: s.status},
-		{pattern: "GET /v1/sessions", handle: s.sessions},
+		{pattern: "GET /v1/sessions", handle: s.sessions, streamed: true},
 		{pattern: "DELETE /v1/sessions", handle: s.endSessions},
 		{pattern: "GET /v1/servers", handle: s.servers},
 		{pattern: "GET /v1/who", handle: s.who},

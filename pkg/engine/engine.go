@@ -36,8 +36,9 @@ type Engine struct {
 	started time.Time
 	watcher *nexthop.Watcher
 	lists   lists
+	census  census
 
-	mu     sync.Mutex // guards all below and every use of edge but its lists
+	mu     sync.Mutex // guards all below; edge: what makes and installs generations, attaches, and writes hops and links
 	cfg    *config.Config
 	edge   *loader.Edge
 	ifaces []loader.Interface      // that the fast path is to be on

@@ -103,13 +103,17 @@ func (e *Engine) tend(ctx context.Context, n *notify.Notifier) error {
 	watchdog := notify.WatchdogInterval(e.opts.Getenv, os.Getpid())
 	var barked, filtered time.Time
 	var seen uint64
+	sessions, lists := pace{share: sweepShare, floor: sweepEvery / 2}, pace{share: listShare, floor: listsEvery}
+	var heap heap
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		e.sweep()
+		sessions.do(e.sweep)
+		lists.do(timed(e.sweepLists))
+		heap.trim()
 		if count, ok := e.lists.l.NetCount(); (ok && count != seen) || (!ok && time.Since(filtered) > slowFilter) || filtered.IsZero() {
 			if _, err := e.lists.l.Refilter(); err != nil {
 				e.mu.Lock()
@@ -126,15 +130,26 @@ func (e *Engine) tend(ctx context.Context, n *notify.Notifier) error {
 	}
 }
 
-func (e *Engine) sweep() {
+func (e *Engine) sweepLists() {
+	n, err := e.edge.SweepLists()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.fault("sweep the lists", err)
+	if n > 0 {
+		e.log.Debug("expired entries are gone", "entries", n)
+	}
+}
+
+// sweep returns how long it took to look for what is due; to do it is as much work as there is.
+func (e *Engine) sweep() time.Duration {
 	began := time.Now()
-	s, err := e.edge.Sweep(nil)
+	s, err := e.edge.SweepSessions(nil) // without e.mu: with a million sessions it takes a while
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.fault("sweep the sessions", err)
 	e.health.lastSweep = time.Since(began)
 	if s.Ended+s.Deleted > 0 {
-		e.log.Debug("swept", "ended", s.Ended, "deleted", s.Deleted, "sources", s.Sources, "entries", s.Entries, "took", e.health.lastSweep)
+		e.log.Debug("swept", "ended", s.Ended, "deleted", s.Deleted, "sources", s.Sources, "took", e.health.lastSweep)
 	}
 	e.fault("look for next hops", e.adoptHops())
 	for _, i := range e.ifaces {
@@ -143,4 +158,5 @@ func (e *Engine) sweep() {
 		}
 		e.protect(i)
 	}
+	return s.Walk
 }

@@ -4,7 +4,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"runtime"
 	"time"
@@ -26,7 +28,7 @@ var (
 	_ metrics.Source = (*Engine)(nil)
 )
 
-// view is one consistent look at the edge. e.mu is held while it is taken.
+// view is one look at the edge.
 type view struct {
 	counts   map[string]*loader.ServiceCount // by service name; "" = the host's own traffic
 	sessions map[string]map[loader.SessionState]uint64
@@ -34,6 +36,7 @@ type view struct {
 	faults   map[string]uint64
 }
 
+// look takes a view. e.mu need not be held, and should not be: with a million sessions it takes a while.
 func (e *Engine) look() (*view, error) {
 	counters, err := e.edge.Counters()
 	if err != nil {
@@ -43,18 +46,17 @@ func (e *Engine) look() (*view, error) {
 	v := &view{counts: map[string]*loader.ServiceCount{}, sessions: map[string]map[loader.SessionState]uint64{}}
 	for i := range counters {
 		v.counts[names[i]] = &counters[i]
-		v.sessions[names[i]] = map[loader.SessionState]uint64{}
 	}
-	err = e.edge.Sessions(func(s *loader.Session) bool {
-		if int(s.Service) < len(names) {
-			v.sessions[names[s.Service]][s.State]++
-		}
-		return true
-	})
+	sessions, err := e.census.countSessions(e.edge)
 	if err != nil {
 		return nil, err
 	}
-	if v.fills, err = e.edge.Fills(); err != nil {
+	for i, states := range sessions {
+		if i < len(names) {
+			v.sessions[names[i]] = states
+		}
+	}
+	if v.fills, err = e.census.countFills(e.edge); err != nil {
 		return nil, err
 	}
 	v.faults, err = e.edge.Faults()
@@ -75,12 +77,12 @@ func add(to map[string]uint64, reasons map[string]loader.ReasonCount, shadow boo
 // Status is the edge at this moment.
 func (a edgeAPI) Status(context.Context) (api.Status, error) {
 	e := a.e
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	v, err := e.look()
 	if err != nil {
 		return api.Status{}, err
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	s := api.Status{
 		Version: e.opts.Version, Node: e.cfg.Node, Enforce: e.cfg.Enforce, UptimeMS: time.Since(e.started).Milliseconds(), Time: time.Now().UTC(),
 		Interfaces: e.interfaces(), Services: []api.Service{}, Drops: map[string]uint64{}, WouldDrop: map[string]uint64{}, Tables: e.tables(v),
@@ -146,102 +148,122 @@ func (e *Engine) tables(v *view) []api.Table {
 	return all
 }
 
-// Sessions lists sessions.
-func (a edgeAPI) Sessions(ctx context.Context, f api.Filter) ([]api.Session, error) {
-	all, _, err := a.find(ctx, f)
-	return all, err
+// PickSessions yields the sessions that the filter picks. Nothing is held meanwhile: who reads slowly keeps nobody waiting.
+func (a edgeAPI) PickSessions(ctx context.Context, f api.Filter) iter.Seq2[api.Session, error] {
+	return func(yield func(api.Session, error) bool) {
+		more := true
+		err := a.find(ctx, f, func(_ *loader.Session, s *api.Session) bool {
+			more = yield(*s, nil)
+			return more
+		})
+		if err != nil && more {
+			yield(api.Session{}, err)
+		}
+	}
 }
 
-// find returns the sessions that the filter picks, as the API and as the loader know them.
-func (a edgeAPI) find(ctx context.Context, f api.Filter) ([]api.Session, []loader.Session, error) {
-	e := a.e
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	all, raw := []api.Session{}, []loader.Session{}
-	names := e.edge.ServiceNames()
-	servers := e.serverNames()
-	err := e.edge.Sessions(func(s *loader.Session) bool {
-		out := e.session(s, names, servers)
+// find hands on the sessions that the filter picks, as the loader and as the API know them, until fn returns false.
+func (a edgeAPI) find(ctx context.Context, f api.Filter, fn func(*loader.Session, *api.Session) bool) error {
+	n := 0
+	names := a.e.naming()
+	err := a.e.edge.Sessions(func(s *loader.Session) bool {
+		out := names.session(s)
 		if f.Match(&out) {
-			all, raw = append(all, out), append(raw, *s)
+			n++
+			if !fn(s, &out) {
+				return false
+			}
 		}
-		return ctx.Err() == nil && (f.Limit == 0 || len(all) < f.Limit)
+		return ctx.Err() == nil && (f.Limit == 0 || n < f.Limit)
 	})
 	if err == nil {
 		err = ctx.Err()
 	}
-	return all, raw, err
+	return err
 }
 
-// serverNames finds a server's name by pool and address.
-func (e *Engine) serverNames() map[string]string {
-	all := map[string]string{}
+// naming is what sessions are told by.
+type naming struct {
+	services []string                   // by number
+	servers  map[serverKey]string       // the names of servers
+	configs  map[string]*config.Service // by name
+}
+
+type serverKey struct {
+	pool string
+	addr netip.Addr
+}
+
+func (e *Engine) naming() naming {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := naming{services: e.edge.ServiceNames(), servers: map[serverKey]string{}, configs: map[string]*config.Service{}}
+	for i := range e.cfg.Services {
+		n.configs[e.cfg.Services[i].Name] = &e.cfg.Services[i]
+	}
 	for _, p := range e.cfg.Pools {
 		for _, s := range p.Servers {
-			all[p.Name+" "+s.Address.String()] = s.Name
+			n.servers[serverKey{p.Name, s.Address}] = s.Name
 		}
 	}
-	return all
+	return n
 }
 
-func (e *Engine) session(s *loader.Session, names []string, servers map[string]string) api.Session {
+func (n *naming) session(s *loader.Session) api.Session {
 	out := api.Session{
 		ID: s.ID, Protocol: protocolName(s.Proto), Client: s.Client, Edge: s.Front, Server: s.Server, State: string(s.State),
 		AgeMS: s.Age.Milliseconds(), IdleMS: s.Idle.Milliseconds(),
 		Up:   &api.Direction{Packets: s.Up.Packets, Bytes: s.Up.Bytes},
 		Down: &api.Direction{Packets: s.Down.Packets, Bytes: s.Down.Bytes},
 	}
-	if int(s.Service) < len(names) {
-		out.Service = names[s.Service]
+	if int(s.Service) < len(n.services) {
+		out.Service = n.services[s.Service]
 	}
 	if s.Face != s.Client {
 		face := s.Face
 		out.NAT = &face
 	}
-	if c := e.cfg.Service(out.Service); c != nil {
+	if c := n.configs[out.Service]; c != nil {
 		out.Game = c.Game
-		out.ServerName = servers[c.Pool+" "+s.Server.Addr().String()]
+		out.ServerName = n.servers[serverKey{c.Pool, s.Server.Addr()}]
 	}
 	return out
 }
 
 // EndSessions ends what the filter picks.
 func (a edgeAPI) EndSessions(ctx context.Context, f api.Filter) (int, error) {
-	_, raw, err := a.find(ctx, f)
+	var raw []loader.Session
+	err := a.find(ctx, f, func(s *loader.Session, _ *api.Session) bool { raw = append(raw, *s); return true })
 	if err != nil {
 		return 0, err
 	}
-	a.e.mu.Lock()
-	defer a.e.mu.Unlock()
 	return a.e.edge.EndSessions(raw)
 }
 
 // Who finds whom a server sees as addr.
 func (a edgeAPI) Who(_ context.Context, protocol_ string, addr netip.AddrPort) (api.Session, error) {
-	e := a.e
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s, ok, err := e.edge.Who(addr, protocol(protocol_))
+	s, ok, err := a.e.edge.Who(addr, protocol(protocol_))
 	if err != nil {
 		return api.Session{}, err
 	}
 	if !ok {
 		return api.Session{}, api.Mark(api.ErrNotFound, fmt.Errorf("nobody is behind %s %v", protocol_, addr))
 	}
-	return e.session(&s, e.edge.ServiceNames(), e.serverNames()), nil
+	names := a.e.naming()
+	return names.session(&s), nil
 }
 
 // Servers lists the servers of all pools.
 func (a edgeAPI) Servers(ctx context.Context) ([]api.Server, error) {
-	sessions, err := a.Sessions(ctx, api.Filter{})
-	if err != nil {
+	count := map[netip.Addr]uint64{}
+	e := a.e
+	err := e.edge.Sessions(func(s *loader.Session) bool {
+		count[s.Server.Addr()]++
+		return ctx.Err() == nil
+	})
+	if err = errors.Join(err, ctx.Err()); err != nil {
 		return nil, err
 	}
-	count := map[netip.Addr]uint64{}
-	for _, s := range sessions {
-		count[s.Server.Addr()]++
-	}
-	e := a.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	all := []api.Server{}
@@ -266,12 +288,12 @@ func (a edgeAPI) Reload(context.Context) error { return api.Mark(api.ErrConfig, 
 
 // Snapshot is what metrics show.
 func (e *Engine) Snapshot(context.Context) (*metrics.Snapshot, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	v, err := e.look()
 	if err != nil {
 		return nil, err
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	host := v.counts[""]
 	s := &metrics.Snapshot{
 		Version: e.opts.Version, GoVersion: runtime.Version(), Enforce: e.cfg.Enforce, Host: *direction(host.Up, host, false),

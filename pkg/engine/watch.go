@@ -5,17 +5,37 @@ package engine
 import (
 	"context"
 	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"parry/loader"
 	"parry/pkg/nexthop"
 )
 
+// After a change of the network the sessions' next packets make new next hops, which somebody has to resolve: play
+// stands still meanwhile.
+const (
+	lookSoon         = 20 * time.Millisecond
+	looksAfterChange = 10
+)
+
 // follow keeps the fast path's links and next hops as the kernel's are, until ctx ends.
 func (e *Engine) follow(ctx context.Context) error {
+	var look <-chan time.Time
+	looks := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-look:
+			e.mu.Lock()
+			e.fault("look for next hops", e.adoptHops())
+			e.mu.Unlock()
+			if looks--; looks <= 0 {
+				look = nil
+				continue
+			}
 		case ev, ok := <-e.watcher.Changes():
 			if !ok {
 				return nil
@@ -23,7 +43,12 @@ func (e *Engine) follow(ctx context.Context) error {
 			e.mu.Lock()
 			e.on(ev)
 			e.mu.Unlock()
+			if ev.Kind == nexthop.HopChanged {
+				continue
+			}
+			looks = looksAfterChange
 		}
+		look = time.After(lookSoon)
 	}
 }
 
@@ -97,6 +122,8 @@ func (e *Engine) onLink(ev nexthop.Event) {
 	if ev.Gone {
 		delete(e.links, ev.Link.Ifindex)
 		e.fault("forget a link", e.edge.DropLink(ev.Link.Ifindex))
+	} else if !linkThere(ev.Link.Ifindex) {
+		return // it was set down to be removed: the word of that is on its way
 	} else {
 		e.fault("tell the fast path of a link", e.tellLink(ev.Link))
 	}
@@ -113,6 +140,12 @@ func (e *Engine) onLink(ev nexthop.Event) {
 	}
 	e.ifaces[i].Ifindex = ev.Link.Ifindex
 	e.protect(e.ifaces[i])
+}
+
+// linkThere asks the kernel: the news of a link can be older than its end.
+func linkThere(ifindex int) bool {
+	_, err := netlink.LinkByIndex(ifindex)
+	return err == nil
 }
 
 // protect sees to it that an interface carries the fast path.
@@ -160,7 +193,7 @@ func (e *Engine) onRoutes() {
 func (e *Engine) present() []loader.Interface {
 	var all []loader.Interface
 	for _, i := range e.ifaces {
-		if e.broken[i.Name] == "" {
+		if e.broken[i.Name] == "" && linkThere(i.Ifindex) {
 			all = append(all, i)
 		}
 	}

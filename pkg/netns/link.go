@@ -57,6 +57,9 @@ func (w *World) Link(a, b End, o LinkOptions) (*Interface, *Interface, error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.HardwareAddr = a.Name, o.MTU, a.MAC
 	attrs.NumTxQueues, attrs.NumRxQueues = o.Queues, o.Queues
+	// The kernel takes a veth whose two ends have the same index, each in its namespace, for a plain link, and lets up to
+	// a second pass before it says that such a link runs.
+	attrs.Index = w.newIndex()
 	veth := netlink.NewVeth(attrs)
 	veth.PeerName, veth.PeerHardwareAddr, veth.PeerMTU = b.Name, b.MAC, uint32(o.MTU)
 	veth.PeerNumTxQueues, veth.PeerNumRxQueues = uint32(o.Queues), uint32(o.Queues)

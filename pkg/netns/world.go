@@ -26,6 +26,9 @@ import (
 // stopGrace is how long Close waits between asking a process to end and killing it.
 const stopGrace = 3 * time.Second
 
+// firstIndex is beyond the indexes that the kernel counts up from 1 in each namespace.
+const firstIndex = 1000
+
 // World is a set of hosts that belong together. Its methods may be called from several goroutines.
 type World struct {
 	name string // parry-PID-NAME
@@ -33,9 +36,10 @@ type World struct {
 	log  *slog.Logger
 	lock *os.File // held (flock) while this process lives: how others see that the world is not stale
 
-	mu     sync.Mutex // guards hosts and closed
+	mu     sync.Mutex // guards hosts, closed and index
 	hosts  []*Host
 	closed bool
+	index  int // of the last link's first end
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_]{0,31}$`)
@@ -90,6 +94,14 @@ func (w *World) Host(name string) (*Host, error) {
 	}
 	w.hosts = append(w.hosts, h)
 	return h, nil
+}
+
+// newIndex returns an interface index that the kernel gives to no link by itself in a world's lifetime.
+func (w *World) newIndex() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.index++
+	return firstIndex + w.index
 }
 
 // MountBPF mounts a bpf file system at the directory rel under Dir and returns its path. What is pinned there goes

@@ -10,12 +10,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"parry/pkg/netns"
@@ -122,7 +125,25 @@ func (w *world) link(a, b netns.End, o netns.LinkOptions) (*netns.Interface, *ne
 	w.t.Helper()
 	ia, ib, err := w.net.Link(a, b, o)
 	must(w.t, err)
+	for _, i := range []*netns.Interface{ia, ib} {
+		w.settle(i)
+	}
 	return ia, ib
+}
+
+// settle waits until the kernel takes a new link for running: until then its queue drops what is sent.
+func (w *world) settle(i *netns.Interface) {
+	w.t.Helper()
+	await(w.t, patience, i.Name+" of "+i.Host.Name()+" to run", func() bool {
+		running := false
+		err := i.Host.Do(func() error {
+			l, err := net.InterfaceByName(i.Name)
+			running = err == nil && l.Flags&net.FlagRunning != 0
+			return err
+		})
+		must(w.t, err)
+		return running
+	})
 }
 
 // run runs a command in a host to its end.
@@ -132,3 +153,6 @@ func (w *world) run(h *netns.Host, argv ...string) string {
 	must(w.t, err)
 	return out
 }
+
+// diff is what two texts differ in, by lines.
+func diff(a, b string) string { return cmp.Diff(strings.Split(a, "\n"), strings.Split(b, "\n")) }

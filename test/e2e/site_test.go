@@ -48,6 +48,7 @@ type site struct {
 	atPlayers, toPlayers *netns.Interface // the link at the players: their end, and the other
 	atServers, toServers *netns.Interface
 	up, down             *netns.Interface // the edge's own ends, towards players and servers
+	ispEnd, coreEnd      *netns.Interface // the routers' ends towards the edge
 	edge                 *edge
 }
 
@@ -94,13 +95,12 @@ func (s *site) routed(o siteOptions) {
 		ends(s.isp, "players", "192.0.2.1/24", "2001:db8:1::1/64"), netns.LinkOptions{})
 	s.atServers, s.toServers = w.link(ends(s.servers, "up0", "10.0.1.11/24", "fd00:1::11/64"),
 		ends(s.core, "servers", "10.0.1.1/24", "fd00:1::1/64"), netns.LinkOptions{})
-	ispEnd, up := w.link(ends(s.isp, "edge", "198.51.100.2/24", "2001:db8:f::2/64"),
+	s.ispEnd, s.up = w.link(ends(s.isp, "edge", "198.51.100.2/24", "2001:db8:f::2/64"),
 		ends(s.gate, "players", "198.51.100.1/24", "2001:db8:f::1/64"), netns.LinkOptions{MTU: o.playersMTU})
-	coreEnd, down := w.link(ends(s.core, "edge", "10.0.0.2/24", "fd00::2/64"),
+	s.coreEnd, s.down = w.link(ends(s.core, "edge", "10.0.0.2/24", "fd00::2/64"),
 		ends(s.gate, "servers", "10.0.0.1/24", "fd00::1/64"), netns.LinkOptions{MTU: o.serverMTU})
-	s.up, s.down = up, down
-	w.receiver(ispEnd)
-	w.receiver(coreEnd)
+	w.receiver(s.ispEnd)
+	w.receiver(s.coreEnd)
 	w.routes(s.isp)
 	w.routes(s.core)
 	s.defaults(s.isp, "198.51.100.1", "2001:db8:f::1")

@@ -106,6 +106,22 @@ func (p *udpPlayer) addr() netip.AddrPort {
 	return p.conn.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
+// join repeats a datagram, as games do, until it is answered, and says how often it was sent.
+func (p *udpPlayer) join(within time.Duration) (tries int) {
+	p.t.Helper()
+	buf := make([]byte, 65536)
+	for began := time.Now(); time.Since(began) < within; {
+		tries++
+		_, err := p.conn.WriteToUDPAddrPort([]byte("join"), p.to)
+		must(p.t, err, p.conn.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+		if n, _, err := p.conn.ReadFromUDPAddrPort(buf); err == nil && string(buf[:n]) == "join" {
+			return tries
+		}
+	}
+	p.t.Fatalf("%v is not answered within %v", p.addr(), within)
+	return tries
+}
+
 // ask sends one datagram, once, and waits for its answer, which must come from where it went.
 func (p *udpPlayer) ask(payload []byte) ([]byte, error) {
 	if _, err := p.conn.WriteToUDPAddrPort(payload, p.to); err != nil {
@@ -119,7 +135,7 @@ func (p *udpPlayer) ask(payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no answer to %d bytes: %w", len(payload), err)
 	}
-	if from != p.to {
+	if at(from.Addr().Unmap(), from.Port()) != p.to {
 		return nil, fmt.Errorf("the answer came from %v, not from %v", from, p.to)
 	}
 	return buf[:n], nil
@@ -172,7 +188,8 @@ func (p *udpPlayer) silent(payload []byte, within time.Duration) {
 type stream struct {
 	p          *udpPlayer
 	stopSender chan struct{}
-	wg         sync.WaitGroup
+	sender     sync.WaitGroup
+	receiver   sync.WaitGroup
 
 	mu     sync.Mutex // guards all below
 	sentAt []time.Time
@@ -188,10 +205,15 @@ type stream struct {
 type tally struct {
 	sent, echoed, lost, refused int
 	gap                         time.Duration // the longest between two echoes
+	missing                     []int         // numbers of what didn't come back
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%d sent, %d lost, longest gap %v", t.sent, t.lost, t.gap.Round(time.Millisecond))
+	text := fmt.Sprintf("%d sent, %d lost, longest gap %v", t.sent, t.lost, t.gap.Round(time.Millisecond))
+	if t.lost > 0 {
+		text += fmt.Sprintf(", lost ones from number %d to %d", t.missing[0], t.missing[len(t.missing)-1])
+	}
+	return text
 }
 
 const streamSize = 100 // bytes of a stream's datagram
@@ -200,9 +222,9 @@ func (p *udpPlayer) play(every time.Duration) *stream {
 	p.t.Helper()
 	must(p.t, p.conn.SetReadDeadline(time.Time{}))
 	s := &stream{p: p, stopSender: make(chan struct{})}
-	s.wg.Go(func() { s.send(every) })
-	s.wg.Go(s.receive)
-	p.t.Cleanup(func() { s.end() })
+	s.sender.Go(func() { s.send(every) })
+	s.receiver.Go(s.receive)
+	p.t.Cleanup(func() { s.stop(0) })
 	return s
 }
 
@@ -303,26 +325,46 @@ func (s *stream) more(echoes int) {
 	})
 }
 
+// awaitSent waits until so many more packets were sent.
+func (s *stream) awaitSent(n int) {
+	s.p.t.Helper()
+	sum := s.sum()
+	want := sum.sent + sum.refused + n
+	await(s.p.t, patience, "packets to be sent", func() bool {
+		sum := s.sum()
+		return sum.sent+sum.refused >= want
+	})
+}
+
 func (s *stream) sum() tally {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return tally{
+	t := tally{
 		sent: len(s.sentAt) - s.failed, echoed: s.echoed, lost: len(s.sentAt) - s.failed - s.echoed, refused: s.failed, gap: s.maxGap,
 	}
+	for n, ok := range s.back {
+		if !ok {
+			t.missing = append(t.missing, n)
+		}
+	}
+	return t
 }
 
 // end stops playing, gives what is under way time to come back, and sums up.
-func (s *stream) end() tally {
+func (s *stream) end() tally { return s.stop(time.Second) }
+
+func (s *stream) stop(wait time.Duration) tally {
 	select {
 	case <-s.stopSender:
 	default:
 		close(s.stopSender)
 	}
-	deadline := time.Now().Add(time.Second)
+	s.sender.Wait()
+	deadline := time.Now().Add(wait)
 	for time.Now().Before(deadline) && s.sum().lost > 0 {
 		time.Sleep(2 * time.Millisecond) // for what may never come there is no event
 	}
 	_ = s.p.conn.SetReadDeadline(time.Now()) // a closed socket has ended the reader already
-	s.wg.Wait()
+	s.receiver.Wait()
 	return s.sum()
 }

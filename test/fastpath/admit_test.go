@@ -46,7 +46,7 @@ func admissionGroup() group {
 				want: refused("packet_size", "small"), after: func(t *testing.T, w *world) { w.wantSessions(t, 1) }},
 			row{name: v + " has no way to its server", set: func(t *testing.T, w *world) { w.leadTo(t, loader.HopKey{}) },
 				in: is(hello(client, natPort).Bytes()), want: refused("no_route", "nat"), after: nobody},
-			row{name: v + "'s server's link address is not known", set: func(t *testing.T, w *world) { w.leadTo(t, unknownHop) },
+			row{name: v + "'s server's link address is not known", set: leadToUnknown,
 				in: is(hello(client, natPort).Bytes()), want: refused("no_neighbor", "nat")},
 			row{name: v + "'s way out went", set: func(t *testing.T, w *world) { w.hop(t, gone); w.leadTo(t, gone.HopKey) },
 				in: is(hello(client, natPort).Bytes()), want: outcome{verdict: "abort", reason: "internal", service: "nat"}},
@@ -74,11 +74,15 @@ const (
 	twinPort  = 27971
 )
 
-// unknownHop leads to a gateway that nobody has found yet; gone leads out by an interface that is no more.
-var (
-	unknownHop = loader.HopKey{Ifindex: 1, Gateway: netip.MustParseAddr("203.0.113.3")}
-	gone       = loader.Hop{HopKey: loader.HopKey{Ifindex: 77, Gateway: netip.MustParseAddr("203.0.113.2")}, Phys: 77, MTU: 1500, Dst: [6]byte{2}, Valid: true}
-)
+// leadToUnknown has every route lead to a gateway whose link address nobody has found yet.
+func leadToUnknown(t *testing.T, w *world) {
+	w.leadTo(t, loader.HopKey{Ifindex: w.device(t), Gateway: netip.MustParseAddr("203.0.113.3")})
+}
+
+// gone leads out by an interface that is no more.
+var gone = loader.Hop{
+	HopKey: loader.HopKey{Ifindex: 77, Gateway: netip.MustParseAddr("203.0.113.2")}, Phys: 77, MTU: 1500, Dst: [6]byte{2}, Valid: true,
+}
 
 func admissionPlan() *loader.Plan {
 	p := basePlan()

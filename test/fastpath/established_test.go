@@ -209,13 +209,3 @@ func TestTagsAndInterfaces(t *testing.T) {
 		tags = append(tags, loader.Tag{Proto: packet.TypeVLAN, VID: uint16(100 + n)})
 	}
 }
-
-// The interface of the way out went, and its device map entry with it: the packet was changed already, so it is
-// aborted, and seen by the tracepoint.
-func TestInterfaceThatWent(t *testing.T) {
-	w := newWorld(t, basePlan())
-	h := loader.Hop{HopKey: loader.HopKey{Ifindex: 77, Gateway: netip.MustParseAddr("203.0.113.2")}, Phys: 77, MTU: 1500, Dst: [6]byte{2}, Valid: true}
-	w.hop(t, h)
-	w.leadTo(t, h.HopKey)
-	w.send(t, hello(player4, natPort).Bytes(), outcome{verdict: "abort", reason: "internal", service: "nat"}, nil)
-}

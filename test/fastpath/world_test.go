@@ -271,6 +271,7 @@ type outcome struct {
 	bytes   int    // that are counted; 0 = what its IP header says
 	fault   string
 	faults  uint64 // how many; 0 = one
+	packets uint64 // that are counted, of a buffer that the NIC is yet to cut; 0 = one
 }
 
 func (o outcome) counts(frame []byte) counts {
@@ -279,20 +280,21 @@ func (o outcome) counts(frame []byte) counts {
 		n = uint64(packet.Length(frame))
 	}
 	var c loader.ServiceCount
+	packets := max(o.packets, 1)
 	if o.down {
-		c.Down = loader.Direction{Packets: 1, Bytes: n}
+		c.Down = loader.Direction{Packets: packets, Bytes: n}
 	} else {
-		c.Up = loader.Direction{Packets: 1, Bytes: n}
+		c.Up = loader.Direction{Packets: packets, Bytes: n}
 	}
 	switch o.verdict {
 	case "pass":
-		c.Pass = 1
+		c.Pass = packets
 	case "tx":
-		c.TX = 1
+		c.TX = packets
 	case "redirect":
-		c.Redirect = 1
+		c.Redirect = packets
 	default:
-		c.Drop = 1
+		c.Drop = packets
 	}
 	for reason, r := range map[string]loader.ReasonCount{o.reason: {Packets: 1, Bytes: n}, o.shadow: {ShadowPackets: 1, ShadowBytes: n}} {
 		if reason != "" {
@@ -321,7 +323,7 @@ func (w *world) send(t *testing.T, in []byte, want outcome, out []byte) loader.R
 	r, err := w.edge.Process(in)
 	must(t, err)
 	got := outcome{verdict: r.Verdict, reason: r.Reason, shadow: r.Shadow, service: w.edge.ServiceNames()[r.Service],
-		down: want.down, bytes: want.bytes, fault: want.fault, faults: want.faults}
+		down: want.down, bytes: want.bytes, fault: want.fault, faults: want.faults, packets: want.packets}
 	if got != want || r.Code != codes[want.verdict] {
 		t.Errorf("got  %+v, XDP code %d\nwant %+v", got, r.Code, want)
 	}
@@ -343,6 +345,24 @@ func (w *world) send(t *testing.T, in []byte, want outcome, out []byte) loader.R
 		}
 	}
 	return r
+}
+
+// answer has this host send a frame, which the NIC is to cut into segments, and fails unless exactly the wanted happens.
+func (w *world) answer(t *testing.T, frame []byte, segments int, want outcome) {
+	t.Helper()
+	before := w.counts(t)
+	code, err := w.edge.Reply(frame, segments)
+	must(t, err)
+	if wanted := map[string]uint32{"": loader.TCNext, "pass": loader.TCNext, "drop": loader.TCShot}[want.verdict]; code != wanted {
+		t.Errorf("TC code %d, not %d", int32(code), int32(wanted))
+	}
+	moved := want.counts(frame)
+	if want.verdict == "" { // none of ours
+		moved.Services = map[string]loader.ServiceCount{}
+	}
+	if diff := cmp.Diff(moved, w.counts(t).since(before)); diff != "" {
+		t.Errorf("counters that moved (-want +got):\n%s", diff)
+	}
 }
 
 // quietly runs packets whose counters the test does not look at, and returns the last one's result.

@@ -105,7 +105,7 @@ func newEdge(t *testing.T, name, config string) *edge {
 	}
 	link(e.player, e.host, "up0", "front0", "198.18.0.2/16", "198.18.0.1/16")
 	link(e.host, e.server, "back0", "up0", "198.51.100.1/24", "198.51.100.2/24")
-	must(t, e.server.DefaultRoute(netip.MustParseAddr("198.51.100.1")))
+	must(t, e.server.DefaultRoute(netip.MustParseAddr("198.51.100.1")), e.host.DefaultRoute(playerAddr))
 	fs, err := w.MountBPF("bpf")
 	must(t, err)
 	e.pin = filepath.Join(fs, "parry")

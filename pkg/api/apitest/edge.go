@@ -85,6 +85,21 @@ func (e *Edge) Sessions(_ context.Context, f api.Filter) ([]api.Session, error) 
 	return picked, e.Fail
 }
 
+// PickSessions is Sessions one by one.
+func (e *Edge) PickSessions(ctx context.Context, f api.Filter) iter.Seq2[api.Session, error] {
+	return func(yield func(api.Session, error) bool) {
+		all, err := e.Sessions(ctx, f)
+		for _, s := range all {
+			if err != nil || !yield(s, nil) {
+				break
+			}
+		}
+		if err != nil {
+			yield(api.Session{}, err)
+		}
+	}
+}
+
 // EndSessions forgets sessions.
 func (e *Edge) EndSessions(_ context.Context, f api.Filter) (int, error) {
 	e.mu.Lock()

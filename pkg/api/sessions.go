@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+)
+
+// writeSessions writes sessions as one JSON array, a line each. Nothing reaches w before an error that comes first.
+func writeSessions(w io.Writer, seq iter.Seq2[Session, error]) error {
+	out := bufio.NewWriterSize(w, 64<<10)
+	between, end := "[\n", "[]\n"
+	for s, err := range seq {
+		if err != nil {
+			return err
+		}
+		doc, err := json.Marshal(&s)
+		if err != nil {
+			return fmt.Errorf("encode a session: %w", err)
+		}
+		// A bufio.Writer keeps its first error: Flush returns it.
+		_, _ = out.WriteString(between)
+		if _, err := out.Write(doc); err != nil {
+			return fmt.Errorf("write sessions: %w", err)
+		}
+		between, end = ",\n", "\n]\n"
+	}
+	_, _ = out.WriteString(end)
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("write sessions: %w", err)
+	}
+	return nil
+}
+
+// PickSessions yields what the filter picks as the daemon streams it.
+func (c *Client) PickSessions(ctx context.Context, f Filter) iter.Seq2[Session, error] {
+	return func(yield func(Session, error) bool) {
+		const path = "/v1/sessions"
+		q := f.query()
+		q.Set("limit", strconv.Itoa(f.Limit))
+		resp, err := c.open(ctx, http.MethodGet, path, q, nil)
+		if err != nil {
+			yield(Session{}, err)
+			return
+		}
+		defer resp.Body.Close()
+		dec := json.NewDecoder(bufio.NewReaderSize(resp.Body, 64<<10))
+		if _, err = dec.Token(); err != nil { // [
+			yield(Session{}, c.broke(path, err))
+			return
+		}
+		for dec.More() {
+			var s Session
+			if err = dec.Decode(&s); err != nil {
+				break
+			}
+			if !yield(s, nil) {
+				return
+			}
+		}
+		if err == nil {
+			_, err = dec.Token() // ]
+		}
+		if err != nil {
+			yield(Session{}, c.broke(path, err))
+		}
+	}
+}
