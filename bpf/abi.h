@@ -474,6 +474,9 @@ struct env {
 	__u64 now; /* ns */
 	__u64 chance; /* state of the generator */
 	struct hop_key hop; /* the answer to every route question; ifindex 0 = no route */
+	__u8 dst[6]; /* the neighbour's link address and ours, as the kernel knows them; zero = it does not */
+	__u8 src[6];
+	__u8 pad[4];
 };
 
 /* What became of the last packet (cfg.traced): read by tests and replay. */

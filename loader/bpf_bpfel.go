@@ -164,6 +164,9 @@ type bpfEnv struct {
 	Now    uint64
 	Chance uint64
 	Hop    bpfHopKey
+	Dst    [6]uint8
+	Src    [6]uint8
+	Pad    [4]uint8
 }
 
 type bpfFault uint32
@@ -615,6 +618,7 @@ const (
 	bpfMapFront6       = "front6"
 	bpfMapHop          = "hop"
 	bpfMapHopIndex     = "hop_index"
+	bpfMapHopOnce      = "hop_once"
 	bpfMapHostBucket   = "host_bucket"
 	bpfMapHostSource   = "host_source"
 	bpfMapInside4      = "inside4"
@@ -750,6 +754,7 @@ type bpfMapSpecs struct {
 	Front6       *ebpf.MapSpec `ebpf:"front6"`
 	Hop          *ebpf.MapSpec `ebpf:"hop"`
 	HopIndex     *ebpf.MapSpec `ebpf:"hop_index"`
+	HopOnce      *ebpf.MapSpec `ebpf:"hop_once"`
 	HostBucket   *ebpf.MapSpec `ebpf:"host_bucket"`
 	HostSource   *ebpf.MapSpec `ebpf:"host_source"`
 	Inside4      *ebpf.MapSpec `ebpf:"inside4"`
@@ -835,6 +840,7 @@ type bpfMaps struct {
 	Front6       *ebpf.Map `ebpf:"front6"`
 	Hop          *ebpf.Map `ebpf:"hop"`
 	HopIndex     *ebpf.Map `ebpf:"hop_index"`
+	HopOnce      *ebpf.Map `ebpf:"hop_once"`
 	HostBucket   *ebpf.Map `ebpf:"host_bucket"`
 	HostSource   *ebpf.Map `ebpf:"host_source"`
 	Inside4      *ebpf.Map `ebpf:"inside4"`
@@ -894,6 +900,7 @@ func (m *bpfMaps) Close() error {
 		m.Front6,
 		m.Hop,
 		m.HopIndex,
+		m.HopOnce,
 		m.HostBucket,
 		m.HostSource,
 		m.Inside4,

@@ -16,6 +16,8 @@ type Env struct {
 	Now    time.Duration // since boot
 	Chance uint64
 	Hop    HopKey // Ifindex 0 = there is no route
+
+	Dst, Src [6]byte // link addresses that the kernel knows for it; zero = none
 }
 
 // Env reads the injected world.
@@ -30,6 +32,7 @@ func (e *Edge) Env() (Env, error) {
 	return Env{
 		Now: time.Duration(v.Now), Chance: v.Chance,
 		Hop: HopKey{Ifindex: int(v.Hop.Ifindex), Gateway: addrOf(v.Hop.Gateway, v.Hop.Family == 4)},
+		Dst: v.Dst, Src: v.Src,
 	}, nil
 }
 
@@ -38,7 +41,7 @@ func (e *Edge) SetEnv(v Env) error {
 	if e.gen == nil {
 		return errors.New("no generation is installed")
 	}
-	raw := bpfEnv{Now: uint64(v.Now), Chance: v.Chance}
+	raw := bpfEnv{Now: uint64(v.Now), Chance: v.Chance, Dst: v.Dst, Src: v.Src}
 	if v.Hop.Ifindex != 0 {
 		raw.Hop = v.Hop.raw()
 	}

@@ -60,12 +60,17 @@ type Entry struct {
 // Lists are the deny and allow lists of an edge, whether or not its daemon runs. Safe for concurrent use within one
 // process; two processes that change prefixes at once may leave a filter bit unset until the daemon's next look.
 type Lists struct {
-	maps   map[string]*ebpf.Map
-	owned  bool   // close the maps
-	pin    string // where service names are found; "" = in gen
-	edge   *Edge
-	mu     sync.Mutex // guards the filters' read-modify-write and the bump
-	bumped time.Time
+	maps  map[string]*ebpf.Map
+	owned bool   // close the maps
+	pin   string // where service names are found; "" = in gen
+	edge  *Edge
+
+	mu               sync.Mutex // guards the prefixes and their filters, which change together, and what the filters hold
+	filter4, filter6 written
+
+	bumping sync.Mutex // guards all below
+	bumped  time.Time
+	next    *bump // that will be; nil = none is awaited
 }
 
 var listMaps = []string{
@@ -204,11 +209,20 @@ func (l *Lists) Add(which List, entries []Entry) error {
 	for i := range entries {
 		b.add(entries[i].EntryKey, rawEntry(&entries[i], now))
 	}
-	l.mu.Lock()
-	err = l.markFilters(b.net4keys, b.net6keys)
-	l.mu.Unlock()
-	if err != nil {
+	if err := l.write(s, &b); err != nil {
 		return err
+	}
+	return l.bump()
+}
+
+// write writes entries. Hosts don't wait for prefixes' filters.
+func (l *Lists) write(s listSet, b *batches) error {
+	if len(b.net4)+len(b.net6) > 0 {
+		l.mu.Lock() // until the prefixes are there, or their bits might be taken for nobody's
+		defer l.mu.Unlock()
+		if err := l.markFilters(b.net4keys, b.net6keys); err != nil {
+			return err
+		}
 	}
 	for _, step := range []struct {
 		m            *ebpf.Map
@@ -228,7 +242,7 @@ func (l *Lists) Add(which List, entries []Entry) error {
 			return fmt.Errorf("write a list: %w", err)
 		}
 	}
-	return l.bump()
+	return nil
 }
 
 type batches struct {
@@ -355,16 +369,37 @@ const bumpInterval = 40 * time.Millisecond // 25 a second, whoever asks
 // Bump has every flow check its policy and its way again at its next packet.
 func (l *Lists) Bump() error { return l.bump() }
 
-// bump moves the policy epoch. A change that comes within bumpInterval of the last waits for its turn, so that a
-// storm of changes costs each flow at most 25 checks a second.
+// bump is a move of the policy epoch that several changes wait for.
+type bump struct {
+	done chan struct{}
+	err  error // valid once done is closed
+}
+
+// bump moves the policy epoch. Changes that come within bumpInterval of the last move share the next, so that a storm
+// of changes costs each flow at most 25 checks a second.
 func (l *Lists) bump() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if wait := bumpInterval - time.Since(l.bumped); wait > 0 {
-		time.Sleep(wait)
+	l.bumping.Lock()
+	if b := l.next; b != nil {
+		l.bumping.Unlock()
+		<-b.done
+		return b.err
 	}
-	l.bumped = time.Now()
-	return bumpEpoch(l.maps[bpfMapEpoch])
+	wait := bumpInterval - time.Since(l.bumped)
+	if wait <= 0 {
+		defer l.bumping.Unlock()
+		l.bumped = time.Now()
+		return bumpEpoch(l.maps[bpfMapEpoch])
+	}
+	b := &bump{done: make(chan struct{})}
+	l.next = b
+	l.bumping.Unlock()
+	time.Sleep(wait)
+	l.bumping.Lock()
+	defer l.bumping.Unlock()
+	l.next, l.bumped = nil, time.Now()
+	b.err = bumpEpoch(l.maps[bpfMapEpoch])
+	close(b.done)
+	return b.err
 }
 
 // bumpEpoch: two writers at once may write the same number, but each made its change before it read, so a flow that

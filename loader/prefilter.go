@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/cilium/ebpf"
 )
@@ -83,39 +84,81 @@ func (l *Lists) markFilters(keys4 []bpfNetKey4, keys6 []bpfNetKey6) error {
 	for _, k := range keys6 {
 		f6.add6(k)
 	}
-	return errors.Join(f4.merge(l.maps[bpfMapNetFilter4]), f6.merge(l.maps[bpfMapNetFilter6]))
+	return errors.Join(f4.merge(l.maps[bpfMapNetFilter4], &l.filter4), f6.merge(l.maps[bpfMapNetFilter6], &l.filter6))
 }
 
-func (f *filterBits) merge(m *ebpf.Map) error {
+const (
+	fewWords  = 4096        // of a filter, that are written one by one
+	knownFor  = time.Minute // another process may write, too
+	everyWord = ^uint64(0)
+)
+
+// written is what a filter was last written to hold: a whole filter takes tens of milliseconds to write, in which
+// nobody can be listed.
+type written struct {
+	words []uint64 // nil = not known
+	since time.Time
+}
+
+func (f *filterBits) merge(m *ebpf.Map, have *written) error {
 	if f.all {
-		return f.replace(m)
+		return f.replace(m, have)
 	}
 	for w, bits := range f.words {
-		var have uint64
-		if err := m.Lookup(w, &have); err != nil {
+		var now uint64
+		if err := m.Lookup(w, &now); err != nil {
 			return fmt.Errorf("read a prefix filter: %w", err)
 		}
-		if have|bits == have {
-			continue
+		if now|bits != now {
+			if err := m.Put(w, now|bits); err != nil {
+				return fmt.Errorf("write a prefix filter: %w", err)
+			}
 		}
-		if err := m.Put(w, have|bits); err != nil {
-			return fmt.Errorf("write a prefix filter: %w", err)
+		if have.words != nil {
+			have.words[w] = now | bits
 		}
 	}
 	return nil
 }
 
-func (f *filterBits) replace(m *ebpf.Map) error {
-	keys, words := make([]uint32, filterWords), make([]uint64, filterWords)
-	for i := range keys {
-		keys[i], words[i] = uint32(i), f.words[uint32(i)]
-		if f.all {
-			words[i] = ^uint64(0)
+func (f *filterBits) word(i uint32) uint64 {
+	if f.all {
+		return everyWord
+	}
+	return f.words[i]
+}
+
+func (f *filterBits) replace(m *ebpf.Map, have *written) error {
+	if have.words == nil || time.Since(have.since) > knownFor {
+		return f.replaceAll(m, have)
+	}
+	var differ []uint32
+	for i, now := range have.words {
+		if now != f.word(uint32(i)) {
+			if differ = append(differ, uint32(i)); len(differ) > fewWords {
+				return f.replaceAll(m, have)
+			}
 		}
 	}
+	for _, i := range differ {
+		if err := m.Put(i, f.word(i)); err != nil {
+			return fmt.Errorf("write a prefix filter: %w", err)
+		}
+		have.words[i] = f.word(i)
+	}
+	return nil
+}
+
+func (f *filterBits) replaceAll(m *ebpf.Map, have *written) error {
+	keys, words := make([]uint32, filterWords), make([]uint64, filterWords)
+	for i := range keys {
+		keys[i], words[i] = uint32(i), f.word(uint32(i))
+	}
+	have.words = nil
 	if _, err := m.BatchUpdate(keys, words, nil); err != nil {
 		return fmt.Errorf("write a prefix filter: %w", err)
 	}
+	have.words, have.since = words, time.Now()
 	return nil
 }
 
@@ -140,7 +183,7 @@ func (l *Lists) Refilter() (int, error) {
 		}
 		n += n4 + n6
 	}
-	return n, errors.Join(f4.replace(l.maps[bpfMapNetFilter4]), f6.replace(l.maps[bpfMapNetFilter6]))
+	return n, errors.Join(f4.replace(l.maps[bpfMapNetFilter4], &l.filter4), f6.replace(l.maps[bpfMapNetFilter6], &l.filter6))
 }
 
 // tend walks one prefix list: what has expired goes, what lives is handed to add.

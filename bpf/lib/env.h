@@ -79,7 +79,9 @@ static __always_inline int env_route(struct xdp_md *ctx, __u32 family, const __u
 		if (!e || !e->hop.ifindex)
 			return -1;
 		*key = e->hop;
-		return 1;
+		__builtin_memcpy(dmac, e->dst, 6);
+		__builtin_memcpy(smac, e->src, 6);
+		return !(e->dst[0] | e->dst[5]);
 	}
 	fib.ifindex = LOOPBACK_IFINDEX;
 	if (family == 4) {

@@ -42,8 +42,11 @@ NOINLINE int ring_take(__u32 family, __u32 addr, __u32 tick)
 		if (!cell)
 			return 0;
 		c = *(volatile __u64 *)cell;
-		if (!c || (tick - (__u32)c) >> REST_SHIFT < c >> 48) /* being filled, or at rest */
-			return 0;
+		if (!c || (tick - (__u32)c) >> REST_SHIFT < c >> 48) { /* being filled, or at rest */
+			if (*(volatile __u32 *)&a->head == head)
+				return 0;
+			continue; /* or taken by another since */
+		}
 		if (__sync_val_compare_and_swap(&a->head, head, head + 1) != head)
 			continue;
 		*cell = 0;

@@ -349,7 +349,7 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 		limit_undo(p, svc);
 		return VERDICT_ABORT;
 	}
-	m->epoch = epoch;
+	m->epoch = epoch - would_deny(p);
 	ends_of_client(p, m);
 	err = face_server(ctx, p, svc, m) ?: make(p, m);
 	if (!err)
@@ -410,6 +410,7 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	err = limit_session(p, svc);
 	if (err)
 		return drop(p, err);
+	m->epoch -= would_deny(p);
 	err = make(p, m);
 	if (!err)
 		return VERDICT_AGAIN;

@@ -51,26 +51,25 @@ static __always_inline bool hop_learn(struct xdp_md *ctx, struct hop *h, const s
 	return true;
 }
 
-/* A hop of its own for a way not seen before. Returns its index, 0 where there is no room for one. */
-static __always_inline __u32 hop_make(struct xdp_md *ctx, struct pkt *p, const struct hop_key *k, int known,
-				      const __u8 *dmac, const __u8 *smac)
-{
-	__u32 zero = 0, *made, n;
-	struct edge *e = bpf_map_lookup_elem(&edge, &zero);
-	struct link *l = bpf_map_lookup_elem(&link, &k->ifindex);
-	struct hop *h;
+/* Where no more hops can be kept: the one of the packet in hand. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct hop);
+	__uint(max_entries, 1);
+} hop_once SEC(".maps");
 
-	if (!e || !l)
-		return 0;
-	n = __sync_fetch_and_add(&e->hops, 1) + 1;
-	if (n >= HOPS) {
-		__sync_fetch_and_add(&e->hops, -1);
-		fault(FAULT_HOPS_FULL);
-		return 0;
-	}
-	h = bpf_map_lookup_elem(&hop, &n);
-	if (!h)
-		return 0;
+/* What hop_for found when it returned 0. */
+static __always_inline struct hop *hop_unkept(void)
+{
+	__u32 zero = 0;
+	struct hop *h = bpf_map_lookup_elem(&hop_once, &zero);
+
+	return h && h->state != HOP_WANTED ? h : NULL;
+}
+
+static __always_inline void hop_fill(struct hop *h, const struct pkt *p, const struct hop_key *k, const struct link *l)
+{
 	h->key = *k;
 	h->ifindex = l->ifindex;
 	h->mtu = l->mtu;
@@ -79,20 +78,44 @@ static __always_inline __u32 hop_make(struct xdp_md *ctx, struct pkt *p, const s
 	h->tag[1] = l->tag[1];
 	h->made = p->tick;
 	h->state = HOP_WANTED;
+}
+
+/* A hop of its own for a way not seen before. Returns its index, 0 where there is no room to keep one, -1 where it
+ * leads out by a link that is not known. */
+static __always_inline int hop_make(struct xdp_md *ctx, struct pkt *p, const struct hop_key *k, int known,
+				    const __u8 *dmac, const __u8 *smac)
+{
+	__u32 zero = 0, *made, n;
+	struct edge *e = bpf_map_lookup_elem(&edge, &zero);
+	struct link *l = bpf_map_lookup_elem(&link, &k->ifindex);
+	struct hop *h;
+
+	if (!e || !l)
+		return -1;
+	n = __sync_fetch_and_add(&e->hops, 1) + 1;
+	if (n >= HOPS) {
+		__sync_fetch_and_add(&e->hops, -1);
+		fault(FAULT_HOPS_FULL);
+		n = 0;
+	}
+	h = n ? bpf_map_lookup_elem(&hop, &n) : bpf_map_lookup_elem(&hop_once, &zero);
+	if (!h)
+		return -1;
+	hop_fill(h, p, k, l);
 	if (!known) {
 		hop_link_addresses(h, dmac, smac);
 		h->state = HOP_VALID;
 	} else if (p->learn && hop_learn(ctx, h, l)) {
 		h->state = HOP_LEARNED;
 	}
-	if (bpf_map_update_elem(&hop_index, k, &n, BPF_NOEXIST)) { /* another CPU was first: its hop is the one */
+	if (n && bpf_map_update_elem(&hop_index, k, &n, BPF_NOEXIST)) { /* another CPU was first: its hop is the one */
 		made = bpf_map_lookup_elem(&hop_index, k);
-		return made ? *made : 0;
+		return made ? *made : -1;
 	}
 	return n;
 }
 
-/* The hop towards p->to. Returns its index, 0 = none can be kept (the kernel must be asked again), -1 = no
+/* The hop towards p->to. Returns its index, 0 = it can't be kept (hop_unkept has it for now), -1 = no
  * route. What the kernel says of an existing hop's link addresses is written into it: it stays right while the
  * daemon is dead. */
 NOINLINE int hop_for(struct xdp_md *ctx, struct pkt *p)
@@ -123,6 +146,17 @@ NOINLINE int hop_for(struct xdp_md *ctx, struct pkt *p)
 		h->state = HOP_VALID;
 	}
 	return *i;
+}
+
+/* The hop that was kept can't be used: the kernel is asked for the way to p->to. */
+static __always_inline struct hop *hop_again(struct xdp_md *ctx, struct pkt *p, __u16 *kept)
+{
+	int i = hop_for(ctx, p);
+
+	if (i < 0)
+		return NULL;
+	*kept = i;
+	return i ? hop_get(i) : hop_unkept();
 }
 
 /* Makes the frame's link header the hop's: its tags, not those that came in. */

@@ -258,17 +258,6 @@ static __always_inline void flow_count(struct flow *f, const struct pkt *p)
 	f->seen = p->tick;
 }
 
-/* The session's hop can't be used: the kernel is asked. */
-static __always_inline struct hop *hop_again(struct xdp_md *ctx, struct pkt *p, struct flow *f)
-{
-	int i = hop_for(ctx, p);
-
-	if (i <= 0)
-		return NULL;
-	f->hop = i;
-	return hop_get(i);
-}
-
 static __always_inline enum verdict established4(struct xdp_md *ctx, struct pkt *p)
 {
 	__u32 state, ports, l3_delta, l4_delta;
@@ -305,7 +294,7 @@ static __always_inline enum verdict established4(struct xdp_md *ctx, struct pkt 
 		flow_count(&f->f, p);
 		return VERDICT_PASS;
 	}
-	h = hop_get(f->f.hop) ?: hop_again(ctx, p, &f->f);
+	h = hop_get(f->f.hop) ?: hop_again(ctx, p, &f->f.hop);
 	if (!h)
 		return drop(p, DROP_REASON_NO_NEIGHBOR);
 	if (p->l3_len > h->mtu)
@@ -354,7 +343,7 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 		flow_count(&f->f, p);
 		return VERDICT_PASS;
 	}
-	h = hop_get(f->f.hop) ?: hop_again(ctx, p, &f->f);
+	h = hop_get(f->f.hop) ?: hop_again(ctx, p, &f->f.hop);
 	if (!h)
 		return drop(p, DROP_REASON_NO_NEIGHBOR);
 	if (p->l3_len > h->mtu)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Fragments of an admitted session follow its first. Only a first fragment that passed makes an entry; a later one
- * without its first is dropped, so fragments must arrive with the first ahead (nearly all senders do). Under NAT
- * the IP ID is re-issued: two players' equal IDs would merge at the server.
+ * Fragments of an admitted session follow its first, and so do those to an address of the host's own (their service
+ * is 0). Only a first fragment that passed makes an entry; a later one without its first is dropped, so fragments must
+ * arrive with the first ahead (nearly all senders do). Under NAT the IP ID is re-issued: two players' equal IDs would
+ * merge at the server.
  */
 #pragma once
 
@@ -87,7 +88,7 @@ static __always_inline int frag_limit(struct pkt *p, const struct frag *f)
 	struct source *s;
 	bool enforced;
 
-	if (!svc || f->state & FLOW_RETURN)
+	if (!svc || !i || f->state & FLOW_RETURN) /* the host's own has budgets of its own */
 		return 0;
 	if (p->l3_len > svc->max_packet && refuse(p, DROP_REASON_PACKET_SIZE, svc->enforce))
 		return DROP_REASON_PACKET_SIZE;
@@ -161,7 +162,8 @@ NOINLINE int frag_later(struct xdp_md *ctx, struct pkt *p)
 		return drop(p, err);
 	if (f->state & FLOW_LOCAL)
 		return VERDICT_PASS;
-	h = hop_get(f->hop);
+	addr_copy(p->to, f->dst);
+	h = hop_get(f->hop) ?: hop_again(ctx, p, &f->hop);
 	if (!h)
 		return drop(p, DROP_REASON_NO_NEIGHBOR);
 	if (p->l3_len > h->mtu) /* its first was told, if that was too big; nobody answers to a part (RFC 1812 4.3.2.7) */

@@ -2,7 +2,8 @@
 /*
  * Traffic of no service is this host's: ssh must keep working, and a flood at a closed port must not burn the CPUs
  * that carry players. Three budgets apart: the link's own needs (ARP, neighbour discovery, non-IP), the ports that
- * must always work, and the rest, of which one source gets a share. Nothing here makes a map entry.
+ * must always work, and the rest, of which one source gets a share. Nothing here makes a map entry, but for a
+ * datagram in fragments.
  */
 #pragma once
 
@@ -117,6 +118,16 @@ static __always_inline bool is_icmp_error(struct xdp_md *ctx, const struct pkt *
 				p->proto == IPPROTO_ICMPV6 && is_error6(*type);
 }
 
+/* Whole, or the first fragment of a datagram whose others are the host's, too: they are let in behind it alone. */
+static __always_inline int host_first(struct xdp_md *ctx, struct pkt *p)
+{
+	int v = host(ctx, p);
+
+	if (v == VERDICT_PASS && p->frag && is_own(p, p->dst))
+		frag_note(ctx, p, FLOW_LOCAL | FLOW_UNLIMITED, 0);
+	return v;
+}
+
 /* Of no session that carries packets: whose is it? Returns a verdict, VERDICT_AGAIN where it has a session now. */
 NOINLINE int stranger(struct xdp_md *ctx, struct pkt *p)
 {
@@ -129,6 +140,8 @@ NOINLINE int stranger(struct xdp_md *ctx, struct pkt *p)
 		return host(ctx, p);
 	if (p->frag == FRAG_LATER) {
 		v = frag_later(ctx, p);
+		if (v == VERDICT_PASS && !p->service) /* its first was the host's own */
+			return host(ctx, p);
 		if (v)
 			return v;
 		return is_own(p, p->dst) ? drop(p, DROP_REASON_FRAGMENT_ORPHAN) : host(ctx, p);
@@ -141,12 +154,12 @@ NOINLINE int stranger(struct xdp_md *ctx, struct pkt *p)
 			return admit(ctx, p);
 		}
 		v = admit_server(ctx, p);
-		return v ?: host(ctx, p);
+		return v ?: host_first(ctx, p);
 	}
 	if (is_icmp_error(ctx, p)) {
 		v = p->family == 4 ? error4(ctx, p) : error6(ctx, p);
 		if (v)
 			return v;
 	}
-	return host(ctx, p);
+	return host_first(ctx, p);
 }

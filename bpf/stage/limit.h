@@ -107,18 +107,21 @@ static __always_inline void limit_forget(const struct source_key *k)
 }
 
 /* The session that limit_session counted did not come to be: limits count admitted attempts. */
-static __always_inline void limit_undo(const struct pkt *p, const struct service *svc)
+NOINLINE int limit_undo(struct pkt *p, const struct service *svc)
 {
 	struct source_key k = {};
 	struct source *s;
 
+	if (!p || !svc)
+		return 0;
 	source_key(&k, p, source_prefix(p, svc));
 	s = bpf_map_lookup_elem(&source, &k);
 	if (!s)
-		return;
+		return 0;
 	__sync_fetch_and_add(&s->sessions, -1);
 	if (!p->unlimited && !p->down)
 		rate_give(&s->news, &svc->sessions, 1);
+	return 0;
 }
 
 static __always_inline __u64 tokens_word(struct tokens t)

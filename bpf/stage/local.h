@@ -88,6 +88,7 @@ static __always_inline int local_begin(struct pkt *p)
 	err = limit_session(p, svc);
 	if (err)
 		return err;
+	m->epoch -= would_deny(p);
 	err = make(p, m);
 	if (err)
 		limit_undo(p, svc);

@@ -13,7 +13,7 @@
 #pragma once
 
 #include "../lib/csum.h"
-#include "deny.h"
+#include "exit.h"
 
 #define TTL_DELTA 0xfffe /* one less in the low byte of the (ttl, protocol) word */
 
@@ -93,7 +93,7 @@ static __always_inline void flow_begin(struct flow *f, const struct pkt *p, cons
 	f->packets = 0;
 	f->bytes = 0;
 	f->seen = p->tick;
-	f->epoch = m->epoch - would_deny(p);
+	f->epoch = m->epoch;
 	f->checked = p->tick;
 	f->word = 0;
 	f->hop = hop;

@@ -15,8 +15,8 @@ import (
 	"parry/pkg/netns"
 )
 
-// ping sends one echo request and waits for its answer.
-func (w *world) ping(h *netns.Host, from, to netip.Addr) (time.Duration, error) {
+// ping sends one echo request with an even number of bytes and waits for its answer.
+func (w *world) ping(h *netns.Host, from, to netip.Addr, size int) (time.Duration, error) {
 	network, request, reply := "ip4:icmp", byte(8), byte(0)
 	if to.Is6() {
 		network, request, reply = "ip6:ipv6-icmp", 128, 129
@@ -31,7 +31,7 @@ func (w *world) ping(h *netns.Host, from, to netip.Addr) (time.Duration, error) 
 	}
 	defer conn.Close()
 	const id = 0x7061
-	msg := append([]byte{request, 0, 0, 0, 0, 0, 0, 1}, bytesOf(9, 56)...)
+	msg := append([]byte{request, 0, 0, 0, 0, 0, 0, 1}, bytesOf(9, size)...)
 	binary.BigEndian.PutUint16(msg[4:], id)
 	if to.Is4() { // the kernel does it for ICMPv6
 		binary.BigEndian.PutUint16(msg[2:], ^onesSum(msg))
@@ -43,7 +43,7 @@ func (w *world) ping(h *netns.Host, from, to netip.Addr) (time.Duration, error) 
 	if _, err := conn.WriteTo(msg, &net.IPAddr{IP: to.AsSlice()}); err != nil {
 		return 0, err
 	}
-	for buf := make([]byte, 1500); ; {
+	for buf := make([]byte, 65536); ; {
 		n, _, err := conn.ReadFromIP(buf) // unlike Read, without the IP header
 		if err != nil {
 			return 0, fmt.Errorf("no answer to ping %v: %w", to, err)
@@ -95,11 +95,13 @@ func TestHostTrafficIsLeftAlone(t *testing.T) {
 		t.Run("ping"+v.name, func(t *testing.T) {
 			s := s.of(t)
 			for _, to := range []netip.Addr{v.edge, v.vip} {
-				took, err := s.ping(s.players, v.player, to)
+				took, err := s.ping(s.players, v.player, to, 56)
+				must(t, err)
+				_, err = s.ping(s.players, v.player, to, 4000) // in fragments
 				must(t, err)
 				t.Logf("%v answers in %v", to, took.Round(time.Microsecond))
 			}
-			took, err := s.ping(s.gate, v.edge, v.player)
+			took, err := s.ping(s.gate, v.edge, v.player, 56)
 			must(t, err)
 			t.Logf("the edge gets its answer from %v in %v", v.player, took.Round(time.Microsecond))
 		})
@@ -138,7 +140,7 @@ func (s *site) checkNeighbours(player, edge netip.Addr) {
 		from, to netip.Addr
 	}{{s.players, "up0", player, edge}, {s.gate, "players", edge, player}} {
 		s.run(v.host, "ip", "neigh", "flush", "to", v.to.String(), "dev", v.dev)
-		_, err := s.ping(v.host, v.from, v.to)
+		_, err := s.ping(v.host, v.from, v.to, 56)
 		must(s.t, err)
 		state := s.run(v.host, "ip", "neigh", "show", "to", v.to.String(), "dev", v.dev)
 		if !strings.Contains(state, "lladdr") {

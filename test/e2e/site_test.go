@@ -50,6 +50,7 @@ type site struct {
 	up, down             *netns.Interface // the edge's own ends, towards players and servers
 	ispEnd, coreEnd      *netns.Interface // the routers' ends towards the edge
 	edge                 *edge
+	extra                map[netip.Addr]bool // addresses that playerAt gave
 }
 
 // siteOptions say how a site differs from the usual.
@@ -69,7 +70,7 @@ func ends(host *netns.Host, name string, addrs ...string) netns.End {
 func newSite(t *testing.T, name string, o siteOptions) *site {
 	t.Helper()
 	w := newWorld(t, name)
-	s := &site{world: w, players: w.host("players"), gate: w.host("edge"), servers: w.host("servers")}
+	s := &site{world: w, players: w.host("players"), gate: w.host("edge"), servers: w.host("servers"), extra: map[netip.Addr]bool{}}
 	if o.routed {
 		s.routed(o)
 	} else {
@@ -132,14 +133,39 @@ func (s *site) ownVIPs() {
 	}
 }
 
-// playerAt gives the players' host one more address.
+// playerAt gives the players' host its n-th further address, if it hasn't got it.
 func (s *site) playerAt(n int) netip.Addr {
 	s.t.Helper()
-	a := player4.As4()
-	a[3] += byte(n)
-	p := netip.PrefixFrom(netip.AddrFrom4(a), 24)
-	must(s.t, s.atPlayers.AddAddress(p))
-	return p.Addr()
+	b := player4.As4()
+	b[3] += byte(n)
+	a := netip.AddrFrom4(b)
+	if a != player4 && !s.extra[a] {
+		s.extra[a] = true
+		must(s.t, s.atPlayers.AddAddress(netip.PrefixFrom(a, 24)))
+	}
+	return a
+}
+
+// playerAt6 is the same with a /64 for each.
+func (s *site) playerAt6(n int) netip.Addr {
+	s.t.Helper()
+	b := addr("2001:db8:7700::2").As16()
+	b[5], b[7] = 1, byte(n)
+	a := netip.AddrFrom16(b)
+	if !s.extra[a] {
+		s.extra[a] = true
+		must(s.t, s.atPlayers.AddAddress(netip.PrefixFrom(a, 128)), s.gate.Route(netip.PrefixFrom(a, 64).Masked(), player6))
+	}
+	return a
+}
+
+// playerLike is playerAt or playerAt6, whichever is of a's family.
+func (s *site) playerLike(a netip.Addr, n int) netip.Addr {
+	s.t.Helper()
+	if a.Is4() {
+		return s.playerAt(n)
+	}
+	return s.playerAt6(n)
 }
 
 // service is one entry of services and of pools. Servers are of one family; none with `local`.

@@ -32,12 +32,12 @@ type udpServer struct {
 
 	packets atomic.Uint64
 	mu      sync.Mutex // guards last
-	last    map[netip.Addr]time.Time
+	last    map[netip.AddrPort]time.Time
 }
 
 func (w *world) udpServer(h *netns.Host, listen netip.AddrPort, mark string) *udpServer {
 	w.t.Helper()
-	s := &udpServer{t: w.t, conn: w.udp(h, listen), mark: mark, done: make(chan struct{}), last: map[netip.Addr]time.Time{}}
+	s := &udpServer{t: w.t, conn: w.udp(h, listen), mark: mark, done: make(chan struct{}), last: map[netip.AddrPort]time.Time{}}
 	go s.serve()
 	w.t.Cleanup(func() {
 		s.conn.Close()
@@ -71,7 +71,7 @@ func (s *udpServer) serve() {
 		}
 		s.packets.Add(1)
 		s.mu.Lock()
-		s.last[from.Addr()] = time.Now()
+		s.last[at(from.Addr().Unmap(), from.Port())] = time.Now()
 		s.mu.Unlock()
 		answer := buf[:n]
 		if string(answer) == who {
@@ -81,8 +81,8 @@ func (s *udpServer) serve() {
 	}
 }
 
-// lastFrom is when the last datagram of an address arrived.
-func (s *udpServer) lastFrom(a netip.Addr) time.Time {
+// lastFrom is when the last datagram of an address and port arrived.
+func (s *udpServer) lastFrom(a netip.AddrPort) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last[a]

@@ -132,6 +132,22 @@ func fragmentGroup() group {
 		}, datagram(hello(player, natPort)).Part(theirID, 400, 1000, true), outcome{verdict: "drop", reason: "too_big", service: "nat"})
 		add("with a TTL of 1", first, datagram(hello(player, natPort)).With(func(p *packet.Packet) { p.TTL = 1 }).Fragments(theirID, 1000)[1],
 			outcome{verdict: "drop", reason: "ttl", service: "nat"})
+		ping := packet.NewICMP(player.Addr(), vip(player, 0).Addr(), 8, 0, 1, make([]byte, 2500))
+		if v6(ping) {
+			ping.Type = 128
+		}
+		pings := ping.Fragments(theirID, 1000)
+		add("of a ping to a service's address", func(t *testing.T, w *world) { w.quietly(t, pings[0]) }, pings[1], outcome{verdict: "pass"})
+		add("of a ping whose first was unseen", nil, pings[1], orphan)
+		add("of a ping whose first was refused", func(t *testing.T, w *world) {
+			spendHost(t, w)
+			w.quietly(t, pings[0])
+			w.pass(t, time.Second)
+		}, pings[1], orphan)
+		add("of a ping, over the host's budget", func(t *testing.T, w *world) {
+			w.quietly(t, pings[0])
+			spendHost(t, w)
+		}, pings[1], outcome{verdict: "drop", reason: "host_rate"})
 		local := datagram(hello(player, localPort)).Fragments(theirID, 1000)
 		add("for the host's own server", func(t *testing.T, w *world) { w.quietly(t, local[0]) }, local[1], outcome{verdict: "pass", service: "local"})
 		add("for a service that takes packets up to 1200", func(t *testing.T, w *world) {

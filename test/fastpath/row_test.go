@@ -57,7 +57,8 @@ func (g group) run(t *testing.T) {
 
 // groups are all tables of rows: what TestEveryReasonHasARow looks through.
 func groups() []group {
-	return []group{damagedGroup(), admissionGroup(), deniedGroup(), limitedGroup(limitPlan, ""), hostGroup(), fragmentGroup(), icmpGroup(), tooBigGroup()}
+	return append(fullGroups(), damagedGroup(), admissionGroup(), deniedGroup(), limitedGroup(limitPlan, ""), hostGroup(), fragmentGroup(),
+		icmpGroup(), tooBigGroup())
 }
 
 func TestDamaged(t *testing.T) { damagedGroup().run(t) }

@@ -24,6 +24,7 @@ type world struct {
 	edge  *loader.Edge
 	env   loader.Env
 	ports [2]uint16 // that NAT gives out
+	nets  bool      // prefixes were listed
 }
 
 // wire is the next hop by which everything leaves until a test says otherwise: back out by the interface that

@@ -7,4 +7,4 @@
 // The floors that costs are compared with are hand-minimal programs, bpf/tests/floor.bpf.c.
 package figures
 
-//go:generate go tool bpf2go -target bpfel -output-stem floor_bpf floor ../../bpf/tests/floor.bpf.c
+//go:generate go tool bpf2go -target bpfel -output-stem floor_bpf -type way -type tally floor ../../bpf/tests/floor.bpf.c

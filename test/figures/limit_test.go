@@ -30,8 +30,6 @@ const (
 	tickRefill = limitRate * int(limitTick) / int(time.Second)
 )
 
-const xdpDrop, xdpTX = 1, 3
-
 // limited is an edge whose time stands still until it is told otherwise, with one service that limits its sources.
 type limited struct {
 	*loader.Edge
@@ -55,8 +53,7 @@ func newLimited(t *testing.T, flows int, limits loader.Limits) *limited {
 	_, err = e.SetHop(loader.Hop{HopKey: l.env.Hop, Phys: 1, MTU: 1500, Dst: [6]byte{2, 0, 0, 0, 0, 3}, Src: [6]byte{2, 0, 0, 0, 0, 2}, Valid: true})
 	must(t, err, e.SetEnv(l.env))
 	for i := range flows {
-		l.flows = append(l.flows, frame(t, loader.ProtoUDP, netip.AddrPortFrom(playerAddr, uint16(40000+i)),
-			netip.AddrPortFrom(edgeAddr, servicePort), false))
+		l.flows = append(l.flows, udp(netip.AddrPortFrom(playerAddr, uint16(40000+i)), netip.AddrPortFrom(edgeAddr, servicePort)))
 	}
 	return l
 }
@@ -154,9 +151,9 @@ func (l *limited) send(flows [][]byte, packets int) (admitted int, err error) {
 		switch {
 		case err != nil:
 			return admitted, err
-		case r.Code == xdpTX:
+		case r.Code == loader.XDPTX:
 			admitted++
-		case r.Code != xdpDrop:
+		case r.Code != loader.XDPDrop:
 			return admitted, fmt.Errorf("XDP code %d", r.Code)
 		}
 	}

@@ -24,7 +24,7 @@ import (
 const (
 	million     = 1_000_000
 	natMemory   = 512 << 20
-	perClient   = 10            // sessions of one source: as many as the default limits let it begin at once
+	perClient   = 10 // sessions of one source: as many as the default limits let it begin at once
 	stallTarget = 2 * time.Second
 )
 
@@ -102,7 +102,7 @@ func (e *edge) program(t *testing.T) *ebpf.Program {
 }
 
 func sendStrangers(prog *ebpf.Program, n int) error {
-	b := strangerFrame()
+	b := strangerFrame(netip.AddrPortFrom(edgeAddr, servicePort))
 	for i := range n {
 		binary.BigEndian.PutUint32(b[26:], 100<<24|uint32(i/perClient)) // 100.0.0.0 and on
 		binary.BigEndian.PutUint16(b[34:], uint16(20000+i%perClient))
