@@ -21,8 +21,8 @@ TEST_FLAGS ?= -race -timeout 10m
 KERNEL_TESTS ?= ^TestLoad(Matrix)?$$
 KERNEL_PACKAGES = $(sort $(shell find . -name '*_bpfel.o' -printf '%h\n'))
 
-.PHONY: all build generate generate-check fmt lint docs test test-unit test-go e2e e2e-all lab kernels-load \
-	kernels clean help root
+.PHONY: all build generate generate-check fmt lint docs test test-unit test-go e2e e2e-all lab figures \
+	kernels-load kernels clean help root
 .NOTPARALLEL: # the order of a target's prerequisites counts
 
 all: build
@@ -47,6 +47,9 @@ e2e: root setup-e2e build ## real games through the edge, those that are small t
 
 e2e-all: root setup-e2e-all build ## every game (root; 1.5 GB of packages)
 	PARRY_E2E=all PARRY_BIN=$(CURDIR)/bin/parry scripts/run-tests -count=1 -timeout 60m -p 1 ./test/...
+
+figures: root build ## measure what parry promises in figures, each beside its target (root; 3 minutes)
+	@set -o pipefail; PARRY_FIGURES=1 PARRY_BIN=$(CURDIR)/bin/parry $(GO) test -count=1 -v -timeout 5m ./test/figures | grep -v '^=== '
 
 kernels-load: setup-vm ## every BPF object, each feature on and off, loads on kernel 6.1 in a virtual machine
 	scripts/vm/go-test bookworm '$(KERNEL_TESTS)' $(KERNEL_PACKAGES)

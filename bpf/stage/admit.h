@@ -8,12 +8,10 @@
 #include "../lib/hash.h"
 #include "../lib/ring.h"
 #include "flow.h"
+#include "revive.h"
 
 #define NAT_ADDRS_MAX 64
 #define NO_SERVER (~0u)
-
-/* AGAIN: there is a session now. Shares VERDICT_NEXT's place among the verdicts that are none. */
-#define VERDICT_AGAIN 16
 
 /* ---- who is it for? ---------------------------------------------------------------------------------- */
 
@@ -159,99 +157,6 @@ static __always_inline int find_hops(struct xdp_md *ctx, struct pkt *p, struct m
 	m->up_hop = up;
 	m->down_hop = down;
 	return 0;
-}
-
-/* ---- a session that is over, but not gone ------------------------------------------------------------ */
-
-static __always_inline bool phase_revive(struct flow *f)
-{
-	__u32 old = f->state;
-	__u32 fresh = (old & ~(0xffu | FLOW_FIN_CLIENT | FLOW_FIN_SERVER | FLOW_RST)) | PHASE_OPENING;
-
-	return FLOW_PHASE(old) == PHASE_CLOSING && __sync_val_compare_and_swap(&f->state, old, fresh) == old;
-}
-
-/* The old tuple, server and port serve again. */
-static __always_inline int revive_halves(struct pkt *p, struct flow *up, struct flow *down)
-{
-	if (up->state & FLOW_KILLED)
-		return drop(p, DROP_REASON_SESSION_KILLED);
-	if (!phase_revive(up)) /* another packet did it, or the reaper has it */
-		return carries(up->state) ? VERDICT_AGAIN : drop(p, DROP_REASON_RACE);
-	up->seen = p->tick;
-	up->checked = p->tick - RECHECK_TICKS - 1; /* the way may have changed since */
-	if (down) {
-		phase_revive(down);
-		down->seen = p->tick;
-	}
-	return VERDICT_AGAIN;
-}
-
-/* By its client. Returns VERDICT_NEXT where there is nothing to revive. */
-NOINLINE int revive(struct pkt *p)
-{
-	struct flow *f = NULL;
-
-	if (!p)
-		return VERDICT_NEXT;
-	if (p->family == 4) {
-		struct flow_key4 k;
-		struct flow4 *f4;
-
-		key4(&k, addr4(p->src), addr4(p->dst), p->sport, p->dport, p->proto);
-		f4 = bpf_map_lookup_elem(&flow4, &k);
-		if (f4) {
-			f = &f4->f;
-			*(__u32 *)p->to = f4->dst;
-			p->to_port = f4->dport;
-		}
-	} else {
-		struct flow_key6 k;
-		struct flow6 *f6;
-
-		key6(&k, p->src, p->dst, p->sport, p->dport, p->proto);
-		f6 = bpf_map_lookup_elem(&flow6, &k);
-		if (f6) {
-			f = &f6->f;
-			addr_copy(p->to, f6->dst);
-			p->to_port = f6->dport;
-		}
-	}
-	return f ? revive_halves(p, f, other_half(p, f)) : VERDICT_NEXT;
-}
-
-/* By its server, where that knows the client's own address: the half that its packet would travel in says whose
- * key the other one has. Returns VERDICT_NEXT where there is nothing to revive. */
-NOINLINE int revive_down(struct pkt *p)
-{
-	struct flow *up = NULL, *down = NULL;
-
-	if (!p)
-		return VERDICT_NEXT;
-	if (p->family == 4) {
-		struct flow_key4 k;
-		struct flow4 *f4;
-
-		key4(&k, addr4(p->src), addr4(p->dst), p->sport, p->dport, p->proto);
-		f4 = bpf_map_lookup_elem(&flow4, &k);
-		if (f4) {
-			down = &f4->f;
-			key4(&k, f4->dst, f4->src, f4->dport, f4->sport, p->proto);
-			up = bpf_map_lookup_elem(&flow4, &k);
-		}
-	} else {
-		struct flow_key6 k;
-		struct flow6 *f6;
-
-		key6(&k, p->src, p->dst, p->sport, p->dport, p->proto);
-		f6 = bpf_map_lookup_elem(&flow6, &k);
-		if (f6) {
-			down = &f6->f;
-			key6(&k, f6->dst, f6->src, f6->dport, f6->sport, p->proto);
-			up = bpf_map_lookup_elem(&flow6, &k);
-		}
-	}
-	return up && down->state & FLOW_RETURN ? revive_halves(p, up, down) : VERDICT_NEXT;
 }
 
 /* ---- admission --------------------------------------------------------------------------------------- */

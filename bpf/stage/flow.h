@@ -27,12 +27,12 @@ static __always_inline bool nat_port_taken(__be16 port)
 }
 
 /* The half whose packets look like this; NULL or not carrying = none. For a return slot `from` is the word that
- * must still be there after the rest was read, else 0. */
+ * must still be there after the rest was read, else 0. A slot that is not theirs says nothing: its port may have become
+ * a service's since. */
 static __always_inline struct flow4 *half4(__be32 src, __be32 dst, __be16 sport, __be16 dport, __u8 proto, __u64 *from)
 {
 	struct flow_key4 k;
 
-	*from = 0;
 	if (cfg.nat && nat_port_taken(dport)) {
 		__u32 *addr = bpf_map_lookup_elem(&nat_index4, &dst), i;
 		struct flow4 *f;
@@ -43,11 +43,11 @@ static __always_inline struct flow4 *half4(__be32 src, __be32 dst, __be16 sport,
 			if (!f)
 				return NULL;
 			*from = *(volatile __u64 *)&f->f.word;
-			if ((*from ^ from_word(src, sport, proto)) << 8)
-				return NULL;
-			return f;
+			if (!((*from ^ from_word(src, sport, proto)) << 8))
+				return f;
 		}
 	}
+	*from = 0;
 	key4(&k, src, dst, sport, dport, proto);
 	return bpf_map_lookup_elem(&flow4, &k);
 }
@@ -57,7 +57,6 @@ static __always_inline struct flow6 *half6(const __u8 *src, const __u8 *dst, __b
 {
 	struct flow_key6 k;
 
-	*from = 0;
 	if (cfg.nat && nat_port_taken(dport)) {
 		struct in6 a;
 		__u32 *addr, i;
@@ -71,13 +70,12 @@ static __always_inline struct flow6 *half6(const __u8 *src, const __u8 *dst, __b
 			if (!n)
 				return NULL;
 			*from = *(volatile __u64 *)&n->flow.f.word;
-			if ((*from ^ from_word(0, sport, proto)) << 8)
-				return NULL;
-			if (addr_hi(n->from) != addr_hi(src) || addr_lo(n->from) != addr_lo(src))
-				return NULL;
-			return &n->flow;
+			if (!((*from ^ from_word(0, sport, proto)) << 8) && addr_hi(n->from) == addr_hi(src) &&
+			    addr_lo(n->from) == addr_lo(src))
+				return &n->flow;
 		}
 	}
+	*from = 0;
 	key6(&k, src, dst, sport, dport, proto);
 	return bpf_map_lookup_elem(&flow6, &k);
 }

@@ -100,8 +100,7 @@ static __always_inline int frag_limit(struct pkt *p, const struct frag *f)
 		return 0;
 	if (!rate_take(&s->packets, &svc->packets, p->now, 1, 0) && refuse(p, DROP_REASON_RATE_PACKETS, enforced))
 		return DROP_REASON_RATE_PACKETS;
-	if (!rate_take(&s->bytes, &svc->bytes, p->now, p->l3_len, 0) &&
-	    refuse(p, DROP_REASON_RATE_BYTES, enforced))
+	if (!rate_take(&s->bytes, &svc->bytes, p->now, p->l3_len, 0) && refuse(p, DROP_REASON_RATE_BYTES, enforced))
 		return DROP_REASON_RATE_BYTES;
 	return 0;
 }
@@ -166,7 +165,8 @@ NOINLINE int frag_later(struct xdp_md *ctx, struct pkt *p)
 	h = hop_get(f->hop) ?: hop_again(ctx, p, &f->hop);
 	if (!h)
 		return drop(p, DROP_REASON_NO_NEIGHBOR);
-	if (p->l3_len > h->mtu) /* its first was told, if that was too big; nobody answers to a part (RFC 1812 4.3.2.7) */
+	if (p->l3_len >
+	    h->mtu) /* its first was told, if that was too big; nobody answers to a part (RFC 1812 4.3.2.7) */
 		return drop(p, DROP_REASON_TOO_BIG);
 	err = frag_rewrite(ctx, p, f);
 	if (err)
