@@ -2,6 +2,8 @@
 /* What the stages know of the packet in hand. Offsets, never pointers: each stage derives its own from ctx. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "../abi.h"
 
 #define NOINLINE __attribute__((noinline))

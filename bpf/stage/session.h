@@ -164,6 +164,16 @@ static __always_inline void slot_open(struct flow *f, __u64 gen, __u64 from, __u
 	__sync_lock_test_and_set(&f->state, PHASE_OPENING | FLOW_RETURN | flags);
 }
 
+static __always_inline void make4_slot(struct pkt *p, const struct making *m, struct flow4 *slot)
+{
+	__u64 gen = slot->f.word >> FROM_GEN_SHIFT;
+
+	__sync_lock_test_and_set(&slot->f.state, PHASE_FREE);
+	flow_begin(&slot->f, p, m, m->down_hop, p->tick);
+	down4(slot, m);
+	slot_open(&slot->f, gen, from_word(addr4(m->server), m->server_port, p->proto), m->flags);
+}
+
 /* Static, for 6.1 takes no map key from the memory argument of a global function.
  *
  * The down half first, the up half last: the session exists from the moment that its key does. Both return 0 or
@@ -172,7 +182,6 @@ static NOINLINE int make4(struct pkt *p, const struct making *m)
 {
 	struct flow_key4 up, down;
 	struct flow4 f = {}, *slot;
-	__u64 gen;
 	long err;
 
 	if (!p || !m)
@@ -185,11 +194,7 @@ static NOINLINE int make4(struct pkt *p, const struct making *m)
 		slot = bpf_map_lookup_elem(&nat4, &i);
 		if (!slot)
 			return DROP_REASON_NO_PORT;
-		gen = slot->f.word >> FROM_GEN_SHIFT;
-		__sync_lock_test_and_set(&slot->f.state, PHASE_FREE);
-		flow_begin(&slot->f, p, m, m->down_hop, p->tick);
-		down4(slot, m);
-		slot_open(&slot->f, gen, from_word(addr4(m->server), m->server_port, p->proto), m->flags);
+		make4_slot(p, m, slot);
 	} else {
 		slot = NULL;
 		flow_begin(&f.f, p, m, m->down_hop, p->tick);

@@ -176,7 +176,9 @@ func (s *Site) Config(pin, state, socket string) string {
 	for _, l := range s.legs {
 		fmt.Fprintf(&b, "  - {name: %s, mode: native}\n", l.edgeIf)
 	}
-	fmt.Fprintf(&b, "pin: %s\nstate: %s\napi: {socket: %s}\nservices:\n", pin, state, socket)
+	fmt.Fprintf(&b, "pin: %s\nstate: %s\napi: {socket: %s}\n", pin, state, socket)
+	// One CPU plays, attacks and defends here: the host gets a budget that such a flood is sure to exceed.
+	fmt.Fprintf(&b, "host: {packets_per_second: 50000, source_packets_per_second: 20000}\nservices:\n")
 	type service struct {
 		name, protocol, game string
 		listen               netip.AddrPort

@@ -10,11 +10,14 @@ import (
 	"testing"
 )
 
-// Three players log in at once, by nat, by transparent and by IPv6, and walk in a server that tells them the time.
-func TestMinecraftJava(t *testing.T) {
+func TestMinecraftJava(t *testing.T) { checkMinecraft(t, "1.20.4") }
+
+// checkMinecraft has three players log in at once, by nat, by transparent and by IPv6, and walk in a server that tells
+// them the time.
+func checkMinecraft(t *testing.T, version string) {
+	t.Helper()
 	node, dir := nodeFolder(t, "java")
 	s := gameSite(t, "java", "minecraft", "tcp", 25565)
-	const version = "1.20.4"
 	server := s.game(s.servers, "server", nil, node, filepath.Join(dir, "server.js"), version, "25565")
 	server.await(serverPatience, `"event":"ready"`)
 	ways := []struct{ service, host string }{{"nat", vip4.String()}, {"transparent", third4.String()}, {"nat6", vip6.String()}}

@@ -169,7 +169,7 @@ func TestSessionIsMadeOnce(t *testing.T) {
 
 // The one NAT port goes from player to player while their server talks to it all the time: no packet of the old
 // session is ever made half for one player and half for another.
-func TestSlotChangesHands(t *testing.T) {
+func TestPortChangesHands(t *testing.T) {
 	plan := basePlan()
 	plan.NATPorts = [2]uint16{natFirst, natFirst}
 	for _, far := range []func(int) netip.AddrPort{client, client6} {
@@ -244,19 +244,6 @@ func (w *world) nextPlayer(first packet.Packet) error {
 	}
 	_, err := w.edge.Process(first.Bytes())
 	return err
-}
-
-func destination(frame []byte) netip.AddrPort {
-	v, err := packet.Look(frame)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	at := frame[v.L3+16 : v.L3+20]
-	if v.Version == 6 {
-		at = frame[v.L3+24 : v.L3+40]
-	}
-	a, _ := netip.AddrFromSlice(at)
-	return netip.AddrPortFrom(a, binary.BigEndian.Uint16(frame[v.L4+2:]))
 }
 
 // Sessions come and go by two CPUs while a third party sweeps: at the end each port is in one place, and no source is

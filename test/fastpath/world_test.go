@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fastpath drives the real XDP program by BPF_PROG_RUN: packet in; verdict, packet out, new state and exactly
-// the counters that moved. Time, chance and routes are injected, so a row takes no longer than its packets.
 package fastpath
 
 import (
@@ -45,10 +43,15 @@ func newWorld(t *testing.T, plan *loader.Plan) *world {
 
 func newWorldOf(t *testing.T, plan *loader.Plan, sizes loader.Sizes) *world {
 	t.Helper()
+	return openWorld(t, plan, sizes, "")
+}
+
+func openWorld(t *testing.T, plan *loader.Plan, sizes loader.Sizes, pin string) *world {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to load BPF programs")
 	}
-	e, err := loader.Open(loader.Options{Sizes: sizes, Log: slog.New(slog.DiscardHandler), Injected: true, Traced: true})
+	e, err := loader.Open(loader.Options{Pin: pin, Sizes: sizes, Log: slog.New(slog.DiscardHandler), Injected: true, Traced: true})
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}

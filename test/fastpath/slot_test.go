@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fastpath
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"parry/loader"
+	"parry/test/packet"
+)
+
+// TestLoad: the kernel takes the program that the tests use, run on the oldest kernel by make kernels-load.
+func TestLoad(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to load BPF programs")
+	}
+	spec, err := loadSlot()
+	must(t, err)
+	var objs slotPrograms
+	must(t, spec.LoadAndAssign(&objs, nil))
+	must(t, objs.Close())
+}
+
+// pinnedWorld is one whose maps another program can open.
+func pinnedWorld(t *testing.T, plan *loader.Plan) (*world, string) {
+	t.Helper()
+	if err := os.MkdirAll("/sys/fs/bpf", 0o755); err != nil {
+		t.Skipf("needs a bpffs: %v", err)
+	}
+	pin, err := os.MkdirTemp("/sys/fs/bpf", "parry-fastpath-")
+	if err != nil {
+		t.Skipf("needs a bpffs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(pin); err != nil {
+			t.Error(err)
+		}
+	})
+	return openWorld(t, plan, smallSizes(), pin), pin
+}
+
+// remaker is the program that has the session's slot change hands.
+func remaker(t *testing.T, pin string, o slotOwner) *ebpf.Program {
+	t.Helper()
+	spec, err := loadSlot()
+	must(t, err)
+	use := map[string]*ebpf.Map{}
+	for _, name := range []string{"nat4", "nat6"} {
+		m, err := ebpf.LoadPinnedMap(filepath.Join(pin, "maps", name), nil)
+		must(t, err)
+		defer m.Close()
+		use[name] = m
+		spec.Maps[name].MaxEntries = m.MaxEntries()
+	}
+	must(t, spec.Variables["whose"].Set(o))
+	var objs slotPrograms
+	must(t, spec.LoadAndAssign(&objs, &ebpf.CollectionOptions{MapReplacements: use}))
+	t.Cleanup(func() {
+		if err := objs.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return objs.Remake
+}
+
+func ownerOf(s loader.Session, index int) slotOwner {
+	be := func(p uint16) uint16 { return p<<8 | p>>8 }
+	o := slotOwner{ClientPort: be(s.Client.Port()), VipPort: be(s.Front.Port()), ServerPort: be(s.Server.Port()), FacePort: be(s.Face.Port()),
+		Slot: uint32(index)<<16 | uint32(s.Face.Port()), Family: 6, Hop: 1, Service: s.Service, Rounds: 200_000}
+	if s.Client.Addr().Is4() {
+		o.Family = 4
+	}
+	copy(o.Client[:], s.Client.Addr().AsSlice())
+	copy(o.Vip[:], s.Front.Addr().AsSlice())
+	copy(o.Server[:], s.Server.Addr().AsSlice())
+	copy(o.Face[:], s.Face.Addr().AsSlice())
+	return o
+}
+
+// A return slot changes hands all the time, while the server talks to whoever has it: no packet leaves half for one
+// player and half for the next.
+func TestSlotChangesHands(t *testing.T) {
+	for _, player := range []netip.AddrPort{player4, player6} {
+		w, pin := pinnedWorld(t, basePlan())
+		w.neighbour(t, wire.Dst)
+		s := w.begin(t, hello(player, natPort))
+		next := netip.AddrPortFrom(player.Addr().Next(), player.Port()+1)
+		prog := remaker(t, pin, ownerOf(s, 0))
+		frame := reply(s, "to whom?").Bytes()
+		var stop atomic.Bool
+		reached, raced := map[netip.AddrPort]int{}, 0
+		onTwoCPUs(t, func(cpu int) error {
+			if cpu == 0 {
+				defer stop.Store(true)
+				for range 20 {
+					if _, err := prog.Run(&ebpf.RunOptions{Data: make([]byte, 64)}); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			for !stop.Load() {
+				r, err := w.edge.Process(frame)
+				if err != nil {
+					return err
+				}
+				if r.Code != loader.XDPTX {
+					raced++
+					continue
+				}
+				if err := packet.Check(r.Out); err != nil {
+					return fmt.Errorf("to %v: %w", destination(r.Out), err)
+				}
+				reached[destination(r.Out)]++
+			}
+			return nil
+		})
+		t.Logf("%d to one, %d to the other, %d dropped", reached[player], reached[next], raced)
+		if reached[player] == 0 || reached[next] == 0 || raced == 0 {
+			t.Error("the slot was never met changing hands: the test shows nothing")
+		}
+		delete(reached, player)
+		delete(reached, next)
+		for to, n := range reached {
+			t.Errorf("%d packets went to %v, who is nobody", n, to)
+		}
+	}
+}
+
+// destination is whom a frame is for.
+func destination(frame []byte) netip.AddrPort {
+	v, err := packet.Look(frame)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	at := frame[v.L3+16 : v.L3+20]
+	if v.Version == 6 {
+		at = frame[v.L3+24 : v.L3+40]
+	}
+	a, _ := netip.AddrFromSlice(at)
+	return netip.AddrPortFrom(a, binary.BigEndian.Uint16(frame[v.L4+2:]))
+}
