@@ -279,8 +279,14 @@ struct service {
 	__u8 prefix4; /* a source is a prefix of this length */
 	__u8 prefix6; /* at most 64 */
 	__u8 retired; /* gone from the configuration; its sessions play on */
-	__u8 pad;
+	__u8 ever; /* EVER_*: families and modes that it has had, for their sessions play on */
 };
+
+/* Only the loader reads these: cfg leaves in what they need. */
+#define EVER_IPV4 1
+#define EVER_IPV6 2
+#define EVER_TRANSPARENT 4
+#define EVER_LOCAL 8
 
 struct server {
 	__u8 addr[16]; /* IPv4 in the first four bytes */

@@ -271,7 +271,7 @@ func (e *Edge) detachLocal(name string) error {
 		return detachFilter(l.ifindex)
 	}
 	if ok {
-		return errors.Join(unpinLink(l.link), l.link.Close())
+		return endLink(l.link)
 	}
 	if e.opts.Pin == "" {
 		return nil
@@ -279,11 +279,17 @@ func (e *Edge) detachLocal(name string) error {
 	return removePinnedLink(e.dir("links", "tc-"+name))
 }
 
-func unpinLink(l link.Link) error {
-	if err := l.Unpin(); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+// endLink detaches now: a link that is only let go of is detached by a worker of the kernel's, some time after. One
+// whose interface is gone is detached already.
+func endLink(l link.Link) error {
+	var errs []error
+	if err := l.Detach(); err != nil && !errors.Is(err, syscall.ENOLINK) && !errors.Is(err, link.ErrNotSupported) {
+		errs = append(errs, fmt.Errorf("detach: %w", err))
 	}
-	return nil
+	if err := l.Unpin(); err != nil && !errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, l.Close())...)
 }
 
 // letGo detaches from interfaces that are no longer named, an earlier daemon's included.
@@ -295,7 +301,7 @@ func (e *Edge) letGo(ifaces []Interface) error {
 	var errs []error
 	for name, l := range e.links.xdp {
 		if !named[name] {
-			errs = append(errs, unpinLink(l.link), l.link.Close(), e.detachLocal(name))
+			errs = append(errs, endLink(l.link), e.detachLocal(name))
 			delete(e.links.xdp, name)
 		}
 	}
@@ -316,10 +322,14 @@ func (e *Edge) letGo(ifaces []Interface) error {
 
 // removePinnedLink detaches what a pin holds; a pin of nothing is removed.
 func removePinnedLink(path string) error {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	l, err := link.LoadPinnedLink(path, nil)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := os.Remove(path); err != nil {
+	if err == nil {
+		err = endLink(l)
+	}
+	if err != nil {
 		return fmt.Errorf("remove %s: %w", filepath.Base(path), err)
 	}
 	return nil

@@ -527,7 +527,7 @@ type bpfService struct {
 	Prefix4        uint8
 	Prefix6        uint8
 	Retired        uint8
-	Pad            uint8
+	Ever           uint8
 }
 
 type bpfServiceCount struct {

@@ -59,7 +59,9 @@ func newBuilder(p *Plan, np *natPlan, n *numbering, sizes Sizes) (*builder, erro
 	for i := range p.Services {
 		s := &p.Services[i]
 		number := n.byName[s.Name]
+		ever := b.services[number].Ever
 		b.services[number] = serviceOf(s, tables[s.Pool])
+		b.services[number].Ever |= ever
 		b.local = b.local || s.Forward == Local
 		b.addFronts(s, number)
 	}
@@ -129,7 +131,26 @@ func serviceOf(s *Service, tables [2]uint32) bpfService {
 		out.Table4, out.Table6 = noServer, noServer
 	}
 	copy(out.Name[:len(out.Name)-1], s.Name)
+	out.Ever = everOf(s)
 	return out
+}
+
+func everOf(s *Service) uint8 {
+	var ever uint8
+	for _, f := range s.Fronts {
+		if f.Addr.Is4() {
+			ever |= everIPv4
+		} else {
+			ever |= everIPv6
+		}
+	}
+	switch s.Forward {
+	case Transparent:
+		ever |= everTransparent
+	case Local:
+		ever |= everLocal
+	}
+	return ever
 }
 
 func (b *builder) addFronts(s *Service, number uint16) {
@@ -186,14 +207,13 @@ func (b *builder) cfg(c clock) bpfCfg {
 	for i, a := range p.Host.Always[:min(len(p.Host.Always), len(cfg.Always))] {
 		cfg.Always[i].Port, cfg.Always[i].Proto = be16(a.Port), a.Proto
 	}
-	for k := range b.fronts {
-		cfg.Ipv4 |= flag(k.addr.Is4())
-		cfg.Ipv6 |= flag(k.addr.Is6())
-	}
-	// A session may be of a service that went: what the maps say counts, not what the plan does.
+	// A session may be of a service that went, or that was another then: what has ever been counts, not what the plan
+	// says.
 	for _, s := range b.services {
-		cfg.Transparent |= flag(Forward(s.Forward) == Transparent)
-		cfg.Local |= flag(Forward(s.Forward) == Local)
+		cfg.Ipv4 |= flag(s.Ever&everIPv4 != 0)
+		cfg.Ipv6 |= flag(s.Ever&everIPv6 != 0)
+		cfg.Transparent |= flag(s.Ever&everTransparent != 0)
+		cfg.Local |= flag(s.Ever&everLocal != 0)
 		cfg.Limits |= flag(s.Packets.Cost != 0 || s.Bytes.Cost != 0)
 		cfg.Sizes |= flag(s.MaxPacket != 0 && s.MaxPacket < 65535)
 	}

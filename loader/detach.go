@@ -60,7 +60,7 @@ func detachLinks(pin string) ([]string, error) {
 	var names []string
 	for _, entry := range entries {
 		kind, name, _ := strings.Cut(entry.Name(), "-")
-		if err := os.Remove(filepath.Join(pin, "links", entry.Name())); err != nil {
+		if err := removePinnedLink(filepath.Join(pin, "links", entry.Name())); err != nil {
 			return names, fmt.Errorf("let go of %s: %w", name, err)
 		}
 		if kind != "xdp" {

@@ -26,6 +26,14 @@ const (
 	noServer    = ^uint32(0)
 )
 
+// What a service has ever been (bpf/abi.h, struct service).
+const (
+	everIPv4 = 1 << iota
+	everIPv6
+	everTransparent
+	everLocal
+)
+
 // MaglevSize is the number of cells of a pool's table.
 const MaglevSize = maglevSize
 

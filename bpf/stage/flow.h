@@ -276,6 +276,7 @@ static __always_inline enum verdict established4(struct xdp_md *ctx, struct pkt 
 	ports = *(__u32 *)&f->sport;
 	l3_delta = f->l3_delta;
 	l4_delta = f->l4_delta;
+	barrier(); /* nothing of it is read again after the check */
 	if (from && *(volatile __u64 *)&f->f.word != from) /* the slot changed hands while it was read */
 		return drop(p, DROP_REASON_RACE);
 	*(__u32 *)p->to = addrs >> 32;
@@ -311,7 +312,7 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 {
 	struct flow6 *f;
 	struct hop *h;
-	__u32 state;
+	__u32 state, ports, l4_delta;
 	__u64 from;
 	int err;
 
@@ -327,9 +328,12 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 	p->down = !!(state & FLOW_RETURN);
 	addr_copy(p->to, f->dst);
 	addr_copy(p->as, f->src);
-	p->to_port = f->dport;
+	ports = *(__u32 *)&f->sport;
+	l4_delta = f->l4_delta;
+	barrier();
 	if (from && *(volatile __u64 *)&f->f.word != from)
 		return drop(p, DROP_REASON_RACE);
+	p->to_port = ports >> 16;
 	if (forged(state))
 		return drop(p, DROP_REASON_BAD_ADDRESS);
 	err = flow_pass(ctx, p, &f->f, state);
@@ -346,7 +350,7 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 		return drop(p, DROP_REASON_NO_NEIGHBOR);
 	if (p->l3_len > h->mtu)
 		return too_big(ctx, p, h->mtu, state);
-	err = rewrite6(ctx, p, f, *(__u32 *)&f->sport);
+	err = rewrite6(ctx, p, ports, l4_delta);
 	if (err)
 		return err == DROP_REASON_TTL ? drop(p, err) : abort_changed(p);
 	if (p->frag && frag_note(ctx, p, state, f->f.hop))

@@ -93,9 +93,9 @@ static __always_inline bool mark_dead(struct flow *f)
 /* First step, or none: returns whether the session is to be deleted now. */
 static __always_inline bool reap_mark(struct flow *up, struct flow *down, __u32 op, __u8 proto, __u32 tick)
 {
+	if (op == REAP_END)
+		__sync_fetch_and_or(&up->state, FLOW_KILLED);
 	if (carries(up->state)) {
-		if (op == REAP_END)
-			__sync_fetch_and_or(&up->state, FLOW_KILLED);
 		if (op == REAP_END || is_due(up, down, proto, tick)) {
 			mark_closing(up, tick);
 			if (down)

@@ -54,7 +54,8 @@ static __always_inline int rewrite4(struct xdp_md *ctx, struct pkt *p, __u64 add
 	return rewrite_l4(p, data + l4, end, ports, l4_delta);
 }
 
-static __always_inline int rewrite6(struct xdp_md *ctx, struct pkt *p, const struct flow6 *f, __u32 ports)
+/* p->as and p->to are what it leaves with. */
+static __always_inline int rewrite6(struct xdp_md *ctx, struct pkt *p, __u32 ports, __u32 l4_delta)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 l3 = p->l3, l4 = p->l4;
@@ -67,8 +68,8 @@ static __always_inline int rewrite6(struct xdp_md *ctx, struct pkt *p, const str
 		return DROP_REASON_INTERNAL;
 	if (ip->hop_limit <= 1)
 		return DROP_REASON_TTL;
-	__builtin_memcpy(&ip->saddr, f->src, 16);
-	__builtin_memcpy(&ip->daddr, f->dst, 16);
+	__builtin_memcpy(&ip->saddr, p->as, 16);
+	__builtin_memcpy(&ip->daddr, p->to, 16);
 	ip->hop_limit--;
-	return rewrite_l4(p, data + l4, end, ports, f->l4_delta);
+	return rewrite_l4(p, data + l4, end, ports, l4_delta);
 }

@@ -30,6 +30,7 @@ func TestPlayOnOneNIC(t *testing.T) {
 	s.defaults(s.players, "192.0.2.1", "2001:db8:1::1")
 	s.defaults(s.servers, "10.0.1.1", "fd00:1::1")
 	s.ownVIPs()
+	s.meetServers()
 	s.edge = newEdge(w, s.gate, "nic")
 	s.edge.run(everyMode(unlimited))
 	for _, w := range s.ways() {
@@ -76,6 +77,8 @@ func (s *site) more(name, dev, theirs, edges string) {
 	far, _ := s.link(ends(h, "up0", theirs), ends(s.gate, dev, edges), netns.LinkOptions{})
 	s.receiver(far)
 	must(s.t, h.DefaultRoute(prefix(edges).Addr()))
+	_, err := s.ping(s.gate, prefix(edges).Addr(), prefix(theirs).Addr(), 56) // as in meetServers
+	must(s.t, err)
 }
 
 // TestPlayOnVLANs has players and servers on VLANs of one trunk: the edge changes the tag.
@@ -120,6 +123,7 @@ func TestPlayOnVLANs(t *testing.T) {
 	s.defaults(s.players, "192.0.2.1", "2001:db8:1::1")
 	s.defaults(s.servers, "10.0.1.1", "fd00:1::1")
 	s.ownVIPs()
+	s.meetServers()
 	s.edge = newEdge(w, s.gate, "nic")
 	s.edge.run(everyMode(unlimited))
 	for _, w := range s.ways() {

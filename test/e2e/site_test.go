@@ -85,8 +85,27 @@ func newSite(t *testing.T, name string, o siteOptions) *site {
 	s.defaults(s.players, "192.0.2.1", "2001:db8:1::1")
 	s.defaults(s.servers, "10.0.1.1", "fd00:1::1")
 	s.ownVIPs()
+	s.meetServers()
 	s.edge = newEdge(w, s.gate)
 	return s
+}
+
+// meetServers has the edge's host know its neighbours towards the servers, as one that has been up for a while does:
+// what comes within the first milliseconds of the edge finds its way then.
+func (s *site) meetServers() {
+	s.t.Helper()
+	next4, next6 := server4, server6
+	if s.core != nil {
+		next4, next6 = addr("10.0.0.2"), addr("fd00::2")
+	}
+	for _, to := range []netip.Addr{next4, next6} {
+		from := netip.IPv4Unspecified()
+		if to.Is6() {
+			from = netip.IPv6Unspecified()
+		}
+		_, err := s.ping(s.gate, from, to, 56)
+		must(s.t, err)
+	}
 }
 
 func (s *site) routed(o siteOptions) {

@@ -68,6 +68,8 @@ func TestHairpin(t *testing.T) {
 func TestServerPlaysOnAnotherServersService(t *testing.T) {
 	s := newSite(t, "serverclient", siteOptions{})
 	must(t, s.atServers.AddAddress(prefix("10.0.1.12/24")))
+	_, err := s.ping(s.gate, nat4, addr("10.0.1.12"), 56) // as in meetServers
+	must(t, err)
 	s.edge.run(unlimited + yaml(
 		service{name: "lobby", listen: `"203.0.113.10:27960"`, forward: "nat", servers: []string{"10.0.1.11:27960"}},
 		service{name: "arena", listen: `"203.0.113.10:27961"`, forward: "transparent", servers: []string{"10.0.1.12:27961"}},

@@ -106,8 +106,8 @@ func (p *udpPlayer) addr() netip.AddrPort {
 	return p.conn.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-// join repeats a datagram, as games do, until it is answered, and says how often it was sent.
-func (p *udpPlayer) join(within time.Duration) (tries int) {
+// tryJoin repeats a datagram, as games do, until it is answered, and says how often it was sent; 0 = in vain.
+func (p *udpPlayer) tryJoin(within time.Duration) (tries int) {
 	p.t.Helper()
 	buf := make([]byte, 65536)
 	for began := time.Now(); time.Since(began) < within; {
@@ -118,7 +118,15 @@ func (p *udpPlayer) join(within time.Duration) (tries int) {
 			return tries
 		}
 	}
-	p.t.Fatalf("%v is not answered within %v", p.addr(), within)
+	return 0
+}
+
+// join must be answered.
+func (p *udpPlayer) join(within time.Duration) (tries int) {
+	p.t.Helper()
+	if tries = p.tryJoin(within); tries == 0 {
+		p.t.Fatalf("%v is not answered within %v", p.addr(), within)
+	}
 	return tries
 }
 

@@ -91,7 +91,7 @@ func TestEstablished(t *testing.T) {
 			defer w.clear(t)
 			s := w.prove(t, m.first)
 			up, down := m.first.With(func(p *packet.Packet) { p.Flags = packet.ACK }), reply(s, "an answer")
-			var upPackets, upBytes = s.Up.Packets, s.Up.Bytes
+			wantUp, wantDown := s.Up, s.Down
 			for _, x := range shapes() {
 				if x.only != nil && !x.only(up) {
 					continue
@@ -99,14 +99,14 @@ func TestEstablished(t *testing.T) {
 				t.Run(x.name, func(t *testing.T) {
 					in := up.With(x.change)
 					w.send(t, in.Bytes(), outcome{verdict: "tx", service: m.service}, forwarded(in, s).Bytes())
-					upPackets++
-					upBytes += uint64(packet.Length(in.Bytes()))
+					wantUp = loader.Direction{Packets: wantUp.Packets + 1, Bytes: wantUp.Bytes + uint64(packet.Length(in.Bytes()))}
 					back := down.With(x.change)
 					w.send(t, back.Bytes(), outcome{verdict: "tx", service: m.service, down: true}, returned(back, s).Bytes())
+					wantDown = loader.Direction{Packets: wantDown.Packets + 1, Bytes: wantDown.Bytes + uint64(packet.Length(back.Bytes()))}
 				})
 			}
-			if got := w.session(t, m.first.From); got.Up != (loader.Direction{Packets: upPackets, Bytes: upBytes}) {
-				t.Errorf("the session counted %+v, not %d packets, %d bytes", got.Up, upPackets, upBytes)
+			if got := w.session(t, m.first.From); got.Up != wantUp || got.Down != wantDown {
+				t.Errorf("the session counted %+v up, %+v down, not %+v and %+v", got.Up, got.Down, wantUp, wantDown)
 			}
 		})
 	}

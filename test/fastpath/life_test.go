@@ -331,6 +331,37 @@ func TestReloadKeepsSessions(t *testing.T) {
 	w.clear(t)
 }
 
+// Sessions outlive their family and their mode, too, however many reloads ago those went.
+func TestReloadKeepsFamiliesAndModes(t *testing.T) {
+	w := newWorld(t, basePlan())
+	nat, local := w.prove(t, hello(player6, natPort)), hello(player4, localPort)
+	w.quietly(t, local.Bytes())
+	less := basePlan()
+	for i := range less.Services {
+		less.Services[i].Fronts = slices.DeleteFunc(less.Services[i].Fronts, func(f loader.Front) bool { return f.Addr.Is6() })
+	}
+	for range 3 {
+		w.load(t, with(less, "local", func(s *loader.Service) { s.Forward, s.Pool = loader.NAT, "nat" }))
+		up, down := hello(player6, natPort), reply(nat, "an answer")
+		w.send(t, up.Bytes(), outcome{verdict: "tx", service: "nat"}, forwarded(up, nat).Bytes())
+		w.send(t, down.Bytes(), outcome{verdict: "tx", service: "nat", down: true}, returned(down, nat).Bytes())
+		w.send(t, local.Bytes(), outcome{verdict: "pass", service: "local"}, nil)
+	}
+	w.clear(t)
+}
+
+// Who was ended by hand in its closing second stays out for that second, too.
+func TestKilledWhileClosing(t *testing.T) {
+	w := newWorld(t, basePlan())
+	s := w.prove(t, hello(player4, natPort))
+	w.pass(t, 2*time.Minute)
+	w.sweep(t)
+	if n, err := w.edge.EndSessions([]loader.Session{s}); n != 0 || err != nil { // it was over
+		t.Errorf("ended %d: %v", n, err)
+	}
+	w.send(t, hello(player4, natPort).Bytes(), outcome{verdict: "drop", reason: "session_killed", service: "nat"}, nil)
+}
+
 // Who is behind an address and port that a server sees: the player.
 func TestWho(t *testing.T) {
 	w := newWorld(t, basePlan())

@@ -435,7 +435,7 @@ type slotService struct {
 	Prefix4        uint8
 	Prefix6        uint8
 	Retired        uint8
-	Pad            uint8
+	Ever           uint8
 }
 
 type slotServiceCount struct {

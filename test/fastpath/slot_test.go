@@ -71,10 +71,11 @@ func remaker(t *testing.T, pin string, o slotOwner) *ebpf.Program {
 	return objs.Remake
 }
 
-func ownerOf(s loader.Session, index int) slotOwner {
+// ownerOf is the session as the program needs it; it is the first NAT address's, and leaves by the given hop.
+func ownerOf(s loader.Session, hop uint32) slotOwner {
 	be := func(p uint16) uint16 { return p<<8 | p>>8 }
 	o := slotOwner{ClientPort: be(s.Client.Port()), VipPort: be(s.Front.Port()), ServerPort: be(s.Server.Port()), FacePort: be(s.Face.Port()),
-		Slot: uint32(index)<<16 | uint32(s.Face.Port()), Family: 6, Hop: 1, Service: s.Service, Rounds: 200_000}
+		Slot: uint32(s.Face.Port()), Family: 6, Hop: uint16(hop), Service: s.Service, Rounds: 50_000}
 	if s.Client.Addr().Is4() {
 		o.Family = 4
 	}
@@ -90,10 +91,11 @@ func ownerOf(s loader.Session, index int) slotOwner {
 func TestSlotChangesHands(t *testing.T) {
 	for _, player := range []netip.AddrPort{player4, player6} {
 		w, pin := pinnedWorld(t, basePlan())
-		w.neighbour(t, wire.Dst)
+		hop, err := w.edge.SetHop(wire)
+		must(t, err)
 		s := w.begin(t, hello(player, natPort))
 		next := netip.AddrPortFrom(player.Addr().Next(), player.Port()+1)
-		prog := remaker(t, pin, ownerOf(s, 0))
+		prog := remaker(t, pin, ownerOf(s, hop))
 		frame := reply(s, "to whom?").Bytes()
 		var stop atomic.Bool
 		reached, raced := map[netip.AddrPort]int{}, 0
