@@ -167,16 +167,6 @@ func (e *edge) sessions(f api.Filter) []api.Session {
 	return all
 }
 
-// session is the one session of a service.
-func (e *edge) session(service string) api.Session {
-	e.t.Helper()
-	all := e.sessions(api.Filter{Service: service})
-	if len(all) != 1 {
-		e.t.Fatalf("%d sessions of %s, want 1: %+v", len(all), service, all)
-	}
-	return all[0]
-}
-
 // output is what a command line gave.
 type output struct {
 	out, err string

@@ -153,6 +153,7 @@ func (s *site) checkNeighbours(player, edge netip.Addr) {
 // A flood at a closed port may cost neither the operator's way in nor a player a packet.
 func TestFloodAtAClosedPortSparesTheAlwaysPorts(t *testing.T) {
 	s := newSite(t, "always", siteOptions{})
+	attackers := s.withAttackers()
 	s.edge.run("host: {packets_per_second: 2000, source_packets_per_second: 1000, always: [tcp/2222]}\n" + everyMode(unlimited))
 	w := s.ways()[0]
 	s.udpServer(w.host, w.server, "")
@@ -161,11 +162,11 @@ func TestFloodAtAClosedPortSparesTheAlwaysPorts(t *testing.T) {
 	game := player.play(2 * time.Millisecond)
 	game.more(50)
 
-	flood := s.flood(s.players, player4, at(addr("192.0.2.1"), 9))
+	flood := s.flood(attackers, attacker4, at(addr("192.0.2.1"), 9))
 	await(t, patience, "the flood to be over its budget", func() bool { return s.edge.drops("host_source_rate") > 1000 })
 	before := s.edge.drops("host_source_rate")
 	began := time.Now()
-	p := s.tcpPlayer(s.players, player4, at(addr("192.0.2.1"), 2222)) // from the flooding address, too
+	p := s.tcpPlayer(attackers, attacker4, at(addr("192.0.2.1"), 2222)) // even from the flooding address
 	p.put(1 << 20)
 	p.get(1 << 20)
 	took := time.Since(began)

@@ -44,9 +44,8 @@ func TestPlayOnOneNIC(t *testing.T) {
 // TestPlayOnSeveralNICs has players on two uplinks and servers on two further links; each pair is a redirect of its own.
 func TestPlayOnSeveralNICs(t *testing.T) {
 	s := newSite(t, "nics", siteOptions{})
-	s.more("players2", "edge2", "192.0.3.2/24", "192.0.3.1/24")
-	s.more("servers2", "edge3", "10.0.2.11/24", "10.0.2.1/24")
-	s.edge.interfaces = append(s.edge.interfaces, "edge2", "edge3")
+	s.more("players2", "edge2", []string{"192.0.3.2/24"}, []string{"192.0.3.1/24"})
+	s.more("servers2", "edge3", []string{"10.0.2.11/24"}, []string{"10.0.2.1/24"})
 	s.edge.run(unlimited + yaml(
 		service{name: "a", listen: `"203.0.113.10:27960"`, forward: "nat", servers: []string{"10.0.1.11:27960"}},
 		service{name: "b", listen: `"203.0.113.10:27961"`, forward: "transparent", servers: []string{"10.0.2.11:27961"}},
@@ -70,15 +69,19 @@ func TestPlayOnSeveralNICs(t *testing.T) {
 	}
 }
 
-// more links one more host to the edge, which is its gateway.
-func (s *site) more(name, dev, theirs, edges string) {
+// more links one more host to the edge, which is its gateway. theirs and edges are prefixes of both ends, an IPv4 one and
+// maybe an IPv6 one.
+func (s *site) more(name, dev string, theirs, edges []string) {
 	s.t.Helper()
 	h := s.host(name)
-	far, _ := s.link(ends(h, "up0", theirs), ends(s.gate, dev, edges), netns.LinkOptions{})
+	far, _ := s.link(ends(h, "up0", theirs...), ends(s.gate, dev, edges...), netns.LinkOptions{})
 	s.receiver(far)
-	must(s.t, h.DefaultRoute(prefix(edges).Addr()))
-	_, err := s.ping(s.gate, prefix(edges).Addr(), prefix(theirs).Addr(), 56) // as in meetServers
-	must(s.t, err)
+	for i, e := range edges {
+		s.defaults(h, prefix(e).Addr().String())
+		_, err := s.ping(s.gate, prefix(e).Addr(), prefix(theirs[i]).Addr(), 56) // as in meetServers
+		must(s.t, err)
+	}
+	s.edge.interfaces = append(s.edge.interfaces, dev)
 }
 
 // TestPlayOnVLANs has players and servers on VLANs of one trunk: the edge changes the tag.

@@ -78,6 +78,7 @@ func TestRangesAndLists(t *testing.T) {
 // A source over its rate is held to it; who plays by the rules doesn't notice.
 func TestLimitsHoldWhoExceedsThem(t *testing.T) {
 	s := newSite(t, "limits", siteOptions{})
+	s.withAttackers()
 	const rate, burst = 500, 1000
 	text := fmt.Sprintf("limits: {source: {packets_per_second: %d, burst: %d, new_sessions: 3, window: 60s, sessions: 64}}\n", rate, burst)
 	for _, w := range []int{0, 1, 2, 4} { // nat, transparent and local; IPv4 and, once, IPv6
@@ -94,13 +95,16 @@ func (s *site) checkLimits(t *testing.T, text string, w way, rate, burst int) {
 		s.edge.ok("detach", "--pin", s.edge.pin)
 	})
 	server := s.udpServer(w.host, w.server, "")
-	fair := s.playerLike(w.player, 1)
-	game := s.udpPlayer(s.players, fair, w.vip).play(4 * time.Millisecond)
+	attacker := attacker4
+	if w.player.Is6() {
+		attacker = attacker6
+	}
+	game := s.udpPlayer(s.players, w.player, w.vip).play(4 * time.Millisecond)
 	game.more(20)
 
 	before := server.packets.Load() - uint64(game.sum().sent)
 	began := time.Now()
-	stop := s.flood(s.players, w.player, w.vip)
+	stop := s.flood(s.host("attackers"), attacker, w.vip)
 	game.more(250) // about a second
 	sent := stop()
 	took := time.Since(began)

@@ -26,6 +26,9 @@ var (
 	server6 = addr("fd00:1::11")
 	nat4    = addr("10.0.1.1") // the edge as servers on its own network see it
 	nat6    = addr("fd00:1::1")
+
+	attacker4 = addr("198.18.0.2") // on a link of its own: see withAttackers
+	attacker6 = addr("2001:db8:bad::2")
 )
 
 func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
@@ -127,6 +130,14 @@ func (s *site) routed(o siteOptions) {
 	s.defaults(s.core, "10.0.0.1", "fd00::1")
 	s.defaults(s.gate, "198.51.100.2", "2001:db8:f::2")
 	must(w.t, s.gate.Route(prefix("10.0.1.0/24"), addr("10.0.0.2")), s.gate.Route(prefix("fd00:1::/64"), addr("fd00::2")))
+}
+
+// withAttackers adds a host for floods. On the players' link a flood would fill the queue that players wait in, before
+// the edge can tell them apart.
+func (s *site) withAttackers() *netns.Host {
+	s.t.Helper()
+	s.more("attackers", "attackers", []string{"198.18.0.2/24", "2001:db8:bad::2/64"}, []string{"198.18.0.1/24", "2001:db8:bad::1/64"})
+	return s.host("attackers")
 }
 
 // routes makes a host a router.
