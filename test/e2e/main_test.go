@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -131,18 +132,22 @@ func (w *world) link(a, b netns.End, o netns.LinkOptions) (*netns.Interface, *ne
 	return ia, ib
 }
 
-// settle waits until the kernel takes a new link for running: until then its queue drops what is sent.
+// settle waits until the kernel takes a new link for running (until then its queue drops what is sent) and has given it
+// its link-local address.
 func (w *world) settle(i *netns.Interface) {
 	w.t.Helper()
 	await(w.t, patience, i.Name+" of "+i.Host.Name()+" to run", func() bool {
-		running := false
-		err := i.Host.Do(func() error {
+		settled := false
+		must(w.t, i.Host.Do(func() error {
 			l, err := net.InterfaceByName(i.Name)
-			running = err == nil && l.Flags&net.FlagRunning != 0
+			if err != nil || l.Flags&net.FlagRunning == 0 {
+				return err
+			}
+			addrs, err := l.Addrs()
+			settled = slices.ContainsFunc(addrs, func(a net.Addr) bool { return strings.HasPrefix(a.String(), "fe80:") })
 			return err
-		})
-		must(w.t, err)
-		return running
+		}))
+		return settled
 	})
 }
 

@@ -32,7 +32,7 @@ const (
 	voiceOpus     = 4 << 5
 	voicePing     = 1 << 5
 	voiceEvery    = 20 * time.Millisecond
-	voicePatience = 500 * time.Millisecond // the longest silence between two frames, on a machine that has other work
+	voicePatience = 2 * time.Second // the longest silence between two frames, on a machine that has other work
 )
 
 // mumbleBot is a client: TLS for control, OCB2 over UDP for voice, both to one address and port.

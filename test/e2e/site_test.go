@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -161,6 +162,7 @@ func (s *site) ownVIPs() {
 	for _, a := range []netip.Addr{vip4, other4, third4, fourth4, vip6, other6, third6, fourth6} {
 		must(s.t, lo.AddAddress(netip.PrefixFrom(a, a.BitLen())))
 	}
+	s.own(s.gate, vip6, other6, third6, fourth6)
 }
 
 // playerAt gives the players' host its n-th further address, if it hasn't got it.
@@ -185,6 +187,7 @@ func (s *site) playerAt6(n int) netip.Addr {
 	if !s.extra[a] {
 		s.extra[a] = true
 		must(s.t, s.atPlayers.AddAddress(netip.PrefixFrom(a, 128)), s.gate.Route(netip.PrefixFrom(a, 64).Masked(), player6))
+		s.own(s.players, a)
 	}
 	return a
 }
@@ -196,6 +199,16 @@ func (s *site) playerLike(a netip.Addr, n int) netip.Addr {
 		return s.playerAt(n)
 	}
 	return s.playerAt6(n)
+}
+
+// own waits until a host takes IPv6 addresses for its own: a worker of the kernel's sees to that, some time after they
+// were added.
+func (w *world) own(h *netns.Host, addrs ...netip.Addr) {
+	w.t.Helper()
+	await(w.t, patience, "new addresses to work", func() bool {
+		local := w.run(h, "ip", "-6", "route", "show", "table", "local")
+		return !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !strings.Contains(local, "local "+a.String()+" ") })
+	})
 }
 
 // service is one entry of services and of pools. Servers are of one family; none with `local`.

@@ -39,6 +39,7 @@ func TestHairpin(t *testing.T) {
 	s.edge.run(everyMode(unlimited))
 	beside4, beside6 := addr("10.0.1.20"), addr("fd00:1::20")
 	must(t, s.atServers.AddAddress(netip.PrefixFrom(beside4, 24)), s.atServers.AddAddress(netip.PrefixFrom(beside6, 64)))
+	s.own(s.servers, beside6)
 	for _, w := range s.routedWays() {
 		client, faced := beside4, nat4
 		if w.player.Is6() {

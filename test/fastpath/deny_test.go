@@ -70,18 +70,19 @@ func (w *world) hits(t *testing.T, e entry) int {
 
 func TestDenied(t *testing.T) { deniedGroup().run(t) }
 
-// One new session each, judged by what is on the lists.
-func deniedGroup() group {
-	g := group{name: "TestDenied", plan: basePlan}
+// deniedCase is one new session, judged by what is on the lists.
+type deniedCase struct {
+	name    string
+	client  netip.AddrPort
+	entries []entry
+	hits    []int
+	age     time.Duration // of the entries when the packet comes
+	want    outcome
+}
+
+func deniedCases() []deniedCase {
 	denied, welcome := outcome{verdict: "drop", reason: "denied", service: "nat"}, outcome{verdict: "tx", service: "nat"}
-	for _, x := range []struct {
-		name    string
-		client  netip.AddrPort
-		entries []entry
-		hits    []int
-		age     time.Duration // of the entries when the packet comes
-		want    outcome
-	}{
+	return []deniedCase{
 		{"host", player4, []entry{deny("192.0.2.1/32")}, []int{1}, 0, denied},
 		{"host, IPv6", player6, []entry{deny("2001:db8:c::1/128")}, []int{1}, 0, denied},
 		{"prefix", player4, []entry{deny("192.0.2.0/24")}, []int{1}, 0, denied},
@@ -121,7 +122,12 @@ func deniedGroup() group {
 			deny("192.0.2.0/31").lasts(time.Hour), deny("192.0.2.0/24").lasts(time.Hour), deny("0.0.0.0/0").lasts(time.Hour),
 		}, nil, 2 * time.Hour, welcome},
 		{"expired allow, live deny", player4, []entry{allow("192.0.2.1/32").lasts(time.Hour), deny("192.0.2.0/24")}, []int{-1, 1}, 2 * time.Hour, denied},
-	} {
+	}
+}
+
+func deniedGroup() group {
+	g := group{name: "TestDenied", plan: basePlan}
+	for _, x := range deniedCases() {
 		g.rows = append(g.rows, row{
 			name: x.name,
 			set:  func(t *testing.T, w *world) { w.list(t, x.entries...); w.pass(t, x.age) },

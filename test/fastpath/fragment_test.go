@@ -132,11 +132,7 @@ func fragmentGroup() group {
 		}, datagram(hello(player, natPort)).Part(theirID, 400, 1000, true), outcome{verdict: "drop", reason: "too_big", service: "nat"})
 		add("with a TTL of 1", first, datagram(hello(player, natPort)).With(func(p *packet.Packet) { p.TTL = 1 }).Fragments(theirID, 1000)[1],
 			outcome{verdict: "drop", reason: "ttl", service: "nat"})
-		ping := packet.NewICMP(player.Addr(), vip(player, 0).Addr(), 8, 0, 1, make([]byte, 2500))
-		if v6(ping) {
-			ping.Type = 128
-		}
-		pings := ping.Fragments(theirID, 1000)
+		pings := longPing(player).Fragments(theirID, 1000)
 		add("of a ping to a service's address", func(t *testing.T, w *world) { w.quietly(t, pings[0]) }, pings[1], outcome{verdict: "pass"})
 		add("of a ping whose first was unseen", nil, pings[1], orphan)
 		add("of a ping whose first was refused", func(t *testing.T, w *world) {
@@ -154,20 +150,35 @@ func fragmentGroup() group {
 			w.quietly(t, datagram(hello(player, smallPort)).Fragments(theirID, 400)[0])
 		}, datagram(hello(player, smallPort)).Part(theirID, 400, 1400, false), outcome{verdict: "drop", reason: "packet_size", service: "small"})
 	}
-	// A later one draws on its source's buckets as any packet does.
-	flood := datagram(hello(player4, packetsPort)).Fragments(theirID, 1000)
-	g.rows = append(g.rows, row{name: "over the source's packets", set: func(t *testing.T, w *world) {
-		w.quietly(t, flood[0])
-		spendFrames(49, flood[1])(t, w)
-	}, in: is(flood[2]), want: outcome{verdict: "drop", reason: "rate_packets", service: "packets"}})
-	g.rows = append(g.rows, row{name: "within the source's packets", set: func(t *testing.T, w *world) {
-		w.quietly(t, flood[0])
-		spendFrames(48, flood[1])(t, w)
-	}, in: is(flood[2]), want: outcome{verdict: "tx", service: "packets"}})
-	bytes := datagram(hello(player4, bytesPort)).Fragments(theirID, 1000)
-	g.rows = append(g.rows, row{name: "over the source's bytes", set: func(t *testing.T, w *world) { w.quietly(t, bytes[0]) },
-		in: is(bytes[1]), want: outcome{verdict: "drop", reason: "rate_bytes", service: "bytes"}})
+	g.rows = append(g.rows, fragmentLimitRows()...)
 	return g
+}
+
+// longPing is a ping to a service's address that needs fragments.
+func longPing(player netip.AddrPort) packet.Packet {
+	ping := packet.NewICMP(player.Addr(), vip(player, 0).Addr(), 8, 0, 1, make([]byte, 2500))
+	if v6(ping) {
+		ping.Type = 128
+	}
+	return ping
+}
+
+// A later one draws on its source's buckets as any packet does.
+func fragmentLimitRows() []row {
+	flood := datagram(hello(player4, packetsPort)).Fragments(theirID, 1000)
+	bytes := datagram(hello(player4, bytesPort)).Fragments(theirID, 1000)
+	return []row{
+		{name: "over the source's packets", set: func(t *testing.T, w *world) {
+			w.quietly(t, flood[0])
+			spendFrames(49, flood[1])(t, w)
+		}, in: is(flood[2]), want: outcome{verdict: "drop", reason: "rate_packets", service: "packets"}},
+		{name: "within the source's packets", set: func(t *testing.T, w *world) {
+			w.quietly(t, flood[0])
+			spendFrames(48, flood[1])(t, w)
+		}, in: is(flood[2]), want: outcome{verdict: "tx", service: "packets"}},
+		{name: "over the source's bytes", set: func(t *testing.T, w *world) { w.quietly(t, bytes[0]) },
+			in: is(bytes[1]), want: outcome{verdict: "drop", reason: "rate_bytes", service: "bytes"}},
+	}
 }
 
 func fragmentPlan() *loader.Plan {

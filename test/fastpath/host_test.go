@@ -40,6 +40,24 @@ func spendFrames(n int, frame []byte) func(*testing.T, *world) {
 	}
 }
 
+// hostFrames are what this host may be sent that is no service's.
+func hostFrames() map[string][]byte {
+	gre := shut4.With(func(p *packet.Packet) { p.Proto = 47 })
+	noNext := shut6.With(func(p *packet.Packet) { p.Proto, p.Payload = packet.NoNext, []byte{0} })
+	return map[string][]byte{
+		"ARP": arp, "LLDP": lldp, "neighbour solicitation": ns.Bytes(), "ssh": ssh4.Bytes(), "ssh, IPv6": ssh6.Bytes(),
+		"a closed port": shut4.Bytes(), "a closed port, IPv6": shut6.Bytes(), "GRE": gre.Bytes(), "no next header": noNext.Bytes(),
+		"ping to a service's address":         packet.NewICMP(player4.Addr(), vip4, 8, 0, 1, nil).Bytes(),
+		"ping to a service's address, IPv6":   packet.NewICMP(player6.Addr(), vip6, 128, 0, 1, nil).Bytes(),
+		"another port of a service's address": packet.NewUDP(player4, at(vip4, 9), "").Bytes(),
+		"TCP from a service's port":           packet.NewTCP(at(player4.Addr(), natPort), at(host4, 40000), packet.ACK, "").Bytes(),
+		"a fragment to the host":              shut4.Part(1, 64, 8, false),
+		"a fragment to the host, IPv6":        shut6.Part(1, 64, 8, false),
+		"a NAT port that is free":             packet.NewUDP(at(server4, gamePort), at(nat4, natFirst+5), "").Bytes(),
+		"a NAT port that is free, IPv6":       packet.NewUDP(at(server6, gamePort), at(nat6, natFirst+5), "").Bytes(),
+	}
+}
+
 // What is no service's is this host's, within four budgets that are apart from each other.
 func hostGroup() group {
 	g := group{name: "TestHost", plan: basePlan}
@@ -57,20 +75,7 @@ func hostGroup() group {
 		}
 		g.rows = append(g.rows, row{name: name, set: set, in: is(in), want: want, after: func(t *testing.T, w *world) { w.unlistAll(t) }})
 	}
-	gre := shut4.With(func(p *packet.Packet) { p.Proto = 47 })
-	noNext := shut6.With(func(p *packet.Packet) { p.Proto, p.Payload = packet.NoNext, []byte{0} })
-	for name, frame := range map[string][]byte{
-		"ARP": arp, "LLDP": lldp, "neighbour solicitation": ns.Bytes(), "ssh": ssh4.Bytes(), "ssh, IPv6": ssh6.Bytes(),
-		"a closed port": shut4.Bytes(), "a closed port, IPv6": shut6.Bytes(), "GRE": gre.Bytes(), "no next header": noNext.Bytes(),
-		"ping to a service's address":         packet.NewICMP(player4.Addr(), vip4, 8, 0, 1, nil).Bytes(),
-		"ping to a service's address, IPv6":   packet.NewICMP(player6.Addr(), vip6, 128, 0, 1, nil).Bytes(),
-		"another port of a service's address": packet.NewUDP(player4, at(vip4, 9), "").Bytes(),
-		"TCP from a service's port":           packet.NewTCP(at(player4.Addr(), natPort), at(host4, 40000), packet.ACK, "").Bytes(),
-		"a fragment to the host":              shut4.Part(1, 64, 8, false),
-		"a fragment to the host, IPv6":        shut6.Part(1, 64, 8, false),
-		"a NAT port that is free":             packet.NewUDP(at(server4, gamePort), at(nat4, natFirst+5), "").Bytes(),
-		"a NAT port that is free, IPv6":       packet.NewUDP(at(server6, gamePort), at(nat6, natFirst+5), "").Bytes(),
-	} {
+	for name, frame := range hostFrames() {
 		passes(name, frame, nil)
 	}
 	drops("one source's share", "host_source_rate", shut4.Bytes(), spendFrames(20, shut4.Bytes()))

@@ -230,27 +230,31 @@ func tooBigGroup() group {
 					}})
 		}
 	}
+	g.rows = append(g.rows, tooBigEdges(big)...)
+	return g
+}
+
+func tooBigEdges(big func(*packet.Packet)) []row {
 	first := datagram(hello(player4, natPort)).Fragments(theirID, 1200)[0]
-	g.rows = append(g.rows,
-		row{name: "a first fragment is quoted as it was sent", set: func(t *testing.T, w *world) { w.narrow(t, 1000) },
+	return []row{
+		{name: "a first fragment is quoted as it was sent", set: func(t *testing.T, w *world) { w.narrow(t, 1000) },
 			in: is(first), want: outcome{verdict: "tx", reason: "too_big", service: "nat"},
 			out: func(t *testing.T, w *world) []byte {
 				p := packet.NewICMP(vip4, player4.Addr(), 3, 4, 1000, first[14:14+28])
 				p.Dst, p.Src, p.ID = packet.ClientSide, packet.EdgeSide, 0
 				return p.Bytes()
 			}},
-		row{name: "over the budget of ICMP", set: func(t *testing.T, w *world) {
+		{name: "over the budget of ICMP", set: func(t *testing.T, w *world) {
 			w.narrow(t, 1000)
 			spendFrames(101, hello(player4, natPort).With(big).Bytes())(t, w)
 		}, in: is(hello(player4, natPort).With(big).Bytes()), want: outcome{verdict: "drop", reason: "too_big", service: "nat"}},
-		row{name: "headers longer than is quoted", set: func(t *testing.T, w *world) { w.narrow(t, 1000) },
+		{name: "headers longer than is quoted", set: func(t *testing.T, w *world) { w.narrow(t, 1000) },
 			in: is(hello(player6, natPort).With(big).With(func(p *packet.Packet) {
 				p.Exts = []packet.Ext{{Type: packet.Destination, Body: make([]byte, 86)}}
 			}).Bytes()),
 			want: outcome{verdict: "drop", reason: "too_big", service: "nat"}},
-		row{name: "just fits", set: func(t *testing.T, w *world) { w.narrow(t, 1000) },
+		{name: "just fits", set: func(t *testing.T, w *world) { w.narrow(t, 1000) },
 			in:   is(hello(player4, natPort).With(func(p *packet.Packet) { p.Payload = make([]byte, 972) }).Bytes()),
 			want: outcome{verdict: "tx", service: "nat"}},
-	)
-	return g
+	}
 }

@@ -12,33 +12,39 @@ import (
 	"parry/test/packet"
 )
 
+// begun is how a test comes by a session of the given player's.
+type begun func(*testing.T, *world, netip.AddrPort)
+
+func proven(first func(netip.AddrPort, uint16) packet.Packet) begun {
+	return func(t *testing.T, w *world, p netip.AddrPort) { w.prove(t, first(p, openPort)) }
+}
+
+// flagged has the client, then the server, then the client again send a segment with each of the flags.
+func flagged(flags ...uint8) begun {
+	return func(t *testing.T, w *world, p netip.AddrPort) {
+		s := w.prove(t, syn(p, openPort))
+		for i, f := range flags {
+			q := syn(p, openPort)
+			if i%2 == 1 {
+				q = reply(s, "")
+			}
+			w.quietly(t, q.With(func(q *packet.Packet) { q.Flags = f }).Bytes())
+		}
+	}
+}
+
 // Idle sessions end by their state's timeout, no sooner; what either side says starts it anew.
 func TestIdleTimeouts(t *testing.T) {
 	w := newWorld(t, basePlan())
-	proven := func(first func(netip.AddrPort, uint16) packet.Packet) func(*testing.T, netip.AddrPort) {
-		return func(t *testing.T, p netip.AddrPort) { w.prove(t, first(p, openPort)) }
-	}
-	flagged := func(flags ...uint8) func(*testing.T, netip.AddrPort) {
-		return func(t *testing.T, p netip.AddrPort) {
-			s := w.prove(t, syn(p, openPort))
-			for i, f := range flags { // client, server, client …
-				q := syn(p, openPort)
-				if i%2 == 1 {
-					q = reply(s, "")
-				}
-				w.quietly(t, q.With(func(q *packet.Packet) { q.Flags = f }).Bytes())
-			}
-		}
-	}
 	const fin = packet.FIN | packet.ACK
 	for _, x := range []struct {
 		name    string
-		begin   func(*testing.T, netip.AddrPort)
+		begin   begun
 		timeout time.Duration
 	}{
-		{"unproven UDP", func(t *testing.T, p netip.AddrPort) { w.begin(t, hello(p, openPort)) }, 10 * time.Second},
-		{"unproven TCP", func(t *testing.T, p netip.AddrPort) { w.begin(t, syn(p, openPort)) }, 10 * time.Second},
-		{"answered, but silent since", func(t *testing.T, p netip.AddrPort) {
+		{"unproven UDP", func(t *testing.T, w *world, p netip.AddrPort) { w.begin(t, hello(p, openPort)) }, 10 * time.Second},
+		{"unproven TCP", func(t *testing.T, w *world, p netip.AddrPort) { w.begin(t, syn(p, openPort)) }, 10 * time.Second},
+		{"answered, but silent since", func(t *testing.T, w *world, p netip.AddrPort) {
 			w.quietly(t, reply(w.begin(t, hello(p, openPort)), "welcome").Bytes())
 		}, 10 * time.Second},
 		{"proven UDP", proven(hello), time.Minute},
@@ -53,7 +59,7 @@ func TestIdleTimeouts(t *testing.T) {
 		for _, player := range []netip.AddrPort{player4, player6} {
 			t.Run(x.name+" "+player.String(), func(t *testing.T) {
 				defer w.clear(t)
-				x.begin(t, player)
+				x.begin(t, w, player)
 				w.pass(t, x.timeout-20*time.Millisecond)
 				if s := w.sweep(t); s.Ended != 0 {
 					t.Fatalf("ended early: %+v", s)
