@@ -24,7 +24,15 @@ import (
 	"parry/pkg/netns"
 )
 
-const transferPatience = 10 * time.Second
+const (
+	transferPatience = 10 * time.Second
+	slowestTransfer  = 1 << 20 // bytes per second: an emulated machine's
+)
+
+// deadline gives a transfer of n bytes its time.
+func (p *tcpPlayer) deadline(n int64) error {
+	return p.conn.SetDeadline(time.Now().Add(transferPatience + time.Duration(n/slowestTransfer)*time.Second))
+}
 
 // randomBytes gives the same bytes for the same seed, without end.
 func randomBytes(seed uint64) io.Reader {
@@ -206,7 +214,7 @@ func (p *tcpPlayer) seenAs() (netip.AddrPort, string) {
 // put sends n bytes and wants the server to have got these.
 func (p *tcpPlayer) put(n int64) {
 	p.t.Helper()
-	must(p.t, p.conn.SetDeadline(time.Now().Add(transferPatience)))
+	must(p.t, p.deadline(n))
 	_, err := fmt.Fprintf(p.conn, "put %d\n", n)
 	must(p.t, err)
 	sum := sha256.New()
@@ -222,7 +230,7 @@ func (p *tcpPlayer) put(n int64) {
 // get wants n bytes from the server as they are there.
 func (p *tcpPlayer) get(n int64) {
 	p.t.Helper()
-	must(p.t, p.conn.SetDeadline(time.Now().Add(transferPatience)))
+	must(p.t, p.deadline(n))
 	_, err := fmt.Fprintf(p.conn, "get %d 2\n", n)
 	must(p.t, err)
 	got, want := sha256.New(), sha256.New()
