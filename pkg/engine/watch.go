@@ -14,42 +14,50 @@ import (
 )
 
 // After a change of the network the sessions' next packets make new next hops, which somebody has to resolve: play
-// stands still meanwhile.
+// stands still meanwhile. Routes change in groups (both families, a whole table), and one new plan is enough for all.
 const (
 	lookSoon         = 20 * time.Millisecond
 	looksAfterChange = 10
+	routesSettle     = 5 * time.Millisecond
 )
 
 // follow keeps the fast path's links and next hops as the kernel's are, until ctx ends.
 func (e *Engine) follow(ctx context.Context) error {
-	var look <-chan time.Time
+	var look, routes <-chan time.Time
 	looks := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-look:
-			e.mu.Lock()
-			e.fault("look for next hops", e.adoptHops())
-			e.mu.Unlock()
-			if looks--; looks <= 0 {
-				look = nil
-				continue
+			e.locked(func() { e.fault("look for next hops", e.adoptHops()) })
+			look = nil
+			if looks--; looks > 0 {
+				look = time.After(lookSoon)
 			}
+		case <-routes:
+			e.locked(e.onRoutes)
+			routes, look, looks = nil, time.After(lookSoon), looksAfterChange
 		case ev, ok := <-e.watcher.Changes():
-			if !ok {
+			switch {
+			case !ok:
 				return nil
+			case ev.Kind == nexthop.RoutesChanged && routes == nil:
+				routes = time.After(routesSettle)
+			case ev.Kind != nexthop.RoutesChanged:
+				e.locked(func() { e.on(ev) })
 			}
-			e.mu.Lock()
-			e.on(ev)
-			e.mu.Unlock()
-			if ev.Kind == nexthop.HopChanged {
-				continue
+			if ev.Kind == nexthop.LinkChanged || ev.Kind == nexthop.Overflowed {
+				look, looks = time.After(lookSoon), looksAfterChange
 			}
-			looks = looksAfterChange
 		}
-		look = time.After(lookSoon)
 	}
+}
+
+func (e *Engine) locked(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f()
 }
 
 func (e *Engine) on(ev nexthop.Event) {
@@ -58,8 +66,6 @@ func (e *Engine) on(ev nexthop.Event) {
 		e.onHop(ev.Hop)
 	case nexthop.LinkChanged:
 		e.onLink(ev)
-	case nexthop.RoutesChanged:
-		e.onRoutes()
 	case nexthop.Overflowed:
 		e.log.Warn("more changed on the network than could be followed: reading everything anew")
 		e.fault("tell the fast path of links", e.tellLinks())

@@ -85,7 +85,7 @@ func TestPlayGoesThroughEveryMode(t *testing.T) {
 		s.udpServer(w.host, w.server, "")
 		s.tcpServer(w.host, w.server, "")
 		t.Run(w.name+"/udp", func(t *testing.T) { s.checkUDP(t, w) })
-		t.Run(w.name+"/tcp", func(t *testing.T) { s.checkTCP(t, w) })
+		t.Run(w.name+"/tcp", func(t *testing.T) { s.checkTCP(t, w, bulk) })
 	}
 }
 
@@ -119,7 +119,7 @@ func (s *site) checkWho(w way, protocol string, seen, player netip.AddrPort) {
 	}
 }
 
-func (s *site) checkTCP(t *testing.T, w way) {
+func (s *site) checkTCP(t *testing.T, w way, size int64) {
 	s = s.of(t)
 	p := s.tcpPlayer(s.players, w.player, w.vip)
 	seen, _ := p.seenAs()
@@ -128,9 +128,9 @@ func (s *site) checkTCP(t *testing.T, w way) {
 	}
 	s.checkWho(w, "tcp", seen, p.addr())
 	began := time.Now()
-	p.put(bulk)
-	p.get(bulk)
-	t.Logf("seen as %v, %d MB each way bit for bit in %v", seen, bulk>>20, time.Since(began).Round(time.Millisecond))
+	p.put(size)
+	p.get(size)
+	t.Logf("seen as %v, %d MB each way bit for bit in %v", seen, size>>20, time.Since(began).Round(time.Millisecond))
 }
 
 // of is the site for a sub-test, whose sockets go with it.
