@@ -72,6 +72,7 @@ enum drop_reason {
 	/* Something failed after the packet was already changed: seen as XDP_ABORTED by the tracepoint. */
 	DROP_REASON_INTERNAL = 34,
 	DROP_REASON_SESSION_KILLED = 35, /* its session was ended by hand less than a second ago */
+	DROP_REASON_FRAGMENT_REFUSED = 36, /* policy: a stranger's first fragment, to a service that takes none */
 	DROP_REASON_LEN,
 };
 
@@ -257,6 +258,7 @@ struct rate {
 	__u64 burst; /* 2^-8 ns that may be used ahead */
 };
 
+/* Append only, with zero for what was before: the next daemon reads the one before's. */
 struct service {
 	__u8 name[NAME_LEN];
 	struct rate packets; /* per source */
@@ -280,6 +282,8 @@ struct service {
 	__u8 prefix6; /* at most 64 */
 	__u8 retired; /* gone from the configuration; its sessions play on */
 	__u8 ever; /* EVER_*: families and modes that it has had, for their sessions play on */
+	__u8 fragments; /* a stranger's first fragment may begin a session */
+	__u8 pad[7];
 };
 
 /* Only the loader reads these: cfg leaves in what they need. */
@@ -518,10 +522,9 @@ struct cfg {
 	__u8 transparent;
 	__u8 local;
 	__u8 limits; /* some service limits its sources */
-	__u8 fragments; /* 0: no service takes any */
 	__u8 frags; /* loaded for multi-buffer frames */
 	__u8 sizes; /* some service bounds its packets' size */
-	__u8 pad[4];
+	__u8 pad[5];
 };
 
 enum reap_op {

@@ -21,7 +21,6 @@ var generationMaps = []string{
 type builder struct {
 	plan     *Plan
 	nat      *natPlan
-	local    bool
 	services []bpfService
 	servers  []bpfServer
 	tables   []uint32
@@ -62,7 +61,6 @@ func newBuilder(p *Plan, np *natPlan, n *numbering, sizes Sizes) (*builder, erro
 		ever := b.services[number].Ever
 		b.services[number] = serviceOf(s, tables[s.Pool])
 		b.services[number].Ever |= ever
-		b.local = b.local || s.Forward == Local
 		b.addFronts(s, number)
 	}
 	for i := range p.Services {
@@ -126,6 +124,7 @@ func serviceOf(s *Service, tables [2]uint32) bpfService {
 		EnforceLimits:  flag(s.EnforceLimits),
 		Prefix4:        l.Prefix4,
 		Prefix6:        min(l.Prefix6, 64),
+		Fragments:      flag(s.Fragments),
 	}
 	if s.Pool == "" {
 		out.Table4, out.Table6 = noServer, noServer
@@ -183,6 +182,11 @@ func (b *builder) addOrigins(s *Service, number uint16) {
 	}
 }
 
+// local tells whether some service is local, or was: its sessions play on, and their replies are to be seen.
+func (b *builder) local() bool {
+	return slices.ContainsFunc(b.services, func(s bpfService) bool { return s.Ever&everLocal != 0 })
+}
+
 // sizes of the generation's maps, with headroom for the hashes' buckets.
 func (b *builder) sizes() map[string]int {
 	keys := len(b.fronts)
@@ -197,7 +201,7 @@ func (b *builder) sizes() map[string]int {
 func (b *builder) cfg(c clock) bpfCfg {
 	p := b.plan
 	cfg := bpfCfg{
-		JiffyNs: c.jiffyNs, JiffyBase: c.base, Enforce: flag(p.Enforce), Frags: flag(p.Frags), Fragments: 1,
+		JiffyNs: c.jiffyNs, JiffyBase: c.base, Enforce: flag(p.Enforce), Frags: flag(p.Frags),
 		Host:       rateOf(p.Host.PacketsPerSecond, 1e9, p.Host.PacketsPerSecond/10),
 		HostSource: rateOf(p.Host.SourcePacketsPerSecond, 1e9, p.Host.SourcePacketsPerSecond/10),
 		HostAlways: rateOf(alwaysPerSecond, 1e9, alwaysPerSecond/10),
@@ -207,13 +211,13 @@ func (b *builder) cfg(c clock) bpfCfg {
 	for i, a := range p.Host.Always[:min(len(p.Host.Always), len(cfg.Always))] {
 		cfg.Always[i].Port, cfg.Always[i].Proto = be16(a.Port), a.Proto
 	}
+	cfg.Local = flag(b.local())
 	// A session may be of a service that went, or that was another then: what has ever been counts, not what the plan
 	// says.
 	for _, s := range b.services {
 		cfg.Ipv4 |= flag(s.Ever&everIPv4 != 0)
 		cfg.Ipv6 |= flag(s.Ever&everIPv6 != 0)
 		cfg.Transparent |= flag(s.Ever&everTransparent != 0)
-		cfg.Local |= flag(s.Ever&everLocal != 0)
 		cfg.Limits |= flag(s.Packets.Cost != 0 || s.Bytes.Cost != 0)
 		cfg.Sizes |= flag(s.MaxPacket != 0 && s.MaxPacket < 65535)
 	}

@@ -238,6 +238,8 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 		return drop(p, DROP_REASON_BAD_ADDRESS);
 	if (p->l3_len > svc->max_packet && refuse(p, DROP_REASON_PACKET_SIZE, svc->enforce))
 		return VERDICT_DROP;
+	if (p->frag && !svc->fragments && refuse(p, DROP_REASON_FRAGMENT_REFUSED, svc->enforce))
+		return VERDICT_DROP;
 	err = policy(p, svc);
 	if (err)
 		return drop(p, err);
@@ -301,10 +303,9 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	if (!m)
 		return VERDICT_NEXT;
 	m->epoch = policy_epoch();
-	p->down = 1;
 	ends_of_server(p, o, m);
-	if (find_hops(ctx, p, m, 0)) /* leaves p->to at the client */
-		return VERDICT_NEXT;
+	addr_copy(p->to, m->client);
+	p->down = 1;
 	p->service = o->service;
 	err = policy(p, svc);
 	if (err)
@@ -312,6 +313,10 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	err = revive_down(p);
 	if (err)
 		return err;
+	if (find_hops(ctx, p, m, 0)) {
+		p->shadow = p->allowed = p->unlimited = 0; /* what was said of its client is nothing of the host's */
+		return VERDICT_NEXT;
+	}
 	err = limit_session(p, svc);
 	if (err)
 		return drop(p, err);
