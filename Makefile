@@ -23,7 +23,7 @@ KERNEL_RUN = VM_CABLES=2 VM_PROGRAM=bin/parry scripts/vm/go-test
 KERNEL_PACKAGES = $(sort $(shell find . -name '*_bpfel.o' -printf '%h\n'))
 
 .PHONY: all build generate generate-check fmt lint docs test test-unit test-go e2e e2e-all e2e-kernel lab \
-	bench compare budgets figures deaths soak kernels-load kernels clean help root
+	bench compare budgets figures deaths soak fuzz fuzz-mutants kernels-load kernels clean help root
 .NOTPARALLEL: # the order of a target's prerequisites counts
 
 all: build
@@ -50,7 +50,7 @@ e2e: root setup-e2e build ## real games through the edge, those that are small t
 E2E_KERNEL_TESTS = VLANs|PathMTU|Fragments|Hairpin|Heartbeat|Detach|Ranges|HostTraffic|Terminated|Allowlist|Import|LinkAddress|Pool|ClockJumps|EntryByBpftool
 
 e2e-kernel: setup-vm build ## play through the edge on kernel 6.1, on VLANs too, in a virtual machine
-	VM_PROGRAM=bin/parry scripts/vm/go-test bookworm '$(E2E_KERNEL_TESTS)' ./test/e2e
+	VM_LIMIT=900 VM_PROGRAM=bin/parry scripts/vm/go-test bookworm '$(E2E_KERNEL_TESTS)' ./test/e2e
 
 e2e-all: root setup-e2e-all e2e-kernel build ## every game, and e2e-kernel (root; 1.5 GB of packages)
 	PARRY_E2E=all PARRY_BIN=$(CURDIR)/bin/parry scripts/run-tests -count=1 -timeout 60m -p 1 ./test/...
@@ -67,15 +67,22 @@ figures: root build ## measure what parry promises in figures, each beside its t
 # What the daemon may die of, by the names of the tests.
 DEATH_TESTS = TestDeaths|PortReuse|NextLayout|NICsComeAndGo|FullDisk
 
-deaths: root setup-test setup-vm build ## kill, replace, reload, upset the daemon under load: nothing may be lost (root; 10 minutes)
+deaths: root setup-test build ## kill, replace, reload, upset the daemon under load: nothing may be lost (root; 10 minutes)
 	@set -o pipefail; PARRY_DEATHS=full PARRY_BIN=$(CURDIR)/bin/parry \
-		$(GO) test -count=1 -v -timeout 40m -run '$(DEATH_TESTS)' ./test/e2e | grep -v '^=== '
+		$(GO) test -count=1 -v -timeout 40m -run '$(DEATH_TESTS)' ./test/e2e | grep --line-buffered -v '^=== '
 	VM_PROGRAM=bin/parry scripts/vm/go-test bookworm ClockJumps ./test/e2e
 
 DURATION ?= 30m
 soak: root setup-test build ## play, attack, kill, reload and block at random for DURATION, and look for leaks (root)
 	@set -o pipefail; PARRY_SOAK=$(DURATION) PARRY_BIN=$(CURDIR)/bin/parry \
-		$(GO) test -count=1 -v -timeout 0 -run TestSoak ./test/e2e | grep -v '^=== '
+		$(GO) test -count=1 -v -timeout 0 -run TestSoak ./test/e2e | grep --line-buffered -v '^=== '
+
+fuzz: DURATION = 10m
+fuzz: root setup-test ## compare the fast path with its model, and feed every parser, for DURATION (root)
+	scripts/fuzz $(DURATION)
+
+fuzz-mutants: root setup-generate ## break the fast path on purpose in many places: the fuzzer is to notice each (root)
+	@set -o pipefail; PARRY_MUTANTS=1 $(GO) test -count=1 -v -timeout 30m -run TestMutants ./test/diff | grep -v '^=== '
 
 kernels-load: setup-vm build ## every BPF object loads and play goes through virtio NICs on kernel 6.1 in a virtual machine
 	$(KERNEL_RUN) bookworm '$(KERNEL_TESTS)' $(KERNEL_PACKAGES)

@@ -55,7 +55,8 @@ struct pkt {
 	__u8 to[16]; /* where it leaves for: what routes are asked about */
 	__u8 as[16]; /* the source it leaves with; of an answer by the edge, the edge's own address */
 	__u8 allowed; /* an allow entry names its client */
-	__u8 pad[7];
+	__u8 new_taken; /* a unit of its source's new sessions, for a session that is yet to be made */
+	__u8 pad[6];
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

@@ -104,7 +104,7 @@ static __always_inline void embedded_l4_check(const struct embedded *x, void *da
 	__u16 *check, to;
 
 	barrier_var(at); /* as above */
-	if (at > L4_MAX)
+	if (at > L4_MAX + 16)
 		return;
 	check = data + at;
 	if ((void *)(check + 1) > end || x->l4 + (x->proto == IPPROTO_UDP ? 8 : 18) > x->end)

@@ -89,12 +89,13 @@ NOINLINE int limit_session(struct pkt *p, const struct service *svc)
 		return DROP_REASON_RACE;
 	if (p->unlimited || p->down)
 		return 0;
-	if ((svc->max_sessions && n >= svc->max_sessions && refuse(p, DROP_REASON_TOO_MANY_SESSIONS, enforced)) ||
-	    (!rate_take(&s->news, &svc->sessions, p->now, 1, 0) && refuse(p, DROP_REASON_RATE_SESSIONS, enforced))) {
-		__sync_fetch_and_add(&s->sessions, -1);
-		return p->reason;
+	if (!svc->max_sessions || n < svc->max_sessions || !refuse(p, DROP_REASON_TOO_MANY_SESSIONS, enforced)) {
+		p->new_taken = rate_take(&s->news, &svc->sessions, p->now, 1, 0);
+		if (p->new_taken || !refuse(p, DROP_REASON_RATE_SESSIONS, enforced))
+			return 0;
 	}
-	return 0;
+	__sync_fetch_and_add(&s->sessions, -1);
+	return p->reason;
 }
 
 /* The session is over. */
@@ -119,7 +120,7 @@ NOINLINE int limit_undo(struct pkt *p, const struct service *svc)
 	if (!s)
 		return 0;
 	__sync_fetch_and_add(&s->sessions, -1);
-	if (!p->unlimited && !p->down)
+	if (p->new_taken)
 		rate_give(&s->news, &svc->sessions, 1);
 	return 0;
 }

@@ -89,6 +89,8 @@ static __always_inline int local_begin(struct pkt *p)
 	if (err)
 		return err;
 	m->epoch -= would_deny(p);
+	if (p->unlimited)
+		m->flags |= FLOW_UNLIMITED;
 	err = make(p, m);
 	if (err)
 		limit_undo(p, svc);

@@ -62,14 +62,7 @@ func TestSeeds(t *testing.T) {
 	worlds := map[string]*world{}
 	for _, name := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".seq"), func(st *testing.T) {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				st.Fatal(err)
-			}
-			kind, steps, err := readSequence(bytes.NewReader(data))
-			if err != nil {
-				st.Fatal(err)
-			}
+			kind, steps := load(st, name)
 			if worlds[kind] == nil {
 				worlds[kind] = open(t, kind)
 			}
@@ -80,43 +73,39 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// What is written is what is read.
-func TestSequencesAreText(t *testing.T) {
-	const text = `# why
-edge all
-clock 1
-receive 0200000000ed # a frame
-flood 90 0200000000ed
-send 2 0200000000ed
-pass 1.5s
-kill tcp 192.0.2.1:40000 203.0.113.10:27960
-deny 192.0.2.0/24 0 0s
-allow 2001:db8::/64 3 1m0s unlimited
-quietly deny 192.0.2.1/32 0 300ms
-undeny 192.0.2.0/24 0
-unallow 2001:db8::/64 3
-sweep
-bump
-route 3
-hop 4
-plan 5
-`
-	kind, steps, err := readSequence(strings.NewReader(text))
+// What the fast path is known to do wrong it still does: a fault that is mended is to leave model.Pending.
+func TestPending(t *testing.T) {
+	needRoot(t)
+	files, err := filepath.Glob("testdata/pending/*.seq")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var b strings.Builder
-	if err := writeSequence(&b, kind, steps, "why"); err != nil {
-		t.Fatal(err)
-	}
-	if want := strings.ReplaceAll(text, " # a frame", ""); b.String() != want {
-		t.Errorf("wrote\n%s\nnot\n%s", b.String(), want)
-	}
-	for _, bad := range []string{"edge", "edge all\nreceive", "edge all\nreceive xyz", "edge all\nleap 3", "edge all\ndeny 192.0.2.0 0 0s", "edge all\nquietly"} {
-		if _, _, err := readSequence(strings.NewReader(bad)); err == nil {
-			t.Errorf("%q is a sequence", bad)
+	for _, name := range files {
+		kind, steps := load(t, name)
+		w := open(t, kind)
+		w.pending = model.Pending{}
+		if failed, err := isFailure(w.replay(steps)); err != nil {
+			t.Fatal(err)
+		} else if !failed {
+			t.Errorf("%s: mended: move it to testdata and take the fault out of model.Pending", name)
+		}
+		w.pending = model.AllPending()
+		if err := w.replay(steps); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+func load(t *testing.T, name string) (kind string, steps []step) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kind, steps, err = readSequence(bytes.NewReader(data)); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return kind, steps
 }
 
 // turns are which kinds of edge a fuzzer works on, in turn, for a while each.

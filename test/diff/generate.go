@@ -42,6 +42,7 @@ func moves() []move {
 		{300, frame(draw.fromClient)},
 		{260, frame(draw.up)},
 		{260, frame(draw.down)},
+		{10, frame(draw.zeroSum)},
 		{40, frame(draw.firstWord)},
 		{60, draw.repeated},
 		{60, draw.parts},
@@ -50,6 +51,7 @@ func moves() []move {
 		{120, draw.hostile},
 		{60, draw.fromHost},
 		{120, func(d draw) []step { return passing(time.Duration(d.IntN(20_000)) * time.Microsecond) }},
+		{30, func(d draw) []step { return passing(time.Duration(80+d.IntN(60)) * time.Millisecond) }}, // as long as a loan lasts
 		{40, func(d draw) []step { return passing(time.Duration(d.IntN(3_000)) * time.Millisecond) }},
 		{4, func(d draw) []step { return passing(time.Duration(d.IntN(1_300)) * time.Second) }},
 		{25, draw.listed},

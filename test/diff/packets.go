@@ -214,6 +214,22 @@ func (d draw) extension() packet.Ext {
 	return packet.Ext{Type: packet.Destination, Body: make([]byte, 6+8*d.IntN(4))}
 }
 
+// zeroSum is a datagram whose checksum comes out as 0 when it leaves.
+func (d draw) zeroSum() packet.Packet {
+	s := d.session()
+	if s == nil || s.Proto != packet.UDP {
+		return d.fromClient()
+	}
+	out := packet.NewUDP(s.Face, s.Server, "")
+	out.Payload = append(d.bytes(2*d.IntN(20)), 0, 0)
+	frame := out.Bytes()
+	if at := len(frame) - len(out.Payload) - 2; at > 0 {
+		copy(out.Payload[len(out.Payload)-2:], frame[at:at+2])
+	}
+	out.From, out.To = s.Client, s.Front
+	return out
+}
+
 // repeated is one packet many times: what limits are for.
 func (d draw) repeated() []step {
 	f := d.up
@@ -221,6 +237,9 @@ func (d draw) repeated() []step {
 		f = d.fromClient
 	}
 	p, n := f(), 2+d.IntN(60)
+	if d.one(8) {
+		n += 500
+	}
 	if len(p.Payload) > 200 {
 		p.Payload = p.Payload[:200]
 	}
@@ -231,7 +250,7 @@ func (d draw) repeated() []step {
 			p.From = at(p.From.Addr(), 40000+uint16(i%12))
 		}
 		steps = append(steps, d.frames(p.Bytes())...)
-		if d.one(10) {
+		if d.one(5 + n/8) {
 			steps = append(steps, step{op: "pass", pass: 4e6})
 		}
 	}

@@ -119,7 +119,7 @@ func everything() *loader.Plan {
 					Sessions: 8, Prefix4: 24, Prefix6: 48}
 			}),
 			with(service("lent", loader.NAT, "nat", lentPort), func(s *loader.Service) {
-				s.Limits = loader.Limits{Packets: 1000, PacketBurst: 1500, Bytes: 20_000, ByteBurst: 100_000, Prefix4: 32, Prefix6: 64}
+				s.Limits = loader.Limits{Packets: 20, PacketBurst: 512, Bytes: 20_000, ByteBurst: 100_000, Prefix4: 24, Prefix6: 48}
 			}),
 			with(service("watch", loader.NAT, "nat", watchPort), func(s *loader.Service) {
 				s.Enforce, s.Fragments, s.MaxPacket = false, false, 500
@@ -132,7 +132,9 @@ func everything() *loader.Plan {
 					Sessions: 2, Prefix4: 32, Prefix6: 64}
 			}),
 			service("twin", loader.Transparent, "open", twinPort),
-			service("range", loader.NAT, "range", rangePort),
+			with(service("range", loader.NAT, "range", rangePort), func(s *loader.Service) {
+				s.Limits = loader.Limits{Packets: 100, PacketBurst: 30, Prefix4: 32, Prefix6: 64}
+			}),
 		},
 	}
 	ranges := &p.Services[len(p.Services)-1]

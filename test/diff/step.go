@@ -5,6 +5,7 @@ package diff
 import (
 	"bufio"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -149,7 +150,7 @@ func readStep(words []string) (s step, err error) {
 		"route": 1, "hop": 1, "plan": 1, "clock": 1, "sweep": 0, "bump": 0}
 	n, ok := need[s.op]
 	if !ok || len(args) < n {
-		return s, fmt.Errorf("no such step, or it says too little")
+		return s, errors.New("no such step, or it says too little")
 	}
 	switch s.op {
 	case "receive":
@@ -165,7 +166,9 @@ func readStep(words []string) (s step, err error) {
 	case "route", "hop", "plan", "clock":
 		s.n, err = strconv.Atoi(args[0])
 	case "quietly":
-		s, err = readStep(args)
+		if s, err = readStep(args); err == nil && (s.op != "list" || !s.entry.Prefix.IsSingleIP()) {
+			return s, errors.New("only an entry of one address is listed quietly")
+		}
 		s.op = "quietly"
 	case "sweep", "bump":
 	default:

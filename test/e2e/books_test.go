@@ -5,6 +5,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -154,6 +155,13 @@ func (l ledger) since(before ledger) ledger {
 		return out
 	}
 	return ledger{in: minus(l.in, before.in), out: minus(l.out, before.out), beside: l.beside - before.beside}
+}
+
+// of are the cells of one port.
+func (b *books) of(l ledger, port uint16) ledger {
+	b.t.Helper()
+	i := slices.Index(b.ports, port) * cellsOfPort
+	return ledger{in: l.in[i : i+cellsOfPort], out: l.out[i : i+cellsOfPort], beside: l.beside}
 }
 
 // cameIn is how many packets came in, in all.

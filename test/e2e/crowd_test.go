@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ type crowd struct {
 	ways    []way
 	servers []*udpServer
 	every   time.Duration // between two packets of a player
+	hold    atomic.Bool   // nobody sends while it is set
 
 	streams  []*stream
 	pulses   []*pulse
@@ -58,7 +60,7 @@ func (s *site) newCrowd(ways []way, udp int, every time.Duration) *crowd {
 // join lets one more UDP player in.
 func (c *crowd) join(w way) *stream {
 	c.t.Helper()
-	st := c.s.udpPlayer(c.s.players, w.player, w.vip).play(c.every)
+	st := c.s.udpPlayer(c.s.players, w.player, w.vip).playUnless(&c.hold, c.every)
 	c.streams = append(c.streams, st)
 	return st
 }
@@ -66,7 +68,7 @@ func (c *crowd) join(w way) *stream {
 // dial lets one more TCP player in.
 func (c *crowd) dial(w way) *pulse {
 	c.t.Helper()
-	p := c.s.tcpPlayer(c.s.players, w.player, w.vip).pulse(c.every)
+	p := c.s.tcpPlayer(c.s.players, w.player, w.vip).pulse(&c.hold, c.every)
 	c.pulses = append(c.pulses, p)
 	return p
 }
@@ -82,11 +84,12 @@ func (c *crowd) more(n int) {
 	}
 }
 
-// leave ends the UDP player who is in for longest, who must not have lost anything.
-func (c *crowd) leave() {
+// leave ends a UDP player, who must not have lost anything.
+func (c *crowd) leave(n int) {
 	c.t.Helper()
-	c.depart(c.streams[0])
-	c.streams = c.streams[1:]
+	c.depart(c.streams[n])
+	_ = c.streams[n].p.conn.Close()
+	c.streams = slices.Delete(c.streams, n, n+1)
 }
 
 func (c *crowd) depart(st *stream) {

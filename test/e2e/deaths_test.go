@@ -98,8 +98,11 @@ func (m *mortal) killOnce(i int) (early bool) {
 	if !strings.Contains(e.said()[said:], "adopted=true") {
 		m.t.Error("the new daemon does not say that it adopted what it found")
 	}
+	if gens, err := filepath.Glob(filepath.Join(e.pin, "gen-*")); err != nil || len(gens) != 1 {
+		m.t.Errorf("%d generations are pinned (%v)", len(gens), err)
+	}
 	m.more(2)
-	m.leave()
+	m.leave(0)
 	m.meet()
 	return early
 }

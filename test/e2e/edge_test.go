@@ -32,7 +32,7 @@ type edge struct {
 	t                           *testing.T
 	host                        *netns.Host
 	bin, pin, file, socket, log string
-	state                       string // folder
+	state, metrics              string // a folder; an address, "" = none
 	interfaces                  []string
 	client                      *api.Client
 	proc                        *netns.Process
@@ -81,7 +81,7 @@ func (e *edge) configure(text string) {
 	for _, name := range e.interfaces {
 		fmt.Fprintf(&b, "  - {name: %s}\n", name)
 	}
-	fmt.Fprintf(&b, "pin: %s\nstate: %s\napi: {socket: %s, group: \"\"}\nmetrics: \"\"\n", e.pin, e.state, e.socket)
+	fmt.Fprintf(&b, "pin: %s\nstate: %s\napi: {socket: %s, group: \"\"}\nmetrics: %q\n", e.pin, e.state, e.socket, e.metrics)
 	b.WriteString("sizes: {sessions: 4096, unproven: 1024, blocks: 65536, prefixes: 4096, sources: 4096, fragments: 1024}\n")
 	b.WriteString(text)
 	must(e.t, os.WriteFile(e.file, []byte(b.String()), 0o600))

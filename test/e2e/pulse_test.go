@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,7 @@ const (
 // pulse is a TCP connection that lives: one numbered beat at a time goes to the server and must come back as it was.
 type pulse struct {
 	p    *tcpPlayer
+	hold *atomic.Bool // nothing is sent while it is set
 	stop chan struct{}
 	wg   sync.WaitGroup
 
@@ -27,9 +29,9 @@ type pulse struct {
 	err   error
 }
 
-func (p *tcpPlayer) pulse(every time.Duration) *pulse {
+func (p *tcpPlayer) pulse(hold *atomic.Bool, every time.Duration) *pulse {
 	p.t.Helper()
-	l := &pulse{p: p, stop: make(chan struct{})}
+	l := &pulse{p: p, hold: hold, stop: make(chan struct{})}
 	_, err := fmt.Fprintln(p.conn, "echo")
 	must(p.t, err)
 	l.wg.Go(func() { l.beat(every) })
@@ -47,6 +49,9 @@ func (l *pulse) beat(every time.Duration) {
 		case <-l.stop:
 			return
 		case <-tick.C:
+		}
+		if l.hold.Load() {
+			continue
 		}
 		binary.BigEndian.PutUint32(sent, n)
 		err := l.exchange(sent, got)

@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +25,8 @@ const (
 // house is a service whose players may hold every NAT port, on two addresses.
 type house struct {
 	name         string
+	port         uint16
+	hold         atomic.Bool       // nobody sends while it is set
 	listen       [2]netip.AddrPort // by family
 	servers      [2]*udpServer
 	streams      []*stream
@@ -36,7 +40,7 @@ type house struct {
 // one's players and servers may go astray.
 func TestPortReuse(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "reuse", siteOptions{})
+	s := newSite(t, "reuse", siteOptions{counted: true})
 	beside4, beside6 := addr("10.0.1.12"), addr("fd00:1::12")
 	must(t, s.atServers.AddAddress(netip.PrefixFrom(beside4, 24)), s.atServers.AddAddress(netip.PrefixFrom(beside6, 64)))
 	s.own(s.servers, beside6)
@@ -62,7 +66,7 @@ func TestPortReuse(t *testing.T) {
 }
 
 func (s *site) build(name string, port uint16, v4, v6 netip.Addr) *house {
-	h := &house{name: name, listen: [2]netip.AddrPort{at(vip4, port), at(vip6, port)}}
+	h := &house{name: name, port: port, listen: [2]netip.AddrPort{at(vip4, port), at(vip6, port)}}
 	for i, a := range []netip.Addr{v4, v6} {
 		h.servers[i] = s.udpServer(s.servers, at(a, port), "")
 		s.tcpServer(s.servers, at(a, port), "")
@@ -84,10 +88,10 @@ func (s *site) occupy(h *house, tcp bool) {
 		for range udp {
 			p := s.udpPlayer(s.players, player, h.listen[i])
 			p.join(reusePatience)
-			h.streams = append(h.streams, p.play(reuseEvery))
+			h.streams = append(h.streams, p.playUnless(&h.hold, reuseEvery))
 		}
 		for range reusedPorts - udp {
-			h.pulses = append(h.pulses, s.dialUntil(player, h.listen[i], reusePatience).pulse(reuseEvery))
+			h.pulses = append(h.pulses, s.dialUntil(player, h.listen[i], reusePatience).pulse(&h.hold, reuseEvery))
 		}
 	}
 	moreOf(h.streams, 3)
@@ -142,7 +146,7 @@ func (s *site) passOn(from, to *house) (stale int) {
 		_ = p.end() // it broke, as it must
 	}
 	s.occupy(to, true)
-	moreOf(to.streams, 20)
+	s.undisturbed(to, func() { moreOf(to.streams, 20) })
 	if again := from.heard(); again != heard {
 		s.t.Errorf("%d datagrams reached players whose sessions had ended", again-heard)
 	}
@@ -151,6 +155,26 @@ func (s *site) passOn(from, to *house) (stale int) {
 	}
 	to.check(s.t, from)
 	return storm()
+}
+
+// undisturbed wants nothing to come out of the edge as a house's while f goes on but what came in as that: a packet that was
+// another's has a wrong checksum, and no player's kernel would tell of it.
+func (s *site) undisturbed(h *house, f func()) {
+	s.t.Helper()
+	h.hold.Store(true)
+	var before, after ledger
+	await(s.t, patience, "the players to hold still", func() bool {
+		before, after = after, s.books.of(s.books.read(), h.port)
+		return before.in != nil && slices.Equal(before.in, after.in)
+	})
+	h.hold.Store(false)
+	f()
+	h.hold.Store(true)
+	defer h.hold.Store(false)
+	var sum ledger
+	if _, ok := eventually(patience, func() bool { sum = s.books.of(s.books.read(), h.port).since(before); return sum.balanced() }); !ok {
+		s.t.Errorf("of the %s players' packets came in %v and went out %v", h.name, sum.in, sum.out)
+	}
 }
 
 // storm has the servers send to all who they think are there, until the function that it returns is called.

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // stream plays: numbered datagrams at a steady rate, and it counts which come back.
 type stream struct {
 	p          *udpPlayer
+	hold       *atomic.Bool // nothing is sent while it is set
 	stopSender chan struct{}
 	sender     sync.WaitGroup
 	receiver   sync.WaitGroup
@@ -58,10 +60,12 @@ func writePlayer(datagram []byte, player netip.AddrPort) {
 	copy(datagram[6:22], a[:])
 }
 
-func (p *udpPlayer) play(every time.Duration) *stream {
+func (p *udpPlayer) play(every time.Duration) *stream { return p.playUnless(new(atomic.Bool), every) }
+
+func (p *udpPlayer) playUnless(hold *atomic.Bool, every time.Duration) *stream {
 	p.t.Helper()
 	must(p.t, p.conn.SetReadDeadline(time.Time{}))
-	s := &stream{p: p, stopSender: make(chan struct{})}
+	s := &stream{p: p, hold: hold, stopSender: make(chan struct{})}
 	s.sender.Go(func() { s.send(every) })
 	s.receiver.Go(s.receive)
 	p.t.Cleanup(func() { s.stop(0) })
@@ -78,6 +82,9 @@ func (s *stream) send(every time.Duration) {
 		case <-s.stopSender:
 			return
 		case <-tick.C:
+		}
+		if s.hold.Load() {
+			continue
 		}
 		s.mu.Lock()
 		n := len(s.back)

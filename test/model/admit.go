@@ -13,7 +13,7 @@ func (e *Edge) nobody(a netip.Addr) bool {
 		b := a.As4()[0]
 		return b == 0 || b == 127 || b >= 224 || e.own[a]
 	}
-	return a.IsUnspecified() || a.IsLoopback() || a.As16()[0] == 0xff || e.own[a]
+	return e.Pending.taken6(a) || a.IsUnspecified() || a.IsLoopback() || a.As16()[0] == 0xff || e.own[a]
 }
 
 // begins tells whether a packet may begin a session. Of TCP's segments a SYN may; and any that is no end and no answer to a
@@ -72,6 +72,9 @@ func (e *Edge) admit(p *view) Outcome {
 // begin has a session begin, unless the table refuses it. It was judged just now; where policy only watches and would have
 // refused it, it is to be judged at its first packet.
 func (e *Edge) begin(s *Session, j judgement) Reason {
+	if s.NAT {
+		e.faces[s.Face] = s.downTuple()
+	}
 	if r := e.add(s); r != None {
 		if s.NAT {
 			e.freePort(s.Face, 0)
@@ -196,7 +199,7 @@ func (e *Edge) admitServer(p *view) (Outcome, bool) {
 	if r != None {
 		return drop(r), true
 	}
-	s.up.unlimited = j.unlimited
+	s.up.unlimited = j.unlimited && !e.Pending.FirstWordLimited
 	if r := e.begin(s, j); r != None {
 		a.undo()
 		return drop(r), true

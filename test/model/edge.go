@@ -12,6 +12,9 @@ type Edge struct {
 	Secret uint64   // of the hash by which the host's sources share buckets
 	Names  []string // of services, by number; 0 = this host's own traffic
 
+	Pending Pending
+	faces   map[netip.AddrPort]tuple // the last session's that had it
+
 	sizes    Sizes
 	config   Config
 	services []*service // by number
@@ -59,7 +62,7 @@ const (
 func New(sizes Sizes) *Edge {
 	return &Edge{
 		sizes: sizes, Names: []string{""}, services: []*service{{}},
-		lists: [2]map[EntryKey]Entry{{}, {}}, table: map[tuple]way{}, slots: map[netip.AddrPort]*Session{},
+		lists: [2]map[EntryKey]Entry{{}, {}}, table: map[tuple]way{}, faces: map[netip.AddrPort]tuple{}, slots: map[netip.AddrPort]*Session{},
 		sources: map[sourceKey]*source{}, parts: map[partKey]*partWay{},
 		hops: map[HopKey]*Hop{}, links: map[int]Link{}, leaves: map[int]bool{},
 		hostSources: map[uint32]*bucket{}, counts: map[int]*Count{},

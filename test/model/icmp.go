@@ -120,7 +120,7 @@ func (p *view) translate(q quoted, w way) []byte {
 	h := frame[q.l4:]
 	binary.BigEndian.PutUint16(h, sender.Port())
 	binary.BigEndian.PutUint16(h[2:], w.from().Port())
-	if at := checkAt(q.proto); q.l4+at <= lastHeader && q.l4+at+2 <= q.end && !(q.proto == udp && be16(h[at:]) == 0) {
+	if at := checkAt(q.proto); q.l4+at+2 <= q.end && !(q.proto == udp && be16(h[at:]) == 0) {
 		amendL4(h, q.proto, p.family, ends(q.from, q.to), ends(sender, w.from()))
 	}
 	src := w.from().Addr()

@@ -152,6 +152,9 @@ func (e *Edge) takeUp(s *Session) Reason {
 }
 
 func (e *Edge) revive(p *view, s *Session) Outcome {
+	if !s.Closing { // StaleSlot hides it
+		return e.again(p)
+	}
 	if r := e.takeUp(s); r != None {
 		return drop(r)
 	}

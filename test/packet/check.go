@@ -64,25 +64,35 @@ func (v *View) ipv6(b []byte) error {
 		return fmt.Errorf("an IPv6 packet of %d bytes in %d", v.Len, len(b))
 	}
 	at := 40
-	for {
-		size := 8
+	for !v.Later && isExtension(v.Proto) {
+		if at+8 > v.Len {
+			return errors.New("an extension header overruns the packet")
+		}
+		size := (int(b[at+1]) + 1) * 8
 		switch v.Proto {
-		case HopByHop, Routing, Destination:
-			size = (int(b[at+1]) + 1) * 8
 		case Auth:
 			size = (int(b[at+1]) + 2) * 4
 		case Fragment:
+			size = 8
 			off := binary.BigEndian.Uint16(b[at+2:])
 			v.Frag, v.Later = off&^6 != 0, off&^7 != 0
-		default:
-			v.L4 = v.L3 + at
-			return nil
 		}
 		v.Proto = b[at]
-		if at += size; at+8 > v.Len {
-			return errors.New("an extension header overruns the packet")
-		}
+		at += size
 	}
+	if at > v.Len {
+		return errors.New("an extension header overruns the packet")
+	}
+	v.L4 = v.L3 + at
+	return nil
+}
+
+func isExtension(proto uint8) bool {
+	switch proto {
+	case HopByHop, Routing, Destination, Auth, Fragment:
+		return true
+	}
+	return false
 }
 
 // Check recomputes every checksum of a frame, and of what its ICMP error quotes, from scratch. A fragment's payload
@@ -156,7 +166,13 @@ func checkPayload(ip []byte, proto uint8, l4 []byte) error {
 		if len(l4) < 20 {
 			return fmt.Errorf("TCP header of %d bytes", len(l4))
 		}
-	case ICMPv6:
+	case ICMPv6, ICMP:
+		if len(l4) < 8 {
+			return fmt.Errorf("an ICMP header of %d bytes", len(l4))
+		}
+	}
+	switch proto {
+	case UDP, TCP, ICMPv6:
 	case ICMP:
 		if got := onesSum(l4); got != 0xffff {
 			return fmt.Errorf("ICMP checksum: the message sums up to %#04x", got)

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package diff
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// mutant is the fast path with one fault made on purpose. The text must be in the file exactly once.
+type mutant struct {
+	name, file, old, new string
+}
+
+// mutants are faults that a review might miss, all over the fast path.
+func mutants() []mutant {
+	return []mutant{
+		{"a first fragment's UDP length is that of the part", "stage/parse.h", "(p->frag == FRAG_NONE && len > rest)", "len > rest"},
+		{"routing headers are followed", "stage/parse.h", "p->proto == NEXTHDR_ROUTING && h->left", "0"},
+		{"a TTL of 1 is forwarded", "stage/rewrite.h", "	if (ip->ttl <= 1)", "	if (!ip->ttl)"},
+		{"a UDP checksum of 0 over IPv4 is amended", "stage/rewrite.h", "if (!udp->check && p->family == 4)", "if (0)"},
+		{"a UDP checksum that comes out as 0 is sent", "stage/rewrite.h", "udp->check = check ?: 0xffff", "udp->check = check"},
+		{"one port is left out of the sums", "stage/session.h", "				csum_change2(m->face_port, m->client_port));\n}\n\nstatic __always_inline void up6", "				0);\n}\n\nstatic __always_inline void up6"},
+		{"a bucket gives one less", "lib/rate.h", "(__s64)(tat - t) > (__s64)burst", "(__s64)(tat - t) >= (__s64)burst"},
+		{"loans are forgotten", "stage/limit.h", "svc->packet_batch, had.packets)", "svc->packet_batch, 0)"},
+		{"loans last longer", "stage/limit.h", "#define LAPSE 6", "#define LAPSE 7"},
+		{"one session too many", "stage/limit.h", "n < svc->max_sessions", "n <= svc->max_sessions"},
+		{"only the client's silence counts", "stage/reap.h", "return other < idle ? other : idle;", "return idle;"},
+		{"TCP's ports rest as short as UDP's", "stage/reap.h", "#define REST_TCP (60", "#define REST_TCP (30"},
+		{"one FIN closes", "stage/reap.h", "flags & FLOW_FIN_CLIENT && flags & FLOW_FIN_SERVER", "flags & FLOW_FIN_CLIENT || flags & FLOW_FIN_SERVER"},
+		{"what was killed comes back", "stage/revive.h", "if (up->state & FLOW_KILLED)", "if (0)"},
+		{"ports are given out unrested", "lib/ring.h", ">> REST_SHIFT < c >> 48", ">> REST_SHIFT < 0"},
+		{"an expired entry holds on", "stage/deny.h", "if (!e || (e->expires && (__s64)(e->expires - now) <= 0))", "if (!e)"},
+		{"fragments follow for ever", "stage/frag.h", "(__s32)(f->expires - p->tick) <= 0", "0"},
+		{"two players' fragments may merge", "stage/frag.h", "		ip->id = id;\n", "		;\n"},
+		{"later fragments cost nothing", "stage/frag.h", "	if (f->state & FLOW_UNLIMITED)\n		return 0;", "	return 0;"},
+		{"a router is shown to nobody", "stage/icmp.h", "return !p->down && !(f->state & FLOW_NAT);", "return false;"},
+		{"what lies behind an error is taken for it", "stage/icmp.h", "|| x->l4 + (x->proto == IPPROTO_UDP ? 8 : 18) > x->end)", ")"},
+		{"the budget of ICMP errors is nobody's", "stage/icmp.h", "if (!icmp_budget(p))", "if (0)"},
+		{"an MTU is told with too little quoted", "stage/icmp_reply.h", "p->l4 - p->l3 + 8", "p->l4 - p->l3 + 4"},
+		{"a hop's second tag is its first", "stage/egress.h", "tag[1].tci = h->tag[1].tci", "tag[1].tci = h->tag[0].tci"},
+		{"bytes are the frame's", "stage/exit.h", "p->l3_len ?: p->len", "p->len"},
+		{"segments count once", "stage/local.h", "p->l3_len += (n - 1) * header", "p->l3_len += header"},
+		{"ssh has no budget of its own", "stage/host.h", "if (p->frag != FRAG_LATER && host_always(p))", "if (0)"},
+		{"neighbour discovery is cut off by a flood", "stage/host.h", "*type >= ND_FIRST && *type <= ND_LAST", "*type > ND_FIRST && *type <= ND_LAST"},
+		{"a SYN and ACK begins a session", "stage/admit.h", "return (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN ||", "return p->tcp & TCP_SYN ||"},
+		{"a limit is used up by those who were refused", "stage/admit.h", "	err = face_server(ctx, p, svc, m) ?: make(p, m);\n	if (!err)\n		return VERDICT_AGAIN;\n	limit_undo(p, svc);", "	err = face_server(ctx, p, svc, m) ?: make(p, m);\n	if (!err)\n		return VERDICT_AGAIN;"},
+		{"a check is believed for three seconds", "stage/flow.h", "#define RECHECK_TICKS (2 *", "#define RECHECK_TICKS (3 *"},
+		{"a server's answer alone proves", "stage/flow.h", "if (down && FLOW_PHASE(down->state) == PHASE_OPEN)", "if (down)"},
+	}
+}
+
+const caughtWithin = 40 * time.Second
+
+// Every mutant is caught: the fuzzer sees what it is for.
+func TestMutants(t *testing.T) {
+	needRoot(t)
+	clang := os.Getenv("BPF2GO_CC")
+	if clang == "" {
+		clang = "clang-14"
+	}
+	if _, err := exec.LookPath(clang); err != nil {
+		t.Skipf("needs %s (make setup-generate)", clang)
+	}
+	if os.Getenv("PARRY_E2E") == "" && os.Getenv("PARRY_MUTANTS") == "" {
+		t.Skip("takes a minute: set PARRY_MUTANTS=1 (make fuzz-mutants does)")
+	}
+	for _, m := range mutants() {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			object := m.compile(t, clang)
+			compiled := time.Since(began)
+			w, err := openWorld("all", bytes.NewReader(object))
+			if err != nil {
+				t.Fatalf("the mutant does not load: %+v", err)
+			}
+			defer w.close()
+			ctx, cancel := context.WithTimeout(context.Background(), caughtWithin)
+			defer cancel()
+			err = w.fuzz(ctx, 1)
+			var f *failure
+			switch {
+			case err == nil:
+				t.Fatalf("%d packets, and nobody noticed", w.seen.Packets)
+			case !errors.As(err, &f):
+				t.Fatal(err)
+			}
+			first, _, _ := strings.Cut(f.why.Error(), "\n")
+			t.Logf("caught after %d packets, %v (compiled in %v): %s", w.seen.Packets, time.Since(began)-compiled, compiled, first)
+		})
+	}
+}
+
+// compile builds a copy of bpf/ with the fault in it.
+func (m mutant) compile(t *testing.T, clang string) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "bpf"), os.DirFS("../../bpf")); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "bpf", m.file)
+	source, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), m.old); n != 1 {
+		t.Fatalf("%s has %d times what the mutant changes:\n%s", m.file, n, m.old)
+	}
+	if err := os.WriteFile(name, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	object := filepath.Join(dir, "mutant.o")
+	machine, err := exec.Command("uname", "-m").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(clang, "-O2", "-g", "-mcpu=v3", "-Wno-unused", "-target", "bpfel", "-I", filepath.Join(dir, "bpf"),
+		"-idirafter", "/usr/include/"+strings.TrimSpace(string(machine))+"-linux-gnu", "-c", filepath.Join(dir, "bpf", "parry.bpf.c"), "-o", object)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	data, err := os.ReadFile(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
