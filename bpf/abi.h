@@ -72,6 +72,7 @@ enum drop_reason {
 	/* Something failed after the packet was already changed: seen as XDP_ABORTED by the tracepoint. */
 	DROP_REASON_INTERNAL = 34,
 	DROP_REASON_SESSION_KILLED = 35, /* its session was ended by hand less than a second ago */
+	DROP_REASON_FRAGMENT_REFUSED = 36, /* policy: a stranger's first fragment, to a service that takes none */
 	DROP_REASON_LEN,
 };
 
@@ -250,6 +251,15 @@ struct front {
 	__u16 offset; /* which port of the service's range: the server's range maps port by port */
 };
 
+/* The only front of IPv4 on a port, or the first of several. */
+struct front_port {
+	__be32 addr;
+	__u16 service;
+	__u16 offset;
+	__u8 proto[2]; /* that it listens on; 0 = none */
+	__u8 pad[6];
+};
+
 /* A bucket is one 64-bit word, the theoretical arrival time of GCRA in 2^-8 ns, moved by compare-and-swap.
  * cost 0 = no limit. */
 struct rate {
@@ -257,6 +267,7 @@ struct rate {
 	__u64 burst; /* 2^-8 ns that may be used ahead */
 };
 
+/* Append only, with zero for what was before: the next daemon reads the one before's. */
 struct service {
 	__u8 name[NAME_LEN];
 	struct rate packets; /* per source */
@@ -280,6 +291,8 @@ struct service {
 	__u8 prefix6; /* at most 64 */
 	__u8 retired; /* gone from the configuration; its sessions play on */
 	__u8 ever; /* EVER_*: families and modes that it has had, for their sessions play on */
+	__u8 fragments; /* a stranger's first fragment may begin a session */
+	__u8 pad[7];
 };
 
 /* Only the loader reads these: cfg leaves in what they need. */
@@ -294,8 +307,11 @@ struct server {
 	__u16 pad0;
 	__u16 nat_first; /* NAT addresses that may face it: nat_pick[nat_first, + nat_count) */
 	__u16 nat_count;
-	__u16 hop; /* kept by the daemon; 0: the kernel is asked */
-	__u16 pad[3];
+	__u16 hop; /* the way to it, as found when it was last asked for; 0 = not yet */
+	__u16 pad1;
+	__u32 epoch; /* policy epoch then */
+	__u32 asked; /* tick */
+	__u32 pad2;
 };
 
 /* A server's own address and port: what it sends first leaves as this service. */
@@ -359,6 +375,7 @@ enum entry_source {
 struct list_entry {
 	__u64 expires; /* CLOCK_MONOTONIC ns; 0 = never */
 	__u64 hits; /* packets judged by it; plain, so a guess under contention */
+	__u64 judged; /* of a denied host: the allow lists were asked about it, for this service and in this moment (stage/quick.h) */
 	__u32 added; /* Unix seconds; 0 = not said */
 	__u8 source; /* enum entry_source */
 	__u8 confidence; /* percent; 0 = not said */
@@ -518,9 +535,9 @@ struct cfg {
 	__u8 transparent;
 	__u8 local;
 	__u8 limits; /* some service limits its sources */
-	__u8 fragments; /* 0: no service takes any */
 	__u8 frags; /* loaded for multi-buffer frames */
 	__u8 sizes; /* some service bounds its packets' size */
+	__u8 monitor; /* some service does not enforce */
 	__u8 pad[4];
 };
 
@@ -559,6 +576,6 @@ _Static_assert(sizeof(struct flow4) == 64, "kernel header 48 + key 16 + value 64
 _Static_assert(sizeof(struct flow6) == 88, "");
 _Static_assert(sizeof(struct hop) == 64, "one cache line");
 _Static_assert(sizeof(struct service_count) == 64, "one cache line");
-_Static_assert(sizeof(struct list_entry) == 64, "");
+_Static_assert(sizeof(struct list_entry) == 72, "kernel header 48 + key 8 + value 72 = two cache lines");
 _Static_assert(sizeof(struct port_cell) == 8, "moved as one word");
 _Static_assert(DROP_REASON_LEN <= REASONS_MAX, "the stride holds every reason");

@@ -13,7 +13,7 @@ import (
 const xdpHasFrags = 1 << 5 // BPF_F_XDP_HAS_FRAGS
 
 var generationMaps = []string{
-	bpfMapService, bpfMapFront4, bpfMapFront6, bpfMapOwn4, bpfMapOwn6, bpfMapNatPort, bpfMapNatPick, bpfMapPoolTable,
+	bpfMapService, bpfMapFront4, bpfMapFront6, bpfMapFrontPort, bpfMapOwn4, bpfMapOwn6, bpfMapNatPick, bpfMapPoolTable,
 	bpfMapServer, bpfMapOrigin4, bpfMapOrigin6, bpfMapInside4, bpfMapInside6,
 }
 
@@ -21,7 +21,6 @@ var generationMaps = []string{
 type builder struct {
 	plan     *Plan
 	nat      *natPlan
-	local    bool
 	services []bpfService
 	servers  []bpfServer
 	tables   []uint32
@@ -62,7 +61,6 @@ func newBuilder(p *Plan, np *natPlan, n *numbering, sizes Sizes) (*builder, erro
 		ever := b.services[number].Ever
 		b.services[number] = serviceOf(s, tables[s.Pool])
 		b.services[number].Ever |= ever
-		b.local = b.local || s.Forward == Local
 		b.addFronts(s, number)
 	}
 	for i := range p.Services {
@@ -126,6 +124,7 @@ func serviceOf(s *Service, tables [2]uint32) bpfService {
 		EnforceLimits:  flag(s.EnforceLimits),
 		Prefix4:        l.Prefix4,
 		Prefix6:        min(l.Prefix6, 64),
+		Fragments:      flag(s.Fragments),
 	}
 	if s.Pool == "" {
 		out.Table4, out.Table6 = noServer, noServer
@@ -162,6 +161,23 @@ func (b *builder) addFronts(s *Service, number uint16) {
 	}
 }
 
+// frontPorts are IPv4's fronts by their port in wire order; of a port on several addresses, those of the lowest.
+func (b *builder) frontPorts() map[uint16]bpfFrontPort {
+	ports := map[uint16]bpfFrontPort{}
+	for k, v := range b.fronts {
+		f, taken := ports[be16(k.port)]
+		if !k.addr.Is4() || taken && addr4(f.Addr).Less(k.addr) {
+			continue
+		}
+		if f.Addr != be32(k.addr) || f.Service != v.Service || f.Offset != v.Offset {
+			f = bpfFrontPort{Addr: be32(k.addr), Service: v.Service, Offset: v.Offset}
+		}
+		f.Proto[0], f.Proto[1] = k.proto, f.Proto[0]
+		ports[be16(k.port)] = f
+	}
+	return ports
+}
+
 // addOrigins names the service that a server's own first word leaves as: the first one that leads to it.
 func (b *builder) addOrigins(s *Service, number uint16) {
 	if s.Forward == Local {
@@ -183,6 +199,11 @@ func (b *builder) addOrigins(s *Service, number uint16) {
 	}
 }
 
+// local tells whether some service is local, or was: its sessions play on, and their replies are to be seen.
+func (b *builder) local() bool {
+	return slices.ContainsFunc(b.services, func(s bpfService) bool { return s.Ever&everLocal != 0 })
+}
+
 // sizes of the generation's maps, with headroom for the hashes' buckets.
 func (b *builder) sizes() map[string]int {
 	keys := len(b.fronts)
@@ -197,7 +218,7 @@ func (b *builder) sizes() map[string]int {
 func (b *builder) cfg(c clock) bpfCfg {
 	p := b.plan
 	cfg := bpfCfg{
-		JiffyNs: c.jiffyNs, JiffyBase: c.base, Enforce: flag(p.Enforce), Frags: flag(p.Frags), Fragments: 1,
+		JiffyNs: c.jiffyNs, JiffyBase: c.base, Enforce: flag(p.Enforce), Frags: flag(p.Frags),
 		Host:       rateOf(p.Host.PacketsPerSecond, 1e9, p.Host.PacketsPerSecond/10),
 		HostSource: rateOf(p.Host.SourcePacketsPerSecond, 1e9, p.Host.SourcePacketsPerSecond/10),
 		HostAlways: rateOf(alwaysPerSecond, 1e9, alwaysPerSecond/10),
@@ -207,19 +228,18 @@ func (b *builder) cfg(c clock) bpfCfg {
 	for i, a := range p.Host.Always[:min(len(p.Host.Always), len(cfg.Always))] {
 		cfg.Always[i].Port, cfg.Always[i].Proto = be16(a.Port), a.Proto
 	}
+	cfg.Local = flag(b.local())
 	// A session may be of a service that went, or that was another then: what has ever been counts, not what the plan
 	// says.
 	for _, s := range b.services {
 		cfg.Ipv4 |= flag(s.Ever&everIPv4 != 0)
 		cfg.Ipv6 |= flag(s.Ever&everIPv6 != 0)
 		cfg.Transparent |= flag(s.Ever&everTransparent != 0)
-		cfg.Local |= flag(s.Ever&everLocal != 0)
+		cfg.Monitor |= flag(s.Enforce == 0 && s.Name[0] != 0)
 		cfg.Limits |= flag(s.Packets.Cost != 0 || s.Bytes.Cost != 0)
 		cfg.Sizes |= flag(s.MaxPacket != 0 && s.MaxPacket < 65535)
 	}
-	for _, on := range b.nat.ports {
-		cfg.Nat |= on
-	}
+	cfg.Nat = flag(b.nat.ports != [len(b.nat.ports)]uint64{})
 	return cfg
 }
 
@@ -237,6 +257,9 @@ func (b *builder) fill(c *ebpf.Collection) error {
 	}
 	for k, v := range b.fronts {
 		w.family(bpfMapFront4, bpfMapFront6, k, v)
+	}
+	for port, v := range b.frontPorts() {
+		w.put(bpfMapFrontPort, uint32(port), v)
 	}
 	for k, v := range b.origins {
 		w.family(bpfMapOrigin4, bpfMapOrigin6, k, v)
@@ -262,7 +285,6 @@ func (b *builder) fill(c *ebpf.Collection) error {
 		w.put(bpfMapNatPick, uint32(i), v)
 	}
 	w.array(bpfMapPoolTable, b.tables)
-	w.array(bpfMapNatPort, b.nat.ports[:])
 	return w.err
 }
 

@@ -3,11 +3,13 @@
 package loader
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -22,8 +24,6 @@ type Generation struct {
 	services map[string]uint16 // by name; retired ones too
 	names    []string          // by number
 	dir      string            // where it is pinned; "" = nowhere
-	local    bool
-	frags    bool
 }
 
 // Close lets go of the generation; what is pinned or attached goes on.
@@ -83,7 +83,7 @@ func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
 	if err != nil {
 		return nil, explainLoad(err)
 	}
-	g := &Generation{coll: coll, services: numbers.byName, names: numbers.names, local: b.local, frags: p.Frags}
+	g := &Generation{coll: coll, services: numbers.byName, names: numbers.names}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.Close())
@@ -112,7 +112,7 @@ func (e *Edge) generationSpec(p *Plan, b *builder) *ebpf.CollectionSpec {
 	delete(spec.Variables, bpfVarExported)
 	delete(spec.Programs, bpfProgReadClocks)
 	delete(spec.Maps, bpfMapClocks)
-	if !b.local {
+	if !b.local() {
 		delete(spec.Programs, bpfProgParryLocal)
 	}
 	if p.Frags {
@@ -123,8 +123,10 @@ func (e *Edge) generationSpec(p *Plan, b *builder) *ebpf.CollectionSpec {
 	}
 	cfg := b.cfg(e.clock)
 	cfg.Injected, cfg.Traced = flag(e.opts.Injected), flag(e.opts.Traced)
-	if err := spec.Variables[bpfVarCfg].Set(cfg); err != nil {
-		panic(err) // the type was generated from the same object
+	for name, value := range map[string]any{bpfVarCfg: cfg, bpfVarNatPorts: b.nat.ports} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			panic(err) // the type was generated from the same object
+		}
 	}
 	return spec
 }
@@ -183,35 +185,47 @@ type numbering struct {
 
 // previousServices reads what the running or pinned generation says of its services.
 func (e *Edge) previousServices() ([]bpfService, error) {
-	var m *ebpf.Map
-	if e.gen != nil {
-		m = e.gen.coll.Maps[bpfMapService]
-	} else if e.opts.Pin != "" {
-		all, err := generations(e.opts.Pin)
-		if err != nil || len(all) == 0 {
-			return nil, err
-		}
-		path := e.dir(generationPrefix+strconv.Itoa(all[len(all)-1]), bpfMapService)
-		m, err = ebpf.LoadPinnedMap(path, nil)
+	switch {
+	case e.gen != nil:
+		return readServices(e.gen.coll.Maps[bpfMapService])
+	case e.opts.Pin != "":
+		return pinnedServices(e.opts.Pin)
+	}
+	return nil, nil
+}
+
+// pinnedServices reads those of the newest generation. A daemon that died while it pinned one left it without any: then
+// nothing ran it yet, and the one before says.
+func pinnedServices(pin string) ([]bpfService, error) {
+	all, err := generations(pin)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range slices.Backward(all) {
+		path := filepath.Join(pin, generationPrefix+strconv.Itoa(n), bpfMapService)
+		m, err := ebpf.LoadPinnedMap(path, nil)
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, nil // died while it was pinned: nothing ran it yet
+			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", path, err)
 		}
-		defer m.Close()
+		services, err := readServices(m)
+		return services, errors.Join(err, m.Close())
 	}
-	return readServices(m)
+	return nil, nil
 }
 
 func readServices(m *ebpf.Map) ([]bpfService, error) {
-	if m == nil {
-		return nil, nil
-	}
 	var all []bpfService
 	for i := range m.MaxEntries() {
+		raw, err := m.LookupBytes(i)
+		if err != nil {
+			return nil, fmt.Errorf("read map service: %w", err)
+		}
 		var s bpfService
-		if err := m.Lookup(i, &s); err != nil {
+		raw = append(raw, make([]byte, binary.Size(s))...) // an older parry's struct is shorter (bpf/abi.h)
+		if _, err := binary.Decode(raw, binary.NativeEndian, &s); err != nil {
 			return nil, fmt.Errorf("read map service: %w", err)
 		}
 		if i > 0 && s.Name[0] == 0 {

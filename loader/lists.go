@@ -8,7 +8,6 @@ import (
 	"iter"
 	"net/netip"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -62,8 +61,8 @@ type Entry struct {
 type Lists struct {
 	maps  map[string]*ebpf.Map
 	owned bool   // close the maps
-	pin   string // where service names are found; "" = in gen
-	edge  *Edge
+	pin   string // where service names are found, unless the edge knows them
+	edge  *Edge  // nil: its daemon doesn't run, or is another process
 
 	mu               sync.Mutex // guards the prefixes and their filters, which change together, and what the filters hold
 	filter4, filter6 written
@@ -108,27 +107,15 @@ func (l *Lists) Close() error {
 
 // Services gives the number of each service by name.
 func (l *Lists) Services() (map[string]uint32, error) {
-	var m *ebpf.Map
-	if l.edge != nil {
-		l.edge.mu.RLock()
-		defer l.edge.mu.RUnlock()
-	}
-	switch {
-	case l.edge != nil && l.edge.gen != nil:
-		m = l.edge.gen.coll.Maps[bpfMapService]
-	case l.pin != "":
-		all, err := generations(l.pin)
-		if err != nil || len(all) == 0 {
-			return nil, err
-		}
-		m, err = ebpf.LoadPinnedMap(filepath.Join(l.pin, generationPrefix+strconv.Itoa(all[len(all)-1]), bpfMapService), nil)
-		if err != nil {
-			return nil, fmt.Errorf("open the pinned services: %w", err)
-		}
-		defer m.Close()
-	}
-	services, err := readServices(m)
 	names := map[string]uint32{}
+	if l.edge != nil {
+		for i, name := range l.edge.ServiceNames() {
+			names[name] = uint32(i)
+		}
+		delete(names, "")
+		return names, nil
+	}
+	services, err := pinnedServices(l.pin)
 	for i, s := range services {
 		if i > 0 {
 			names[text(s.Name[:])] = uint32(i)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 )
@@ -124,5 +125,24 @@ func TestLoadMatrix(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// A daemon that is replaced by a newer one left a shorter struct service.
+func TestReadServicesOfAnOlderParry(t *testing.T) {
+	needRoot(t)
+	want := bpfService{Forward: uint8(Local), Ever: everLocal}
+	copy(want.Name[:], "arena")
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(want)) - 8, MaxEntries: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Put(uint32(1), bytesOf(&want)[:m.ValueSize()]); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readServices(m)
+	if err != nil || len(got) != 2 || got[1] != want {
+		t.Errorf("readServices = %+v, %v; want the second to be %+v", got, err, want)
 	}
 }

@@ -63,6 +63,7 @@ type Service struct {
 	Enforce       bool
 	EnforceLimits bool
 	MaxPacket     uint32
+	Fragments     bool // a stranger's first fragment may begin a session
 	Limits        Limits
 	Timeouts      Timeouts
 }

@@ -27,6 +27,13 @@ enum frag_kind {
 	FRAG_LATER = 2,
 };
 
+/* What is known of a packet that express had to leave to the common way; each includes the one before. */
+enum known {
+	KNOWN_NOTHING = 0,
+	KNOWN_STRANGER = 1, /* no session has its tuple, not even one that is over */
+	KNOWN_UNLISTED = 2, /* no deny list has its host: the deny prefixes are still to be asked */
+};
+
 struct pkt {
 	__u64 now; /* ns */
 	__u32 tick;
@@ -55,7 +62,8 @@ struct pkt {
 	__u8 to[16]; /* where it leaves for: what routes are asked about */
 	__u8 as[16]; /* the source it leaves with; of an answer by the edge, the edge's own address */
 	__u8 allowed; /* an allow entry names its client */
-	__u8 pad[7];
+	__u8 known; /* enum known: what express found out */
+	__u8 pad[6];
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

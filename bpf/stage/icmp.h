@@ -68,6 +68,14 @@ static __always_inline int embedded_read(struct embedded *x, struct xdp_md *ctx,
 		__builtin_memcpy(x->dst, &ip->daddr, 16);
 		x->proto = ip->nexthdr;
 		at += sizeof(*ip);
+		if (x->proto == NEXTHDR_FRAGMENT) {
+			struct frag_hdr *f = (void *)(ip + 1);
+
+			if ((void *)(f + 1) > end || f->offset & bpf_htons(~7)) /* only a first one says whose it is */
+				return -1;
+			x->proto = f->next;
+			at += sizeof(*f);
+		}
 	}
 	barrier_var(at); /* 6.1 loses the bound of what clang makes of it otherwise */
 	if ((x->proto != IPPROTO_UDP && x->proto != IPPROTO_TCP) || at > L4_MAX)
@@ -247,6 +255,13 @@ static __always_inline int error_unrelated(struct pkt *p, const struct embedded 
 	return drop(p, DROP_REASON_ICMP_UNRELATED);
 }
 
+/* The return slot has become another session's while it was read: part of the error may be in that one's terms. */
+static __always_inline bool changed_hands(const struct flow *f, __u64 from)
+{
+	barrier(); /* nothing of it is read again after the check */
+	return from && *(volatile __u64 *)&f->word != from;
+}
+
 /* Both: NEXT = not about anything of ours. */
 NOINLINE int error4(struct xdp_md *ctx, struct pkt *p)
 {
@@ -254,7 +269,7 @@ NOINLINE int error4(struct xdp_md *ctx, struct pkt *p)
 	struct hop *h = NULL;
 	struct flow4 *f;
 	__u64 from;
-	int v;
+	int v, err;
 
 	if (!p || !x || embedded_read(x, ctx, p))
 		return VERDICT_NEXT;
@@ -264,7 +279,8 @@ NOINLINE int error4(struct xdp_md *ctx, struct pkt *p)
 	v = error_pass(p, &f->f, &h);
 	if (v || !h)
 		return v;
-	return error_leave(ctx, p, h, translate4(ctx, p, x, f, keeps_source(p, &f->f)));
+	err = translate4(ctx, p, x, f, keeps_source(p, &f->f));
+	return changed_hands(&f->f, from) ? drop(p, DROP_REASON_RACE) : error_leave(ctx, p, h, err);
 }
 
 NOINLINE int error6(struct xdp_md *ctx, struct pkt *p)
@@ -273,7 +289,7 @@ NOINLINE int error6(struct xdp_md *ctx, struct pkt *p)
 	struct hop *h = NULL;
 	struct flow6 *f;
 	__u64 from;
-	int v;
+	int v, err;
 
 	if (!p || !x || embedded_read(x, ctx, p))
 		return VERDICT_NEXT;
@@ -283,5 +299,6 @@ NOINLINE int error6(struct xdp_md *ctx, struct pkt *p)
 	v = error_pass(p, &f->f, &h);
 	if (v || !h)
 		return v;
-	return error_leave(ctx, p, h, translate6(ctx, p, x, f, keeps_source(p, &f->f)));
+	err = translate6(ctx, p, x, f, keeps_source(p, &f->f));
+	return changed_hands(&f->f, from) ? drop(p, DROP_REASON_RACE) : error_leave(ctx, p, h, err);
 }

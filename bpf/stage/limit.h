@@ -15,8 +15,7 @@
 static __always_inline void source_key_of(struct source_key *k, const __u8 *addr, __u32 family, __u32 service_id,
 					  __u32 prefix)
 {
-	k->service = service_id;
-	k->family = family;
+	*(__u64 *)&k->service = service_id | (__u64)family << 32; /* one store: it is compared as one word */
 	if (family == 4) {
 		k->addr = addr4(addr);
 		if (prefix < 32)
@@ -56,7 +55,8 @@ static __always_inline __s64 source_join(struct source *s, const struct source_k
 {
 	__u32 n;
 
-	__sync_val_compare_and_swap(&s->sessions, SOURCE_DYING, 0); /* back before it was gone */
+	if (*(volatile __u32 *)&s->sessions == SOURCE_DYING)
+		__sync_val_compare_and_swap(&s->sessions, SOURCE_DYING, 0); /* back before it was gone */
 	n = __sync_fetch_and_add(&s->sessions, 1);
 	if (n & SOURCE_DYING) /* dead: what was counted goes with it */
 		return -1;

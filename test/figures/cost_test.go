@@ -19,7 +19,7 @@ import (
 const (
 	// Where in memory a session happens to lie moves its cost by a third, so several are measured.
 	costPairs  = 5
-	costRounds = 3 * costPairs
+	costRounds = 8 * costPairs
 	costPort   = 2000 // the first port that NAT gives out
 	costLimit  = 100_000_000
 	costRepeat = 300_000
