@@ -21,8 +21,8 @@ TEST_FLAGS ?= -race -timeout 10m
 KERNEL_TESTS ?= ^TestLoad(Matrix)?$$
 KERNEL_PACKAGES = $(sort $(shell find . -name '*_bpfel.o' -printf '%h\n'))
 
-.PHONY: all build generate generate-check fmt lint docs test test-unit test-go e2e e2e-all e2e-kernel lab figures \
-	kernels-load kernels clean help root
+.PHONY: all build generate generate-check fmt lint docs test test-unit test-go e2e e2e-all e2e-kernel lab \
+	bench compare budgets figures kernels-load kernels clean help root
 .NOTPARALLEL: # the order of a target's prerequisites counts
 
 all: build
@@ -54,8 +54,14 @@ e2e-kernel: setup-vm build ## play through the edge on kernel 6.1, on VLANs too,
 e2e-all: root setup-e2e-all e2e-kernel build ## every game, and e2e-kernel (root; 1.5 GB of packages)
 	PARRY_E2E=all PARRY_BIN=$(CURDIR)/bin/parry scripts/run-tests -count=1 -timeout 60m -p 1 ./test/...
 
-figures: root build ## measure what parry promises in figures, each beside its target (root; 3 minutes)
-	@set -o pipefail; PARRY_FIGURES=1 PARRY_BIN=$(CURDIR)/bin/parry $(GO) test -count=1 -v -timeout 5m ./test/figures | grep -v '^=== '
+bench: root build ## what a packet costs, beside hand-minimal programs (root; a minute)
+	bin/parry bench
+
+compare: root setup-compare build ## the same packets by kernel routing, nftables, iptables, nginx, a Go proxy, parry (root)
+	$(GO) run ./test/compare $(COMPARE_FLAGS)
+
+figures: root build ## measure what parry promises in figures, each beside its target (root; 4 minutes)
+	@set -o pipefail; PARRY_FIGURES=1 PARRY_BIN=$(CURDIR)/bin/parry $(GO) test -count=1 -v -timeout 8m ./test/figures | grep -v '^=== '
 
 kernels-load: setup-vm ## every BPF object, each feature on and off, loads on kernel 6.1 in a virtual machine
 	scripts/vm/go-test bookworm '$(KERNEL_TESTS)' $(KERNEL_PACKAGES)
@@ -72,6 +78,9 @@ generate-check: setup-generate ## fail if the checked-in objects and bindings ar
 
 docs: ## write the reference pages, the JSON schema and the golden files anew; tests fail while they are stale
 	$(GO) test -count=1 $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs dirname | sort -u) -update
+
+budgets: root ## write what the BPF programs may take of verifier and machine, from what they take now
+	$(GO) test -count=1 -run TestProgramsKeepTheirBudgets ./loader -update-budgets
 
 fmt: setup-lint ## format Go and C
 	gofmt -w $(GO_FILES)

@@ -74,10 +74,9 @@ type bpfCfg struct {
 	Transparent uint8
 	Local       uint8
 	Limits      uint8
-	Fragments   uint8
 	Frags       uint8
 	Sizes       uint8
-	Pad         [4]uint8
+	Pad         [5]uint8
 }
 
 type bpfClocks struct {
@@ -125,7 +124,8 @@ const (
 	bpfDropReasonDROP_REASON_RACE              bpfDropReason = 33
 	bpfDropReasonDROP_REASON_INTERNAL          bpfDropReason = 34
 	bpfDropReasonDROP_REASON_SESSION_KILLED    bpfDropReason = 35
-	bpfDropReasonDROP_REASON_LEN               bpfDropReason = 36
+	bpfDropReasonDROP_REASON_FRAGMENT_REFUSED  bpfDropReason = 36
+	bpfDropReasonDROP_REASON_LEN               bpfDropReason = 37
 )
 
 type bpfEdge struct {
@@ -528,6 +528,8 @@ type bpfService struct {
 	Prefix6        uint8
 	Retired        uint8
 	Ever           uint8
+	Fragments      uint8
+	Pad            [7]uint8
 }
 
 type bpfServiceCount struct {

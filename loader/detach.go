@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -76,16 +77,20 @@ func detachLinks(pin string) ([]string, error) {
 	return names, nil
 }
 
-// restoreForwarding undoes what switchOnForwarding did for this edge. Maps of another layout may not say it.
+// restoreForwarding undoes what switchOnForwarding did for this edge. In every layout, struct edge begins as in this one.
 func restoreForwarding(pin string) error {
 	m, err := ebpf.LoadPinnedMap(filepath.Join(pin, "maps", bpfMapEdge), nil)
 	if err != nil {
 		return nil // nothing is pinned that could say
 	}
 	defer m.Close()
+	raw, err := m.LookupBytes(uint32(0))
 	var w bpfEdge
-	if err := m.Lookup(uint32(0), &w); err != nil || w.Layout != layoutVersion {
-		return nil
+	if err != nil || len(raw) < binary.Size(w) {
+		return nil // it was no parry's
+	}
+	if _, err := binary.Decode(raw, binary.NativeEndian, &w); err != nil {
+		return fmt.Errorf("read what the edge switched on: %w", err)
 	}
 	return switchOffForwarding(w.LoForwarding)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,11 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const layoutVersion = 1
-
-// ErrLayout says that what is pinned was made by a parry of another map layout.
-var ErrLayout = errors.New("the pinned maps have another layout")
-
 // Options of Open.
 type Options struct {
 	Pin   string // folder on a bpffs; "" = nothing is pinned and all ends with the Edge (tests, replay)
@@ -30,6 +26,8 @@ type Options struct {
 
 	Injected bool // time, chance and routes come from SetEnv
 	Traced   bool // Trace tells of the last packet
+
+	Object io.ReaderAt // another build of the fast path than the one that is built in: for tests of tests; nil = that
 }
 
 // Edge is the fast path's state: the maps that outlive programs and the daemon, and the generation of programs that
@@ -52,9 +50,9 @@ type Edge struct {
 
 // Open adopts what is pinned, or makes it. It attaches nothing.
 func Open(o Options) (_ *Edge, err error) {
-	spec, err := loadBpf()
+	spec, err := o.object()
 	if err != nil {
-		return nil, fmt.Errorf("read the built-in object: %w", err)
+		return nil, err
 	}
 	e := &Edge{opts: o, log: o.Log, spec: spec, state: map[string]*ebpf.Map{}}
 	if e.names, err = namesOf(spec); err != nil {
@@ -73,8 +71,10 @@ func Open(o Options) (_ *Edge, err error) {
 			return nil, err
 		}
 	}
-	if err = e.checkLayout(); err != nil {
-		return nil, err
+	if o.Pin != "" {
+		if e.adopted, err = checkLayout(o.Pin); err != nil {
+			return nil, err
+		}
 	}
 	o.Sizes.apply(spec)
 	var wg sync.WaitGroup
@@ -90,6 +90,21 @@ func Open(o Options) (_ *Edge, err error) {
 	return e, e.begin()
 }
 
+func (o Options) object() (*ebpf.CollectionSpec, error) {
+	if o.Object != nil {
+		spec, err := ebpf.LoadCollectionSpecFromReader(o.Object)
+		if err != nil {
+			return nil, fmt.Errorf("read another object: %w", err)
+		}
+		return spec, nil
+	}
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, fmt.Errorf("read the built-in object: %w", err)
+	}
+	return spec, nil
+}
+
 func (e *Edge) dir(parts ...string) string {
 	return filepath.Join(append([]string{e.opts.Pin}, parts...)...)
 }
@@ -99,32 +114,6 @@ func (e *Edge) Adopted() bool { return e.adopted }
 
 // Names of reasons, verdicts and faults.
 func (e *Edge) Names() *Names { return e.names }
-
-// checkLayout refuses maps of another layout before any of them is opened with the wrong types.
-func (e *Edge) checkLayout() error {
-	if e.opts.Pin == "" {
-		return nil
-	}
-	m, err := ebpf.LoadPinnedMap(e.dir("maps", bpfMapEdge), nil)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("open what is pinned under %s: %w", e.opts.Pin, err)
-	}
-	defer m.Close()
-	var raw []byte
-	if raw, err = m.LookupBytes(uint32(0)); err != nil || len(raw) < 4 {
-		return fmt.Errorf("read the layout version under %s: %w", e.opts.Pin, errors.Join(err, ErrLayout))
-	}
-	v := binary.NativeEndian.Uint32(raw)
-	e.adopted = v != 0
-	if v != 0 && v != layoutVersion {
-		return fmt.Errorf("%w: %d under %s, this parry speaks %d: end its sessions with `parry detach --pin %s` and start again, or run the parry that made them",
-			ErrLayout, v, e.opts.Pin, layoutVersion, e.opts.Pin)
-	}
-	return nil
-}
 
 func (e *Edge) openState() error {
 	names := slices.Clone(fixedState)

@@ -142,3 +142,9 @@ func nameOf(names []string, i uint32) string {
 	}
 	return names[i]
 }
+
+// Programs are the fast path of the generation in use and, where a service is local, its egress program: for who
+// measures them. They are gone with the generation.
+func (e *Edge) Programs() (in, out *ebpf.Program) {
+	return e.gen.coll.Programs[bpfProgParry], e.gen.coll.Programs[bpfProgParryLocal]
+}

@@ -70,6 +70,9 @@ type Lists struct {
 	bumping sync.Mutex // guards all below
 	bumped  time.Time
 	next    *bump // that will be; nil = none is awaited
+
+	asked   sync.Once // about the next
+	counted bool      // NetCount can tell
 }
 
 var listMaps = []string{
@@ -82,6 +85,9 @@ func (e *Edge) Lists() *Lists { return &Lists{maps: e.state, edge: e} }
 
 // OpenLists opens the lists that are pinned under pin.
 func OpenLists(pin string) (*Lists, error) {
+	if _, err := checkLayout(pin); err != nil {
+		return nil, err
+	}
 	l := &Lists{maps: map[string]*ebpf.Map{}, owned: true, pin: pin}
 	for _, name := range listMaps {
 		m, err := ebpf.LoadPinnedMap(filepath.Join(pin, "maps", name), nil)
@@ -349,55 +355,4 @@ func trieEach[K any](m *ebpf.Map, each func(*K, *bpfListEntry) bool) error {
 		}
 	}
 	return it.Err()
-}
-
-const bumpInterval = 40 * time.Millisecond // 25 a second, whoever asks
-
-// Bump has every flow check its policy and its way again at its next packet.
-func (l *Lists) Bump() error { return l.bump() }
-
-// bump is a move of the policy epoch that several changes wait for.
-type bump struct {
-	done chan struct{}
-	err  error // valid once done is closed
-}
-
-// bump moves the policy epoch. Changes that come within bumpInterval of the last move share the next, so that a storm
-// of changes costs each flow at most 25 checks a second.
-func (l *Lists) bump() error {
-	l.bumping.Lock()
-	if b := l.next; b != nil {
-		l.bumping.Unlock()
-		<-b.done
-		return b.err
-	}
-	wait := bumpInterval - time.Since(l.bumped)
-	if wait <= 0 {
-		defer l.bumping.Unlock()
-		l.bumped = time.Now()
-		return bumpEpoch(l.maps[bpfMapEpoch])
-	}
-	b := &bump{done: make(chan struct{})}
-	l.next = b
-	l.bumping.Unlock()
-	time.Sleep(wait)
-	l.bumping.Lock()
-	defer l.bumping.Unlock()
-	l.next, l.bumped = nil, time.Now()
-	b.err = bumpEpoch(l.maps[bpfMapEpoch])
-	close(b.done)
-	return b.err
-}
-
-// bumpEpoch: two writers at once may write the same number, but each made its change before it read, so a flow that
-// sees the number sees both changes.
-func bumpEpoch(m *ebpf.Map) error {
-	var n uint32
-	if err := m.Lookup(uint32(0), &n); err != nil {
-		return fmt.Errorf("read map epoch: %w", err)
-	}
-	if err := m.Put(uint32(0), n+1); err != nil {
-		return fmt.Errorf("write map epoch: %w", err)
-	}
-	return nil
 }

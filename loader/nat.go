@@ -259,6 +259,7 @@ func (np *natPlan) addPorts(f natFamily, older []bpfNatAddr, fronts []uint16) er
 // PortUse says where a NAT address's ports are. A port is in one of the two, or is on its way between them.
 type PortUse struct {
 	Addr netip.Addr
+	All  int      // how many it has
 	Free []uint16 // in the order in which they will be given out; those at rest too
 	Used []uint16 // by a session that has not been deleted yet
 }
@@ -287,7 +288,7 @@ func (e *Edge) Ports() ([]PortUse, error) {
 }
 
 func (f natFamily) portUse(i uint32, n bpfNatAddr) (PortUse, error) {
-	u := PortUse{Addr: addrOf(n.Addr, f.v4)}
+	u := PortUse{Addr: addrOf(n.Addr, f.v4), All: int(n.Ports)}
 	for at := n.Head; at != n.Tail; at++ {
 		var c bpfPortCell
 		if err := f.ring.Lookup(i*portsOfAddr+at%portsOfAddr, &c); err != nil {

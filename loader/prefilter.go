@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 func isFull(err error) bool { return errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ENOSPC) }
@@ -216,6 +217,10 @@ func tend[K any](m *ebpf.Map, now uint64, add func(K), prefixlen func(*K) uint32
 // NetCount tells how many prefixes are listed, from the memory that the kernel says the tries take (6.4 and newer;
 // ok is false before): a look that costs nothing, so that bpftool's writing is noticed within a second.
 func (l *Lists) NetCount() (n uint64, ok bool) {
+	l.asked.Do(func() { l.counted = memoryIsCounted() })
+	if !l.counted {
+		return 0, false
+	}
 	for _, name := range []string{bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowNet4, bpfMapAllowNet6} {
 		b, err := memlock(l.maps[name])
 		if err != nil {
@@ -224,6 +229,22 @@ func (l *Lists) NetCount() (n uint64, ok bool) {
 		n = n*1_000_003 + b // a fingerprint of the four, not a sum: one more here and one less there is a change
 	}
 	return n, true
+}
+
+// memoryIsCounted asks the kernel whether what it says of a trie's memory follows its entries. Before 6.4 that is what the
+// trie would take if it were full.
+func memoryIsCounted() bool {
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.LPMTrie, KeySize: 8, ValueSize: 4, MaxEntries: 1024, Flags: unix.BPF_F_NO_PREALLOC})
+	if err != nil {
+		return false
+	}
+	defer m.Close()
+	empty, err := memlock(m)
+	if err != nil || m.Put([8]byte{}, uint32(0)) != nil {
+		return false
+	}
+	one, err := memlock(m)
+	return err == nil && one != empty
 }
 
 func memlock(m *ebpf.Map) (uint64, error) {

@@ -259,6 +259,9 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 		return VERDICT_DROP;
 	if (p->frag && !svc->fragments && refuse(p, DROP_REASON_FRAGMENT_REFUSED, svc->enforce))
 		return VERDICT_DROP;
+	err = policy(p, svc);
+	if (err)
+		return drop(p, err);
 	if (!begins(p, svc))
 		return drop(p, DROP_REASON_NO_SESSION);
 	err = revive(p);
@@ -329,7 +332,7 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	err = revive_down(p);
 	if (err)
 		return err;
-	if (find_hops(ctx, p, m, NULL)) {
+	if (find_hops(ctx, p, m, 0)) {
 		p->shadow = p->allowed = p->unlimited = 0; /* what was said of its client is nothing of the host's */
 		return VERDICT_NEXT;
 	}

@@ -20,9 +20,9 @@ static __always_inline void hop_link_addresses(struct hop *h, const __u8 *dmac, 
 	__builtin_memcpy(h->src, smac, 6);
 }
 
-static __always_inline bool hop_leads_to(const struct hop *h, const __u8 *dmac)
+static __always_inline bool same_mac(const __u8 *x, const __u8 *y)
 {
-	const __u16 *a = (const __u16 *)h->dst, *b = (const __u16 *)dmac;
+	const __u16 *a = (const __u16 *)x, *b = (const __u16 *)y;
 
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2];
 }
@@ -141,7 +141,7 @@ NOINLINE int hop_for(struct xdp_md *ctx, struct pkt *p)
 		if (l && hop_learn(ctx, h, l))
 			h->state = HOP_LEARNED;
 	}
-	if (h && !known && (h->state != HOP_VALID || !hop_leads_to(h, dmac))) {
+	if (h && !known && (h->state != HOP_VALID || !same_mac(h->dst, dmac) || !same_mac(h->src, smac))) {
 		hop_link_addresses(h, dmac, smac);
 		h->state = HOP_VALID;
 	}

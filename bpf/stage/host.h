@@ -55,7 +55,7 @@ static __always_inline bool is_nd(struct xdp_md *ctx, const struct pkt *p)
 	__u8 *type;
 	__u32 l4 = p->l4;
 
-	if (p->family != 6 || p->proto != IPPROTO_ICMPV6 || !l4 || l4 > L4_MAX)
+	if (p->family != 6 || p->proto != IPPROTO_ICMPV6 || p->frag == FRAG_LATER || !l4 || l4 > L4_MAX)
 		return false;
 	type = data + l4;
 	return (void *)(type + 1) <= end && *type >= ND_FIRST && *type <= ND_LAST;

@@ -57,26 +57,26 @@ static __always_inline bool is_vlan(__be16 proto)
 	return proto == bpf_htons(ETH_P_8021Q) || proto == bpf_htons(ETH_P_8021AD);
 }
 
-/* Sets l3 and tags; returns the protocol as on the wire, 0 where the frame ends too early or has too many tags. */
-static __always_inline __be16 parse_ethernet(struct pkt *p, void *data, void *end)
+/* Sets l3 and tags; returns the protocol as on the wire, -1 where the frame ends too early or has too many tags. */
+static __always_inline int parse_ethernet(struct pkt *p, void *data, void *end)
 {
 	struct ethhdr *eth = data;
 	__be16 proto;
 
 	if ((void *)(eth + 1) > end)
-		return 0;
+		return -1;
 	proto = eth->h_proto;
 	p->l3 = sizeof(*eth);
 	for (int i = 0; i < LINK_TAGS_MAX && is_vlan(proto); i++) {
 		struct vlan_hdr *tag = data + p->l3;
 
 		if ((void *)(tag + 1) > end)
-			return 0;
+			return -1;
 		proto = tag->proto;
 		p->l3 += sizeof(*tag);
 		p->tags++;
 	}
-	return is_vlan(proto) ? 0 : proto;
+	return is_vlan(proto) ? -1 : proto;
 }
 
 /* A fragment's place in its datagram: offset in bytes, length of this part, more to come. */
@@ -152,6 +152,8 @@ static __always_inline int parse_extensions(struct pkt *p, void *data, void *end
 			p->proto = f->next;
 			p->l4 = at + size;
 			if (off & ~6) { /* an atomic fragment (RFC 6946) is none */
+				if (p->l4 > L4_MAX)
+					return damaged(p, DROP_REASON_BAD_EXTENSION);
 				p->frag_id = f->id;
 				return parse_fragment(p, off & ~7, rest - size, off & 1);
 			}
@@ -233,15 +235,14 @@ static __always_inline int parse_icmp(struct pkt *p, void *data, void *end, __u3
 /* Fills p; returns 0, or -1 with p->reason. A frame that is not IP has family 0. */
 static __always_inline int parse(struct pkt *p, void *data, void *end)
 {
-	__be16 proto = parse_ethernet(p, data, end);
+	int err = 0, proto = parse_ethernet(p, data, end);
 	__u32 rest;
-	int err = 0;
 
 	if (proto == bpf_htons(ETH_P_IP))
 		err = parse_ipv4(p, data, end);
 	else if (proto == bpf_htons(ETH_P_IPV6))
 		err = parse_ipv6(p, data, end);
-	else if (!proto)
+	else if (proto < 0)
 		return damaged(p, DROP_REASON_BAD_ETHERNET);
 	else
 		return 0;

@@ -77,23 +77,21 @@ func writeJSON(w io.Writer, v any) error {
 	return err
 }
 
-// writeJSONArray writes what a sequence yields as writeJSON would write it gathered. Nothing is written before an error
-// that comes first.
-func writeJSONArray[T any](w io.Writer, seq iter.Seq2[T, error]) error {
+// writeJSONLines writes what a sequence yields as one array, an element a line. Nothing is written before an error that
+// comes first.
+func writeJSONLines(w io.Writer, seq iter.Seq2[json.RawMessage, error]) error {
 	out := bufio.NewWriterSize(w, 64<<10)
-	between, end := "[\n  ", "[]\n"
+	between, end := "[\n", "[]\n"
 	for v, err := range seq {
 		if err != nil {
 			return err
 		}
-		doc, err := json.MarshalIndent(v, "  ", "  ")
-		if err != nil {
-			return fmt.Errorf("encode: %w", err)
-		}
-		if _, err := fmt.Fprintf(out, "%s%s", between, doc); err != nil {
+		// A bufio.Writer keeps its first error: the next write returns it.
+		_, _ = out.WriteString(between)
+		if _, err := out.Write(v); err != nil {
 			return err
 		}
-		between, end = ",\n  ", "\n]\n"
+		between, end = ",\n", "\n]\n"
 	}
 	if _, err := out.WriteString(end); err != nil {
 		return err

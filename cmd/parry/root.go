@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -94,7 +95,8 @@ in the network driver: drop the flood, forward the player.`,
 	add("act", newList(d, api.Block), newList(d, api.Allow))
 	add("more", newVersion(d))
 	for _, make := range d.Commands {
-		add("edge", make())
+		c := make()
+		add(cmp.Or(c.GroupID, "edge"), c)
 	}
 	badArgs(root)
 	return root

@@ -41,12 +41,11 @@ or measured.`,
 			return usagef("--limit %d is below 0", f.Limit)
 		}
 		n := 0
-		seq := counted(dial().PickSessions(cmd.Context(), f), &n)
 		var err error
 		if *asJSON {
-			err = writeJSONArray(cmd.OutOrStdout(), seq)
+			err = writeJSONLines(cmd.OutOrStdout(), counted(dial().RawSessions(cmd.Context(), f), &n))
 		} else {
-			err = sessionTable(cmd, d, seq)
+			err = sessionTable(cmd, d, counted(dial().PickSessions(cmd.Context(), f), &n))
 		}
 		if err == nil && f.Limit > 0 && n == f.Limit {
 			fmt.Fprintf(cmd.ErrOrStderr(), "the first %s: --limit 0 lists all\n", plural(f.Limit, "session", "sessions"))
@@ -57,8 +56,8 @@ or measured.`,
 }
 
 // counted counts in n what a sequence yields.
-func counted(seq iter.Seq2[api.Session, error], n *int) iter.Seq2[api.Session, error] {
-	return func(yield func(api.Session, error) bool) {
+func counted[T any](seq iter.Seq2[T, error], n *int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
 		for s, err := range seq {
 			if err == nil {
 				*n++

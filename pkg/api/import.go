@@ -166,7 +166,7 @@ type checker struct {
 }
 
 func (c checker) check(e *blocklist.Entry) error {
-	if e.Service != "" && !slices.Contains(c.services, e.Service) {
+	if _, unnamed := blocklist.UnnamedNumber(e.Service); e.Service != "" && !unnamed && !slices.Contains(c.services, e.Service) {
 		if near, ok := spell.Nearest(e.Service, c.services); ok {
 			return fmt.Errorf("there is no service %q: did you mean %s?", e.Service, near)
 		}

@@ -11,6 +11,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -50,10 +51,21 @@ type Entry struct {
 	Expires *time.Time `json:"expires"`
 	// Hits counts the packets it decided about.
 	Hits uint64 `json:"hits"`
-	// Service limits the entry to one service; empty means all.
+	// Service limits the entry to one service; empty means all. One that only has a number is written as Unnamed does.
 	Service string `json:"service"`
 	// Unlimited lifts the limits too; it means something on the allow list only.
 	Unlimited bool `json:"unlimited,omitempty"`
+}
+
+// Unnamed writes the service of an entry for a number that no service has: somebody wrote it into the map. An import
+// takes it again.
+func Unnamed(number uint32) string { return "#" + strconv.FormatUint(uint64(number), 10) }
+
+// UnnamedNumber reads what Unnamed writes.
+func UnnamedNumber(service string) (uint32, bool) {
+	digits, ok := strings.CutPrefix(service, "#")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	return uint32(n), ok && err == nil && n > 0
 }
 
 // Key names an entry in a list: no list holds two entries of one key.

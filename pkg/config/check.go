@@ -33,6 +33,7 @@ func (k *checker) all() {
 	k.pools()
 	k.services()
 	k.listens()
+	k.transparents()
 	k.regions()
 }
 

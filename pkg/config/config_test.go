@@ -78,7 +78,7 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		Limits:   limits,
 		Services: []Service{{
 			Name: "arena", Listen: []Listen{{netip.MustParseAddr("203.0.113.10"), 27960, 27960}}, Protocol: []string{"udp"},
-			Game: "quake3", Class: "fps", Forward: "nat", Pool: "p", Access: "open",
+			Game: "quake3", Class: "fps", Forward: "nat", Pool: "p", Access: "open", Fragments: "drop",
 			Enforce: pointer(true), Limits: limits, Timeouts: timeouts,
 		}},
 		Pools: []Pool{{Name: "p", Servers: []Server{

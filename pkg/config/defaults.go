@@ -48,7 +48,7 @@ func (c *Config) fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(Server{Weight: 1})
 	case reflect.TypeFor[Service]():
 		return reflect.ValueOf(Service{
-			Game: game.Auto, Forward: ForwardNAT, Access: "open", Limits: c.Limits, Timeouts: c.Timeouts,
+			Game: game.Auto, Forward: ForwardNAT, Access: "open", Fragments: "drop", Limits: c.Limits, Timeouts: c.Timeouts,
 		})
 	}
 	return reflect.Zero(t)

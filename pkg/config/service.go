@@ -36,6 +36,9 @@ type Service struct {
 	Pool string `yaml:"pool"`
 	// Access `allowlist` refuses every source that isn't on the allow list: for admin ports.
 	Access string `yaml:"access" check:"enum=open|allowlist"`
+	// Fragments is what becomes of a stranger's fragmented packet: with `admit` its first fragment may begin a session, with `drop` (a game's
+	// first packet is short) it is dropped. Fragments of a session are forwarded either way.
+	Fragments string `yaml:"fragments" check:"enum=drop|admit"`
 	// Enforce false monitors this service alone. Default: the file's `enforce`.
 	Enforce *bool `yaml:"enforce"`
 	// Limits are the service's own, laid over the file's key by key.

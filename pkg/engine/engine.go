@@ -23,10 +23,11 @@ import (
 
 // Options of Run.
 type Options struct {
-	Config  string // path
-	Version string
-	Log     *slog.Logger
-	Getenv  func(string) string
+	Config    string // path
+	Version   string
+	Log       *slog.Logger
+	LostLines func() uint64 // of the log, which could not be written
+	Getenv    func(string) string
 }
 
 // Engine is one running edge.

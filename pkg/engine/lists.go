@@ -85,7 +85,7 @@ func entryOf(e loader.Entry, names map[uint32]string) blocklist.Entry {
 	if e.Service != 0 {
 		out.Service = names[e.Service]
 		if out.Service == "" {
-			out.Service = fmt.Sprintf("#%d", e.Service)
+			out.Service = blocklist.Unnamed(e.Service)
 		}
 	}
 	if !e.Expires.IsZero() {
@@ -131,9 +131,17 @@ func numberOf(services map[string]uint32, name string) (uint32, error) {
 	if name == "" {
 		return 0, nil
 	}
-	n, ok := services[name]
+	if n, ok := services[name]; ok {
+		return n, nil
+	}
+	n, ok := blocklist.UnnamedNumber(name)
 	if !ok {
 		return 0, api.Mark(api.ErrInvalid, fmt.Errorf("no service %q; there are %v", name, slices.Sorted(maps.Keys(services))))
+	}
+	for known, number := range services {
+		if number == n { // another edge's, or given out since
+			return 0, api.Mark(api.ErrInvalid, fmt.Errorf("service %s is %s here: write that name if it is meant", name, known))
+		}
 	}
 	return n, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -122,6 +123,15 @@ pools: [{name: p, servers: [{name: s, address: "10.0.1.11:9000"}]}]`, oneLAN{})
 	}
 	if diff := cmp.Diff([]uint16{0, 5, 0, 5}, got); diff != "" {
 		t.Errorf("offsets (-want +got)\n%s", diff)
+	}
+}
+
+func TestFragmentsBeginSessionsWhereTheServiceSaysSo(t *testing.T) {
+	for more, want := range map[string]bool{"": false, ", fragments: drop": false, ", fragments: admit": true} {
+		p, _ := plan(t, strings.Replace(twoServers, ", pool: p}", ", pool: p"+more+"}", 1), oneLAN{})
+		if got := p.Services[0].Fragments; got != want {
+			t.Errorf("%q: %v", more, got)
+		}
 	}
 }
 

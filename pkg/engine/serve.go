@@ -120,8 +120,7 @@ func (e *Engine) tend(ctx context.Context, n *notify.Notifier) error {
 				e.fault("derive the prefix filters", err)
 				e.mu.Unlock()
 			}
-			filtered = time.Now()
-			seen, _ = e.lists.l.NetCount()
+			filtered, seen = time.Now(), count // as it was before: what came meanwhile is for the next look
 		}
 		if watchdog > 0 && time.Since(barked) > watchdog/2 {
 			e.notice(n.Watchdog())

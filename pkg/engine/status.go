@@ -356,5 +356,6 @@ func (e *Engine) daemon(v *view) metrics.Daemon {
 	for name, n := range e.health.errors {
 		d.Errors[name] += n
 	}
+	d.Errors["write the log"] = e.opts.LostLines()
 	return d
 }

@@ -42,6 +42,7 @@ func reasonWords(reason string) string {
 		"sources_full":      "no room for another source",
 		"no_session":        "TCP out of nowhere: no session, not a start of one",
 		"fragment_orphan":   "a fragment whose first piece nobody saw",
+		"fragment_refused":  "a stranger's first packet in pieces",
 		"ttl":               "its time to live ran out",
 		"too_big":           "too big for the way; its sender is told",
 		"icmp_rate":         "too many ICMP errors",

@@ -159,6 +159,7 @@ func TestPlayGoesOnAfterAGatewayMoved(t *testing.T) {
 			took := s.playsOn(streams, lines, 2*time.Second)
 			tries := 0
 			for _, w := range s.routedWays() { // new players, too
+				s.otherServer(w)
 				tries = max(tries, s.udpPlayer(s.players, w.player, w.other).join(2*time.Second))
 			}
 			t.Logf("play goes on after %v, new players are in at their %d. try at the latest", took.Round(time.Millisecond), tries)

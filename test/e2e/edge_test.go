@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -31,6 +32,7 @@ type edge struct {
 	t                           *testing.T
 	host                        *netns.Host
 	bin, pin, file, socket, log string
+	state                       string // folder
 	interfaces                  []string
 	client                      *api.Client
 	proc                        *netns.Process
@@ -47,13 +49,16 @@ func newEdge(w *world, host *netns.Host, interfaces ...string) *edge {
 	}
 	dir := w.net.Dir()
 	e := &edge{
-		t: w.t, host: host, bin: bin, pin: filepath.Join(mount, "parry"), file: filepath.Join(dir, "parry.yaml"),
+		t: w.t, host: host, bin: bin, pin: filepath.Join(mount, "parry"), file: filepath.Join(dir, "parry.yaml"), state: dir,
 		socket: filepath.Join(dir, "parry.sock"), log: filepath.Join(dir, "parry.log"), interfaces: interfaces,
 	}
 	e.client = api.Dial(e.socket)
 	w.t.Cleanup(func() {
 		if w.t.Failed() {
 			w.t.Logf("the daemon's log:\n%s", e.said())
+			if st, err := e.client.Status(context.WithoutCancel(w.t.Context())); err == nil {
+				w.t.Logf("dropped %v, tables %v", st.Drops, st.Tables)
+			}
 		}
 	})
 	return e
@@ -76,14 +81,14 @@ func (e *edge) configure(text string) {
 	for _, name := range e.interfaces {
 		fmt.Fprintf(&b, "  - {name: %s}\n", name)
 	}
-	fmt.Fprintf(&b, "pin: %s\nstate: %s\napi: {socket: %s, group: \"\"}\nmetrics: \"\"\n", e.pin, filepath.Dir(e.file), e.socket)
+	fmt.Fprintf(&b, "pin: %s\nstate: %s\napi: {socket: %s, group: \"\"}\nmetrics: \"\"\n", e.pin, e.state, e.socket)
 	b.WriteString("sizes: {sessions: 4096, unproven: 1024, blocks: 65536, prefixes: 4096, sources: 4096, fragments: 1024}\n")
 	b.WriteString(text)
 	must(e.t, os.WriteFile(e.file, []byte(b.String()), 0o600))
 }
 
-// start runs the daemon and waits until it answers.
-func (e *edge) start() {
+// launch runs the daemon.
+func (e *edge) launch() {
 	e.t.Helper()
 	log, err := os.OpenFile(e.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	must(e.t, err)
@@ -92,6 +97,12 @@ func (e *edge) start() {
 	cmd.Stdout, cmd.Stderr = log, log
 	e.proc, err = e.host.Start(cmd)
 	must(e.t, err)
+}
+
+// start runs the daemon and waits until it answers.
+func (e *edge) start() {
+	e.t.Helper()
+	e.launch()
 	e.await(startPatience, "the daemon to answer", func() bool {
 		select {
 		case <-e.proc.Done():
@@ -118,16 +129,24 @@ func (e *edge) await(patience time.Duration, what string, ok func() bool) time.D
 
 func await(t *testing.T, patience time.Duration, what string, ok func() bool) time.Duration {
 	t.Helper()
+	took, done := eventually(patience, ok)
+	if !done {
+		t.Fatalf("waited %v for %s", patience, what)
+	}
+	return took
+}
+
+func eventually(patience time.Duration, ok func() bool) (took time.Duration, done bool) {
 	began := time.Now()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		if time.Since(began) > patience {
-			t.Fatalf("waited %v for %s", patience, what)
+			return patience, false
 		}
 		<-tick.C
 	}
-	return time.Since(began)
+	return time.Since(began), true
 }
 
 // kill ends the daemon as kill -9 does.

@@ -14,14 +14,15 @@ import (
 
 const (
 	natPort         = 27960
-	transparentPort = 27970
+	transparentPort = 27970 // at its other address, the next port: two ways to one would be one to the server
 	localPort       = 27980
+	laterPort       = 27990 // of a service that comes and goes
 
 	bulk = 50 << 20 // bytes each way
 )
 
-// everyMode is a service for each mode and family; UDP and TCP on the same ports of two addresses.
-func everyMode(more string) string {
+// everyMode is a service for each mode and family, UDP and TCP on the same ports of two addresses; and others.
+func everyMode(more string, others ...service) string {
 	var all []service
 	add := func(name, forward string, port int, server netip.Addr, vips ...netip.Addr) {
 		v := service{name: name, protocol: "[udp, tcp]", forward: forward}
@@ -29,8 +30,11 @@ func everyMode(more string) string {
 			v.servers = []string{at(server, uint16(port)).String()}
 		}
 		var listen []string
-		for _, vip := range vips {
-			listen = append(listen, fmt.Sprintf("%q", at(vip, uint16(port))))
+		for i, vip := range vips {
+			if forward != "transparent" {
+				i = 0
+			}
+			listen = append(listen, fmt.Sprintf("%q", at(vip, uint16(port+i))))
 		}
 		v.listen = "[" + strings.Join(listen, ", ") + "]"
 		all = append(all, v)
@@ -41,7 +45,7 @@ func everyMode(more string) string {
 	add("transparent6", "transparent", transparentPort, server6, third6, fourth6)
 	add("local4", "local", localPort, netip.Addr{}, vip4)
 	add("local6", "local", localPort, netip.Addr{}, vip6)
-	return more + yaml(all...)
+	return more + yaml(append(all, others...)...)
 }
 
 // way is one mode in one family.
@@ -55,6 +59,13 @@ type way struct {
 	mtu           int        // of a UDP payload that fits into one packet of 1500 bytes
 }
 
+// otherServer runs the server behind the service's other address, where that isn't the one behind the first.
+func (s *site) otherServer(w way) {
+	if w.other.Port() != w.vip.Port() {
+		s.udpServer(w.host, at(w.server.Addr(), w.other.Port()), "")
+	}
+}
+
 func (s *site) ways() []way {
 	const ip4, ip6 = 20 + 8, 40 + 8 // bytes of headers
 	nat := func(player, server, vip, other, seen netip.Addr, headers int) way {
@@ -62,7 +73,7 @@ func (s *site) ways() []way {
 	}
 	transparent := func(player, server, vip, other netip.Addr, headers int) way {
 		return way{"transparent", "transparent", s.servers, at(server, transparentPort), at(vip, transparentPort),
-			at(other, transparentPort), player, player, 1500 - headers}
+			at(other, transparentPort+1), player, player, 1500 - headers}
 	}
 	local := func(player, vip netip.Addr, headers int) way {
 		return way{"local", "local", s.gate, at(vip, localPort), at(vip, localPort), at(vip, localPort), player, player, 1500 - headers}
@@ -155,7 +166,9 @@ func TestFragmentsOfManyPlayersStayApart(t *testing.T) {
 			s.udpServer(w.host, w.server, "")
 			var players []*udpPlayer
 			for range 8 {
-				players = append(players, s.udpPlayer(s.players, w.player, w.vip))
+				p := s.udpPlayer(s.players, w.player, w.vip)
+				p.seenAs() // a stranger's fragments begin no session
+				players = append(players, p)
 			}
 			for round := range 5 {
 				for i, p := range players { // all ask before the first reads

@@ -21,8 +21,8 @@ import (
 func (s *stream) noLoss() tally {
 	s.p.t.Helper()
 	sum := s.end()
-	if sum.lost > 0 || sum.refused > 0 {
-		s.p.t.Errorf("packets were lost: %v, %d could not be sent", sum, sum.refused)
+	if sum.lost > 0 || sum.refused > 0 || sum.strays > 0 {
+		s.p.t.Errorf("packets were lost: %v, %d could not be sent, %d came that are another's", sum, sum.refused, sum.strays)
 	}
 	return sum
 }

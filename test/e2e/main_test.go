@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package e2e runs the real program on real packets: a daemon in a network namespace between players and servers,
-// both of them sockets of this process or real games. Everything here needs root; see CONTRIBUTING.md for the
-// variables PARRY_E2E and PARRY_BIN.
 package e2e
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -63,6 +59,8 @@ func needRoot(t *testing.T) {
 	}
 }
 
+var discard = slog.New(slog.DiscardHandler)
+
 // needProgram skips where a program that a test drives is missing; a run that asked for end-to-end tests fails.
 func needProgram(t *testing.T, name string) string {
 	t.Helper()
@@ -105,7 +103,7 @@ type world struct {
 func newWorld(t *testing.T, name string) *world {
 	t.Helper()
 	needRoot(t)
-	n, err := netns.NewWorld(t.Context(), name, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	n, err := netns.NewWorld(t.Context(), name, discard)
 	must(t, err)
 	t.Cleanup(func() {
 		if err := n.Close(); err != nil {

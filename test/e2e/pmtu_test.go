@@ -77,6 +77,7 @@ func TestPathMTUIsFoundByTheEdgesWords(t *testing.T) {
 func (s *site) checkPathMTU(up, down int) {
 	for _, w := range s.routedWays() {
 		s.udpServer(w.host, w.server, "")
+		s.otherServer(w)
 		s.tcpServer(w.host, w.server, "")
 		s.t.Run(w.name+"/tcp", func(t *testing.T) {
 			s := s.of(t)

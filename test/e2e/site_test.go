@@ -54,13 +54,15 @@ type site struct {
 	up, down             *netns.Interface // the edge's own ends, towards players and servers
 	ispEnd, coreEnd      *netns.Interface // the routers' ends towards the edge
 	edge                 *edge
+	books                *books              // nil unless counted
 	extra                map[netip.Addr]bool // addresses that playerAt gave
 }
 
 // siteOptions say how a site differs from the usual.
 type siteOptions struct {
 	routed                bool
-	playersMTU, serverMTU int // of the edge's own links where it is routed; 0 = 1500
+	counted               bool // books are kept of the services' ports (not where it is routed)
+	playersMTU, serverMTU int  // of the edge's own links where it is routed; 0 = 1500
 }
 
 func ends(host *netns.Host, name string, addrs ...string) netns.End {
@@ -83,8 +85,12 @@ func newSite(t *testing.T, name string, o siteOptions) *site {
 		s.atServers, s.toServers = w.link(ends(s.servers, "up0", "10.0.1.11/24", "fd00:1::11/64"),
 			ends(s.gate, "servers", "10.0.1.1/24", "fd00:1::1/64"), netns.LinkOptions{})
 		s.up, s.down = s.toPlayers, s.toServers
-		w.receiver(s.atPlayers)
-		w.receiver(s.atServers)
+		if o.counted {
+			s.books = s.keepBooks(natPort, transparentPort, localPort, laterPort)
+		} else {
+			w.receiver(s.atPlayers)
+			w.receiver(s.atServers)
+		}
 	}
 	s.defaults(s.players, "192.0.2.1", "2001:db8:1::1")
 	s.defaults(s.servers, "10.0.1.1", "fd00:1::1")

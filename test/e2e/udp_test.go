@@ -4,9 +4,9 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -31,13 +31,18 @@ type udpServer struct {
 	done chan struct{}
 
 	packets atomic.Uint64
-	mu      sync.Mutex // guards last
+	mu      sync.Mutex // guards all below
 	last    map[netip.AddrPort]time.Time
+	players map[netip.AddrPort]netip.AddrPort // whose streams come from an address and port
+	mixed   int                               // datagrams of another's stream than the last one from there
 }
 
 func (w *world) udpServer(h *netns.Host, listen netip.AddrPort, mark string) *udpServer {
 	w.t.Helper()
-	s := &udpServer{t: w.t, conn: w.udp(h, listen), mark: mark, done: make(chan struct{}), last: map[netip.AddrPort]time.Time{}}
+	s := &udpServer{
+		t: w.t, conn: w.udp(h, listen), mark: mark, done: make(chan struct{}), last: map[netip.AddrPort]time.Time{},
+		players: map[netip.AddrPort]netip.AddrPort{},
+	}
 	go s.serve()
 	w.t.Cleanup(func() {
 		s.conn.Close()
@@ -70,15 +75,47 @@ func (s *udpServer) serve() {
 			continue // an ICMP error about an answer: the next datagram is another matter
 		}
 		s.packets.Add(1)
-		s.mu.Lock()
-		s.last[at(from.Addr().Unmap(), from.Port())] = time.Now()
-		s.mu.Unlock()
+		s.note(at(from.Addr().Unmap(), from.Port()), buf[:n])
 		answer := buf[:n]
 		if string(answer) == who {
 			answer = []byte(s.mark + from.String())
 		}
 		_, _ = s.conn.WriteToUDPAddrPort(answer, from) // the player misses it if that fails
 	}
+}
+
+func (s *udpServer) note(from netip.AddrPort, datagram []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last[from] = time.Now()
+	if len(datagram) != streamSize {
+		return
+	}
+	player := playerOf(datagram)
+	if before, ok := s.players[from]; ok && before != player {
+		s.mixed++
+	}
+	s.players[from] = player
+}
+
+// mixedUp is how many datagrams came from where another player's came from before.
+func (s *udpServer) mixedUp() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mixed
+}
+
+// known are the players by where their streams come from; forget begins anew.
+func (s *udpServer) known() map[netip.AddrPort]netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.players)
+}
+
+func (s *udpServer) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.players)
 }
 
 // lastFrom is when the last datagram of an address and port arrived.
@@ -190,189 +227,4 @@ func (p *udpPlayer) silent(payload []byte, within time.Duration) {
 	if err == nil {
 		p.t.Fatalf("%d bytes came from %v where nothing should", n, from)
 	}
-}
-
-// stream plays: numbered datagrams at a steady rate, and it counts which come back.
-type stream struct {
-	p          *udpPlayer
-	stopSender chan struct{}
-	sender     sync.WaitGroup
-	receiver   sync.WaitGroup
-
-	mu     sync.Mutex // guards all below
-	sentAt []time.Time
-	back   []bool
-	echoed int
-	failed int // sends that the kernel refused: no packet left
-	lastAt time.Time
-	maxGap time.Duration
-	notify chan int // numbers of echoes, while somebody waits
-}
-
-// tally is what a stream came to.
-type tally struct {
-	sent, echoed, lost, refused int
-	gap                         time.Duration // the longest between two echoes
-	missing                     []int         // numbers of what didn't come back
-}
-
-func (t tally) String() string {
-	text := fmt.Sprintf("%d sent, %d lost, longest gap %v", t.sent, t.lost, t.gap.Round(time.Millisecond))
-	if t.lost > 0 {
-		text += fmt.Sprintf(", lost ones from number %d to %d", t.missing[0], t.missing[len(t.missing)-1])
-	}
-	return text
-}
-
-const streamSize = 100 // bytes of a stream's datagram
-
-func (p *udpPlayer) play(every time.Duration) *stream {
-	p.t.Helper()
-	must(p.t, p.conn.SetReadDeadline(time.Time{}))
-	s := &stream{p: p, stopSender: make(chan struct{})}
-	s.sender.Go(func() { s.send(every) })
-	s.receiver.Go(s.receive)
-	p.t.Cleanup(func() { s.stop(0) })
-	return s
-}
-
-func (s *stream) send(every time.Duration) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	buf := make([]byte, streamSize)
-	for {
-		select {
-		case <-s.stopSender:
-			return
-		case <-tick.C:
-		}
-		s.mu.Lock()
-		n := len(s.sentAt)
-		s.sentAt = append(s.sentAt, time.Now())
-		s.back = append(s.back, false)
-		s.mu.Unlock()
-		binary.BigEndian.PutUint32(buf, uint32(n))
-		if _, err := s.p.conn.WriteToUDPAddrPort(buf, s.p.to); err != nil {
-			s.mu.Lock()
-			s.failed++
-			s.mu.Unlock()
-		}
-	}
-}
-
-func (s *stream) receive() {
-	buf := make([]byte, 2048)
-	for {
-		n, _, err := s.p.conn.ReadFromUDPAddrPort(buf)
-		if err != nil {
-			return // the deadline that end sets
-		}
-		if n == streamSize {
-			s.note(int(binary.BigEndian.Uint32(buf)))
-		}
-	}
-}
-
-func (s *stream) note(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n >= len(s.back) || s.back[n] {
-		return
-	}
-	s.back[n] = true
-	s.echoed++
-	now := time.Now()
-	if !s.lastAt.IsZero() {
-		s.maxGap = max(s.maxGap, now.Sub(s.lastAt))
-	}
-	s.lastAt = now
-	if s.notify != nil {
-		select {
-		case s.notify <- n:
-		default:
-		}
-	}
-}
-
-// alive waits until something that is sent from now on comes back, and says how long that took.
-func (s *stream) alive(within time.Duration) time.Duration {
-	s.p.t.Helper()
-	echoes := make(chan int, 1024)
-	s.mu.Lock()
-	began, from := time.Now(), len(s.sentAt)
-	s.notify = echoes
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		s.notify = nil
-		s.mu.Unlock()
-	}()
-	deadline := time.After(within)
-	for {
-		select {
-		case n := <-echoes:
-			if n >= from {
-				return time.Since(began)
-			}
-		case <-deadline:
-			s.p.t.Fatalf("play does not go on within %v: %v", within, s.sum())
-		}
-	}
-}
-
-// more plays on for so many more echoes.
-func (s *stream) more(echoes int) {
-	s.p.t.Helper()
-	s.mu.Lock()
-	want := s.echoed + echoes
-	s.mu.Unlock()
-	await(s.p.t, 30*time.Second, fmt.Sprintf("%d echoes", echoes), func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.echoed >= want
-	})
-}
-
-// awaitSent waits until so many more packets were sent.
-func (s *stream) awaitSent(n int) {
-	s.p.t.Helper()
-	sum := s.sum()
-	want := sum.sent + sum.refused + n
-	await(s.p.t, patience, "packets to be sent", func() bool {
-		sum := s.sum()
-		return sum.sent+sum.refused >= want
-	})
-}
-
-func (s *stream) sum() tally {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := tally{
-		sent: len(s.sentAt) - s.failed, echoed: s.echoed, lost: len(s.sentAt) - s.failed - s.echoed, refused: s.failed, gap: s.maxGap,
-	}
-	for n, ok := range s.back {
-		if !ok {
-			t.missing = append(t.missing, n)
-		}
-	}
-	return t
-}
-
-// end stops playing, gives what is under way time to come back, and sums up.
-func (s *stream) end() tally { return s.stop(time.Second) }
-
-func (s *stream) stop(wait time.Duration) tally {
-	select {
-	case <-s.stopSender:
-	default:
-		close(s.stopSender)
-	}
-	s.sender.Wait()
-	deadline := time.Now().Add(wait)
-	for time.Now().Before(deadline) && s.sum().lost > 0 {
-		time.Sleep(2 * time.Millisecond) // for what may never come there is no event
-	}
-	_ = s.p.conn.SetReadDeadline(time.Now()) // a closed socket has ended the reader already
-	s.receiver.Wait()
-	return s.sum()
 }

@@ -190,6 +190,29 @@ func TestServerSpeaksFirst(t *testing.T) {
 	}
 }
 
+// Who is refused is refused before anybody asks for the way to him. What has no way out is the host's, and nothing that
+// was said of the player is said of it.
+func TestServerSpeaksToTheRefused(t *testing.T) {
+	for name, change := range map[string]func(*loader.Plan){"": func(*loader.Plan) {}, "watched": func(p *loader.Plan) { p.Services[0].Enforce = false }} {
+		plan := basePlan()
+		change(plan)
+		w := newWorld(t, plan)
+		w.list(t, deny("192.0.2.77/32"))
+		for _, way := range []loader.HopKey{wire.HopKey, {}} {
+			w.leadTo(t, way)
+			want := outcome{verdict: "drop", reason: "denied", service: "nat", down: true}
+			if name == "watched" && way == wire.HopKey {
+				want = outcome{verdict: "tx", shadow: "denied", service: "nat", down: true}
+			} else if name == "watched" {
+				want = outcome{verdict: "pass"}
+			}
+			p := packet.NewUDP(at(server4, gamePort), at(other4.Addr(), 27950), "heartbeat")
+			w.send(t, p.Bytes(), want, nil)
+			w.clear(t)
+		}
+	}
+}
+
 // What a server sends is no player's matter where no player could be at the other end: it is the host's.
 func TestServerSpeaksToNoPlayer(t *testing.T) {
 	w := newWorld(t, basePlan())

@@ -151,8 +151,36 @@ func fragmentGroup() group {
 		}, datagram(hello(player, smallPort)).Part(theirID, 400, 1400, false), outcome{verdict: "drop", reason: "packet_size", service: "small"})
 	}
 	g.rows = append(g.rows, fragmentLimitRows()...)
+	g.rows = append(g.rows, strangersFragmentRows(player4)...)
+	g.rows = append(g.rows, strangersFragmentRows(player6)...)
 	return g
 }
+
+// A service says whether a stranger's first fragment may begin a session. Those of a session follow it.
+func strangersFragmentRows(player netip.AddrPort) []row {
+	v := player.Addr().String()
+	whole := datagram(hello(player, wholePort)).Fragments(theirID, 1000)
+	watched := datagram(hello(player, watchedPort)).Fragments(theirID, 1000)
+	alone := func(t *testing.T, w *world) { w.wantSessions(t, 0) }
+	return []row{
+		{name: v + " a stranger's", in: is(whole[0]), want: outcome{verdict: "drop", reason: "fragment_refused", service: "whole"}, after: alone},
+		{name: v + " a stranger's later one", set: func(t *testing.T, w *world) { w.quietly(t, whole[0]) },
+			in: is(whole[1]), want: outcome{verdict: "drop", reason: "fragment_orphan"}, after: alone},
+		{name: v + " a player's", set: func(t *testing.T, w *world) { w.prove(t, hello(player, wholePort)) },
+			in: is(whole[0]), want: outcome{verdict: "tx", service: "whole"}},
+		{name: v + " a player's later one", set: func(t *testing.T, w *world) {
+			w.prove(t, hello(player, wholePort))
+			w.quietly(t, whole[0])
+		}, in: is(whole[1]), want: outcome{verdict: "tx", service: "whole"}},
+		{name: v + " a stranger's, only watched", in: is(watched[0]),
+			want: outcome{verdict: "tx", shadow: "fragment_refused", service: "watched"}},
+	}
+}
+
+const (
+	wholePort   = 27973
+	watchedPort = 27974
+)
 
 // longPing is a ping to a service's address that needs fragments.
 func longPing(player netip.AddrPort) packet.Packet {
@@ -185,7 +213,11 @@ func fragmentPlan() *loader.Plan {
 	p := limitPlan()
 	small := service("small", loader.NAT, "nat", smallPort)
 	small.MaxPacket = 1200
-	p.Services = append(p.Services, small)
+	whole := service("whole", loader.NAT, "nat", wholePort)
+	whole.Fragments = false
+	watched := service("watched", loader.NAT, "nat", watchedPort)
+	watched.Fragments, watched.Enforce = false, false
+	p.Services = append(p.Services, small, whole, watched)
 	return p
 }
 

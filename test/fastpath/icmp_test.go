@@ -90,6 +90,42 @@ func like(in packet.Packet) func(*packet.Packet) {
 	return func(p *packet.Packet) { p.TTL, p.TOS, p.ID, p.Tags = in.TTL, in.TOS, in.ID, in.Tags }
 }
 
+// The error may be about the first fragment of what was sent: of a long datagram on a narrow way it mostly is.
+func TestICMPErrorsAboutFragments(t *testing.T) {
+	w := newWorld(t, basePlan())
+	e := icmpErrors()[1]
+	for _, m := range modes() {
+		t.Run(m.name, func(t *testing.T) {
+			defer w.clear(t)
+			s := w.prove(t, m.first)
+			router := router4
+			if v6(m.first) {
+				router = router6
+			}
+			about := func(x packet.Packet, part int, from netip.Addr) packet.Packet {
+				p := about(x, from, e, 1) // for whom and of which type; what it quotes comes next
+				p.Payload = x.Fragments(theirID, 1000)[part][14:]
+				return p
+			}
+			aged := func(p *packet.Packet) { p.TTL-- }
+			up := datagram(m.first.With(func(p *packet.Packet) { p.Flags = packet.ACK }))
+			in := about(forwarded(up, s), 0, router)
+			out := sent(about(up.With(aged), 0, s.Front.Addr()).With(like(in)), wire, at(s.Front.Addr(), 0), at(s.Client.Addr(), 0))
+			w.send(t, in.Bytes(), outcome{verdict: "tx", service: m.service, down: true}, out.Bytes())
+			down := datagram(reply(s, ""))
+			in = about(returned(down, s), 0, router)
+			from := s.Face.Addr()
+			if m.service == "open" {
+				from = router
+			}
+			out = sent(about(down.With(aged), 0, router).With(like(in)), wire, at(from, 0), at(s.Server.Addr(), 0))
+			w.send(t, in.Bytes(), outcome{verdict: "tx", service: m.service}, out.Bytes())
+			// A later one names no ports: nobody knows whose it was.
+			w.send(t, about(returned(down, s), 1, router).Bytes(), outcome{verdict: "pass"}, nil)
+		})
+	}
+}
+
 // What lies behind the IP packet in its frame is no part of what is quoted.
 func TestICMPErrorWithTrailer(t *testing.T) {
 	w := newWorld(t, basePlan())

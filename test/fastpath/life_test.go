@@ -3,7 +3,10 @@
 package fastpath
 
 import (
+	"maps"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -352,8 +355,23 @@ func TestReloadKeepsFamiliesAndModes(t *testing.T) {
 		w.send(t, up.Bytes(), outcome{verdict: "tx", service: "nat"}, forwarded(up, nat).Bytes())
 		w.send(t, down.Bytes(), outcome{verdict: "tx", service: "nat", down: true}, returned(down, nat).Bytes())
 		w.send(t, local.Bytes(), outcome{verdict: "pass", service: "local"}, nil)
+		w.answer(t, hosted(player4, "an answer").Bytes(), 1, outcome{verdict: "pass", service: "local", down: true})
 	}
 	w.clear(t)
+}
+
+// A daemon that dies while it pins a generation leaves one without services: the one before still names them.
+func TestServicesOfAHalfPinnedGeneration(t *testing.T) {
+	w, pin := pinnedWorld(t, basePlan())
+	want, err := w.edge.Lists().Services()
+	must(t, err)
+	must(t, os.Mkdir(filepath.Join(pin, "gen-99"), 0o700))
+	l, err := loader.OpenLists(pin)
+	must(t, err)
+	defer l.Close()
+	if got, err := l.Services(); err != nil || len(got) != 6 || !maps.Equal(got, want) {
+		t.Errorf("services %v, %v; want %v", got, err, want)
+	}
 }
 
 // Who was ended by hand in its closing second stays out for that second, too.

@@ -85,7 +85,7 @@ func fronts(first, last, offset uint16) []loader.Front {
 
 func service(name string, f loader.Forward, pool string, port uint16) loader.Service {
 	return loader.Service{
-		Name: name, Forward: f, Pool: pool, Enforce: true, EnforceLimits: true, MaxPacket: 65535,
+		Name: name, Forward: f, Pool: pool, Enforce: true, EnforceLimits: true, MaxPacket: 65535, Fragments: true,
 		Fronts:   fronts(port, port, 0),
 		Timeouts: loader.Timeouts{UDP: time.Minute, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second},
 		Limits:   loader.Limits{Prefix4: 32, Prefix6: 64},

@@ -57,10 +57,9 @@ type slotCfg struct {
 	Transparent uint8
 	Local       uint8
 	Limits      uint8
-	Fragments   uint8
 	Frags       uint8
 	Sizes       uint8
-	Pad         [4]uint8
+	Pad         [5]uint8
 }
 
 type slotClocks struct {
@@ -436,6 +435,8 @@ type slotService struct {
 	Prefix6        uint8
 	Retired        uint8
 	Ever           uint8
+	Fragments      uint8
+	Pad            [7]uint8
 }
 
 type slotServiceCount struct {

@@ -4,14 +4,19 @@ package fastpath
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"parry/loader"
 	"parry/test/packet"
@@ -35,7 +40,8 @@ func pinnedWorld(t *testing.T, plan *loader.Plan) (*world, string) {
 	if err := os.MkdirAll("/sys/fs/bpf", 0o755); err != nil {
 		t.Skipf("needs a bpffs: %v", err)
 	}
-	pin, err := os.MkdirTemp("/sys/fs/bpf", "parry-fastpath-")
+	removeStale(t)
+	pin, err := os.MkdirTemp("/sys/fs/bpf", fmt.Sprintf("%s%d-", pinPrefix, os.Getpid()))
 	if err != nil {
 		t.Skipf("needs a bpffs: %v", err)
 	}
@@ -45,6 +51,22 @@ func pinnedWorld(t *testing.T, plan *loader.Plan) (*world, string) {
 		}
 	})
 	return openWorld(t, plan, smallSizes(), pin), pin
+}
+
+const pinPrefix = "parry-fastpath-"
+
+// removeStale removes what test runs that were killed left pinned: it holds their maps' memory.
+func removeStale(t *testing.T) {
+	t.Helper()
+	left, err := filepath.Glob("/sys/fs/bpf/" + pinPrefix + "*")
+	must(t, err)
+	for _, dir := range left {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), pinPrefix), "-")
+		if n, err := strconv.Atoi(pid); err == nil && !errors.Is(unix.Kill(n, 0), unix.ESRCH) {
+			continue // its run goes on
+		}
+		must(t, os.RemoveAll(dir))
+	}
 }
 
 // remaker is the program that has the session's slot change hands.
@@ -86,67 +108,96 @@ func ownerOf(s loader.Session, hop uint32) slotOwner {
 	return o
 }
 
-// A return slot changes hands all the time, while the server talks to whoever has it: no packet leaves half for one
-// player and half for the next.
+// A return slot changes hands all the time, while the server talks to whoever has it, and a router of what they said: no
+// packet leaves half for one player and half for the next.
 func TestSlotChangesHands(t *testing.T) {
 	for _, player := range []netip.AddrPort{player4, player6} {
 		w, pin := pinnedWorld(t, basePlan())
 		hop, err := w.edge.SetHop(wire)
 		must(t, err)
 		s := w.begin(t, hello(player, natPort))
-		next := netip.AddrPortFrom(player.Addr().Next(), player.Port()+1)
 		prog := remaker(t, pin, ownerOf(s, hop))
-		frame := reply(s, "to whom?").Bytes()
-		var stop atomic.Bool
-		reached, raced := map[netip.AddrPort]int{}, 0
-		onTwoCPUs(t, func(cpu int) error {
-			if cpu == 0 {
-				defer stop.Store(true)
-				for range 20 {
-					if _, err := prog.Run(&ebpf.RunOptions{Data: make([]byte, 64)}); err != nil {
-						return err
-					}
-				}
-				return nil
-			}
-			for !stop.Load() {
-				r, err := w.edge.Process(frame)
-				if err != nil {
-					return err
-				}
-				if r.Code != loader.XDPTX {
-					raced++
-					continue
-				}
-				if err := packet.Check(r.Out); err != nil {
-					return fmt.Errorf("to %v: %w", destination(r.Out), err)
-				}
-				reached[destination(r.Out)]++
-			}
-			return nil
-		})
-		t.Logf("%d to one, %d to the other, %d dropped", reached[player], reached[next], raced)
-		if reached[player] == 0 || reached[next] == 0 || raced == 0 {
-			t.Error("the slot was never met changing hands: the test shows nothing")
+		router := router4
+		if player.Addr().Is6() {
+			router = router6
 		}
-		delete(reached, player)
-		delete(reached, next)
-		for to, n := range reached {
-			t.Errorf("%d packets went to %v, who is nobody", n, to)
+		for name, frame := range map[string][]byte{
+			"an answer": reply(s, "to whom?").Bytes(),
+			"an error":  about(forwarded(hello(player, natPort), s), router, icmpErrors()[0], 0).Bytes(),
+		} {
+			t.Run(player.String()+" "+name, func(t *testing.T) { w.sendWhileRemade(t, prog, player, frame) })
 		}
 	}
 }
 
-// destination is whom a frame is for.
+func (w *world) sendWhileRemade(t *testing.T, prog *ebpf.Program, player netip.AddrPort, frame []byte) {
+	next := netip.AddrPortFrom(player.Addr().Next(), player.Port()+1)
+	var stop atomic.Bool
+	reached, raced := map[netip.AddrPort]int{}, 0
+	onTwoCPUs(t, func(cpu int) error {
+		if cpu == 0 {
+			defer stop.Store(true)
+			for range 20 {
+				if _, err := prog.Run(&ebpf.RunOptions{Data: make([]byte, 64)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		for !stop.Load() {
+			w.env.Now += time.Millisecond // one error's worth of their budget
+			if err := w.edge.SetEnv(w.env); err != nil {
+				return err
+			}
+			r, err := w.edge.Process(frame)
+			if err != nil {
+				return err
+			}
+			if r.Code != loader.XDPTX {
+				raced++
+				continue
+			}
+			if err := packet.Check(r.Out); err != nil {
+				return fmt.Errorf("to %v: %w", destination(r.Out), err)
+			}
+			reached[destination(r.Out)]++
+		}
+		return nil
+	})
+	t.Logf("%d to one, %d to the other, %d dropped", reached[player], reached[next], raced)
+	if reached[player] == 0 || reached[next] == 0 || raced == 0 {
+		t.Error("the slot was never met changing hands: the test shows nothing")
+	}
+	delete(reached, player)
+	delete(reached, next)
+	for to, n := range reached {
+		t.Errorf("%d packets went to %v, who is nobody", n, to)
+	}
+}
+
+// destination is whom a frame is for: of an error, who sent what it quotes, if that is whom it goes to.
 func destination(frame []byte) netip.AddrPort {
 	v, err := packet.Look(frame)
 	if err != nil {
 		return netip.AddrPort{}
 	}
-	at := frame[v.L3+16 : v.L3+20]
-	if v.Version == 6 {
-		at = frame[v.L3+24 : v.L3+40]
+	_, to := addresses(frame[v.L3:], v.Version)
+	if v.Proto != packet.ICMP && v.Proto != packet.ICMPv6 {
+		return netip.AddrPortFrom(to, binary.BigEndian.Uint16(frame[v.L4+2:]))
 	}
-	a, _ := netip.AddrFromSlice(at)
-	return netip.AddrPortFrom(a, binary.BigEndian.Uint16(frame[v.L4+2:]))
+	quoted := frame[v.L4+8:]
+	if from, _ := addresses(quoted, v.Version); from != to {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(to, binary.BigEndian.Uint16(quoted[v.L4-v.L3:]))
+}
+
+func addresses(ip []byte, version int) (src, dst netip.Addr) {
+	at, n := 12, 4
+	if version == 6 {
+		at, n = 8, 16
+	}
+	src, _ = netip.AddrFromSlice(ip[at : at+n])
+	dst, _ = netip.AddrFromSlice(ip[at+n : at+2*n])
+	return src, dst
 }

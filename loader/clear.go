@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+)
+
+// Clear forgets what packets, lists and routes left in an injected edge's maps: the next test finds it as it was made, with
+// the generation that it has. Counters go on, and so do the numbers of services, the NAT addresses and the links.
+func (e *Edge) Clear() error {
+	if !e.opts.Injected {
+		return errors.New("only an edge of a test forgets")
+	}
+	var hops []uint32
+	if err := eachOf(e.state[bpfMapHopIndex], func(_ []byte, i uint32) { hops = append(hops, i) }); err != nil {
+		return err
+	}
+	for _, i := range hops {
+		if err := e.state[bpfMapHop].Put(i, bpfHop{}); err != nil {
+			return fmt.Errorf("write map hop: %w", err)
+		}
+	}
+	for _, name := range []string{
+		bpfMapFlow4, bpfMapFlow6, bpfMapSource, bpfMapFrag, bpfMapDenyHost4, bpfMapDenyHost6, bpfMapAllowHost4, bpfMapAllowHost6,
+		bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowNet4, bpfMapAllowNet6, bpfMapHopIndex,
+	} {
+		if err := empty(e.state[name]); err != nil {
+			return err
+		}
+	}
+	zeros := make([]uint64, bpfBucketBUCKET_LEN)
+	keys := make([]uint32, len(zeros))
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	if _, err := e.state[bpfMapHostBucket].BatchUpdate(keys, zeros, nil); err != nil {
+		return fmt.Errorf("write map host_bucket: %w", err)
+	}
+	return errors.Join(
+		e.state[bpfMapEdge].Put(uint32(0), bpfEdge{Layout: layoutVersion}), e.state[bpfMapEpoch].Put(uint32(0), uint32(0)),
+		e.natFamily(true).clear(), e.natFamily(false).clear())
+}
+
+// eachOf hands every entry of a hash to fn.
+func eachOf[V any](m *ebpf.Map, fn func(key []byte, v V)) error {
+	var key []byte
+	var v V
+	it := m.Iterate()
+	for it.Next(&key, &v) {
+		fn(slices.Clone(key), v)
+	}
+	if err := it.Err(); err != nil {
+		return fmt.Errorf("walk map %s: %w", m, err)
+	}
+	return nil
+}
+
+func empty(m *ebpf.Map) error {
+	var keys [][]byte
+	if err := eachOf(m, func(key []byte, _ []byte) { keys = append(keys, key) }); err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if err := m.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("empty map %s: %w", m, err)
+		}
+	}
+	return nil
+}
+
+// clear puts every address's ports back into its ring, lowest first.
+func (f natFamily) clear() error {
+	known, err := f.read()
+	if err != nil {
+		return err
+	}
+	for i, n := range known {
+		if n.Last == 0 {
+			continue
+		}
+		u, err := f.portUse(uint32(i), n)
+		if err != nil {
+			return err
+		}
+		ports := append(u.Free, u.Used...)
+		slices.Sort(ports)
+		if err := f.clearSlots(uint32(i), ports); err != nil {
+			return err
+		}
+		if err := f.writeRing(uint32(i), n, ports); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f natFamily) clearSlots(i uint32, ports []uint16) error {
+	for _, p := range ports {
+		var zero any = bpfFlow4{}
+		if !f.v4 {
+			zero = bpfNat6{}
+		}
+		if err := f.slot.Put(i*portsOfAddr+uint32(p), zero); err != nil {
+			return fmt.Errorf("write NAT port %d: %w", p, err)
+		}
+	}
+	return nil
+}
+
+func (f natFamily) writeRing(i uint32, n bpfNatAddr, ports []uint16) error {
+	for at := n.Head; at != n.Tail; at++ {
+		if err := f.ring.Put(i*portsOfAddr+at%portsOfAddr, bpfPortCell{}); err != nil {
+			return fmt.Errorf("write the ring of ports: %w", err)
+		}
+	}
+	for at, p := range ports {
+		if err := f.ring.Put(i*portsOfAddr+uint32(at), bpfPortCell{Port: p}); err != nil {
+			return fmt.Errorf("write the ring of ports: %w", err)
+		}
+	}
+	n.Head, n.Tail = 0, uint32(len(ports))
+	if err := f.addrs.Put(i, n); err != nil {
+		return fmt.Errorf("write map nat_addr: %w", err)
+	}
+	return nil
+}
+
+// CountEntries counts a state map's entries.
+func (e *Edge) CountEntries(name string) (int, error) {
+	n := 0
+	err := iterate(e, bpfProgCountElems, name, func(*uint8) error { n++; return nil })
+	return n, err
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import "net/netip"
+
+// Edge is the whole edge: its configuration, and all that it remembers.
+type Edge struct {
+	Now    uint64 // ns since the host started
+	Chance uint64 // the state of the generator of chance
+	Route  Route
+	Secret uint64   // of the hash by which the host's sources share buckets
+	Names  []string // of services, by number; 0 = this host's own traffic
+
+	sizes    Sizes
+	config   Config
+	services []*service // by number
+	anyLimit bool
+	fronts   map[frontKey]front
+	origins  map[frontKey]origin
+	own      map[netip.Addr]bool // addresses that services listen on or NAT uses
+	nat      []*natAddr
+	natPorts map[uint16]bool // that some NAT address gives out
+
+	lists [2]map[EntryKey]Entry
+	epoch uint64
+
+	table        map[tuple]way
+	slots        map[netip.AddrPort]*Session // by face, under NAT
+	used4, used6 int                         // entries of the table
+	sessions     []*Session
+	sources      map[sourceKey]*source
+	parts        map[partKey]*partWay
+	nextID       uint32 // of a datagram in fragments, under NAT
+
+	hops   map[HopKey]*Hop
+	links  map[int]Link
+	leaves map[int]bool // interfaces that frames may leave by
+
+	hostBucket, alwaysBucket, linkBucket, icmpBucket bucket
+	hostSources                                      map[uint32]*bucket
+
+	counts map[int]*Count
+}
+
+// Sizes are the capacities of tables.
+type Sizes struct {
+	Sessions int // halves, of each family
+	Sources  int
+}
+
+// ticksPerSecond: sessions keep time in ticks of 2^20 ns.
+const (
+	tickShift      = 20
+	ticksPerSecond = 954
+)
+
+// New is an edge that has just been made. It needs a configuration.
+func New(sizes Sizes) *Edge {
+	return &Edge{
+		sizes: sizes, Names: []string{""}, services: []*service{{}},
+		lists: [2]map[EntryKey]Entry{{}, {}}, table: map[tuple]way{}, slots: map[netip.AddrPort]*Session{},
+		sources: map[sourceKey]*source{}, parts: map[partKey]*partWay{},
+		hops: map[HopKey]*Hop{}, links: map[int]Link{}, leaves: map[int]bool{},
+		hostSources: map[uint32]*bucket{}, counts: map[int]*Count{},
+	}
+}
+
+func (e *Edge) tick() uint64 { return e.Now >> tickShift }
+
+// Receive says what becomes of a frame that comes in by an interface.
+func (e *Edge) Receive(frame []byte) Outcome {
+	p, damage := parse(frame)
+	var o Outcome
+	if damage != None {
+		o = e.damaged(p, damage)
+	} else {
+		o = e.receive(p)
+	}
+	o.Service, o.Shadow = p.service, p.shadow
+	e.count(p, o, 1)
+	return o
+}
+
+func (e *Edge) receive(p *view) Outcome {
+	if p.hasPorts() {
+		if w := e.half(p.tuple()); w.carries() {
+			return e.forward(p, w)
+		}
+	}
+	return e.stranger(p)
+}
+
+// stranger is a packet of no session that carries packets: whose is it?
+func (e *Edge) stranger(p *view) Outcome {
+	switch {
+	case p.family == 0:
+		return e.host(p)
+	case p.part == later:
+		return e.laterPart(p)
+	case p.hasPorts():
+		if f, ok := e.front(p.to(), p.proto); ok {
+			p.service, p.offset = f.service, f.offset
+			return e.admit(p)
+		}
+		if o, ok := e.admitServer(p); ok {
+			return o
+		}
+	case p.isICMP():
+		if o, ok := e.icmpError(p); ok {
+			return o
+		}
+	}
+	return e.hostFirst(p)
+}
+
+// again sends a packet down the way of its session, which it has since a moment ago.
+func (e *Edge) again(p *view) Outcome {
+	if w := e.half(p.tuple()); w.carries() {
+		return e.forward(p, w)
+	}
+	return drop(Race)
+}
+
+func drop(r Reason) Outcome { return Outcome{Verdict: Drop, Reason: r} }

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+// recheckAfter is for how many ticks a check is believed while the policy epoch stands: 2 s.
+const recheckAfter = 2 * ticksPerSecond
+
+// due tells whether a half is to be checked before its next packet passes.
+func (e *Edge) due(h *half) bool {
+	return h.stale || h.epoch != e.epoch || e.tick()-h.checked > recheckAfter
+}
+
+// forward is what becomes of a packet of a session.
+func (e *Edge) forward(p *view, w way) Outcome {
+	s, h := w.Session, w.half()
+	p.service, p.down = s.Service, w.isDown
+	if s.Local && p.down { // this host's server answers from within
+		return drop(BadAddress)
+	}
+	if r := e.mayPass(p, w); r != None {
+		return drop(r)
+	}
+	e.note(p, w)
+	if s.Local {
+		if p.part == first {
+			e.rememberPart(p, w)
+		}
+		h.count(e, p, 1)
+		return Outcome{Verdict: Pass}
+	}
+	hop := e.usable(p, &h.hop)
+	switch {
+	case hop == nil:
+		return drop(NoNeighbor)
+	case p.length > hop.MTU:
+		return e.tooBig(p, w, hop.MTU)
+	case p.ttl() <= 1:
+		return drop(TTL)
+	}
+	ip := p.rewrite(w.from(), w.to())
+	if p.part == first {
+		e.rememberPart(p, w).writeID(p, ip)
+	}
+	h.count(e, p, 1)
+	return e.leave(p, hop, ip)
+}
+
+// mayPass judges the session's client if that is due, and holds what the client sends to size and limits. What a server sends
+// is not its client's to answer for. The packet by which a session learns that its limits were lifted, or are back, is the
+// last under the old ones,
+// and so are its datagram's other parts.
+func (e *Edge) mayPass(p *view, w way) Reason {
+	h, svc := w.half(), e.services[w.Service]
+	p.unlimited = h.unlimited
+	if e.due(h) {
+		if r := e.recheck(p, w); r != None {
+			return r
+		}
+		if !w.Local {
+			if hop := e.way(p); hop != nil {
+				h.hop = hop
+			}
+		}
+	}
+	if p.down {
+		return None
+	}
+	if p.length > svc.MaxPacket && e.refuse(p, PacketSize, svc.Enforce) {
+		return PacketSize
+	}
+	if !e.anyLimit || p.unlimited {
+		return None
+	}
+	return e.spend(p, w.Session, svc)
+}
+
+// recheck judges a session's client anew. Where policy only watches and would refuse it, the check does not count as made:
+// the next packet is judged, and counted, too.
+func (e *Edge) recheck(p *view, w way) Reason {
+	h := w.half()
+	j := e.judge(p, w.Client.Addr(), e.services[w.Service])
+	if j.reason != None {
+		return j.reason
+	}
+	if j.unlimited || e.anyLimit { // a session that began while nothing was limited is from now on, if something is
+		h.unlimited = j.unlimited
+	}
+	if !j.refused {
+		h.epoch, h.checked, h.stale = e.epoch, e.tick(), false
+	}
+	return None
+}
+
+// note follows a session's state: it is proven when the server has answered and the client speaks again after that; TCP's
+// end is noted by direction, and a SYN takes that back.
+func (e *Edge) note(p *view, w way) {
+	switch s := w.Session; {
+	case p.down:
+		s.Answered = true
+	case s.Answered:
+		s.Proven = true
+	}
+	if p.proto != tcp {
+		return
+	}
+	h := w.half()
+	switch {
+	case p.flags&syn != 0:
+		h.fin, h.rst = false, false
+	case p.flags&rst != 0:
+		h.rst = true
+	case p.flags&fin != 0:
+		h.fin = true
+	}
+}
+
+// count counts what passed.
+func (h *half) count(e *Edge, p *view, packets uint64) {
+	h.add(packets, uint64(p.length))
+	h.seen = e.tick()
+}
