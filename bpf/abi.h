@@ -537,7 +537,8 @@ struct cfg {
 	__u8 limits; /* some service limits its sources */
 	__u8 frags; /* loaded for multi-buffer frames */
 	__u8 sizes; /* some service bounds its packets' size */
-	__u8 pad[5];
+	__u8 monitor; /* some service does not enforce */
+	__u8 pad[4];
 };
 
 enum reap_op {

@@ -235,6 +235,7 @@ func (b *builder) cfg(c clock) bpfCfg {
 		cfg.Ipv4 |= flag(s.Ever&everIPv4 != 0)
 		cfg.Ipv6 |= flag(s.Ever&everIPv6 != 0)
 		cfg.Transparent |= flag(s.Ever&everTransparent != 0)
+		cfg.Monitor |= flag(s.Enforce == 0 && s.Name[0] != 0)
 		cfg.Limits |= flag(s.Packets.Cost != 0 || s.Bytes.Cost != 0)
 		cfg.Sizes |= flag(s.MaxPacket != 0 && s.MaxPacket < 65535)
 	}

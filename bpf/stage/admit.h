@@ -214,7 +214,7 @@ static __always_inline int face_server(struct xdp_md *ctx, struct pkt *p, const 
 		err = take_port(p, srv, m);
 		if (err)
 			return err;
-		m->gen = slot_gen(p->family, m->slot);
+		slot_fetch(p->family, m->slot);
 	}
 	return find_hops(ctx, p, m, srv);
 }
@@ -259,9 +259,6 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 		return VERDICT_DROP;
 	if (p->frag && !svc->fragments && refuse(p, DROP_REASON_FRAGMENT_REFUSED, svc->enforce))
 		return VERDICT_DROP;
-	err = policy(p, svc);
-	if (err)
-		return drop(p, err);
 	if (!begins(p, svc))
 		return drop(p, DROP_REASON_NO_SESSION);
 	err = revive(p);

@@ -181,6 +181,7 @@ static __always_inline int express4(struct xdp_md *ctx, __u32 tick)
 	ip->check = csum_apply(ip->check, f->l3_delta);
 	*l4 = *(__u32 *)&f->sport;
 	express_sum(l4, end, ip->protocol, f->l4_delta);
+	barrier(); /* nothing of it is read again after the check */
 	if (from && *(volatile __u64 *)&f->f.word != from) /* the slot changed hands while it was read */
 		return express_race(f->f.service, total);
 	return express_leave(ctx, &f->f, state, tick, total, h);
@@ -240,6 +241,7 @@ static NOINLINE int express6(struct xdp_md *ctx, __u32 tick)
 	ip->hop_limit--;
 	*l4 = *(__u32 *)&f->sport;
 	express_sum(l4, end, ip->nexthdr, f->l4_delta);
+	barrier();
 	if (from && *(volatile __u64 *)&f->f.word != from)
 		return express_race(f->f.service, total);
 	return express_leave(ctx, &f->f, state, tick, total, h);

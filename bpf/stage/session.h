@@ -26,7 +26,6 @@ struct making {
 	__be16 vip_port;
 	__be16 server_port;
 	__be16 face_port;
-	__u64 gen; /* of the slot, so far */
 	__u32 slot; /* FLOW_NAT */
 	__u32 flags; /* enum flow_flag, of both halves */
 	__u32 epoch;
@@ -157,41 +156,36 @@ static __always_inline enum drop_reason insert_failed(long err)
 	return err == -17 /* EEXIST */ ? DROP_REASON_RACE : DROP_REASON_SESSIONS_FULL;
 }
 
-/* Shuts a slot for readers while it is written. A free one is shut: only whoever took its port may write to it. */
-static __always_inline void slot_shut(struct flow *f)
+/* A slot is written between these two. Its word is what readers compare, before they read the rest and after: it is
+ * nobody's from the first to the last moment of a change. The exchanges order the stores on every machine. Returns the
+ * generation so far. */
+static __always_inline __u64 slot_shut(struct flow *f)
 {
-	if (*(volatile __u32 *)&f->state != PHASE_FREE)
-		__sync_lock_test_and_set(&f->state, PHASE_FREE);
+	return __sync_lock_test_and_set(&f->word, 0) >> FROM_GEN_SHIFT;
 }
 
-/* Opens a return slot for readers: its contents first, then whom it takes, then its phase. The exchange orders the
- * stores on every machine. */
 static __always_inline void slot_open(struct flow *f, __u64 gen, __u64 from, __u32 flags)
 {
+	f->state = PHASE_OPENING | FLOW_RETURN | flags;
 	__sync_lock_test_and_set(&f->word, from | (gen + 1) << FROM_GEN_SHIFT);
-	*(volatile __u32 *)&f->state = PHASE_OPENING | FLOW_RETURN | flags;
 }
 
-/* Read long before the slot is written: it is rarely in a cache, and the routes are asked for while it comes (100 ns). */
-static __always_inline __u64 slot_gen(__u32 family, __u32 slot)
+/* Has the slot come into a cache: it is rarely in one, takes 100 ns, and the routes can be asked for meanwhile. */
+static __always_inline void slot_fetch(__u32 family, __u32 slot)
 {
-	if (family == 4) {
-		struct flow4 *s = bpf_map_lookup_elem(&nat4, &slot);
+	void *s = family == 4 ? bpf_map_lookup_elem(&nat4, &slot) : bpf_map_lookup_elem(&nat6, &slot);
 
-		return s ? s->f.word >> FROM_GEN_SHIFT : 0;
-	} else {
-		struct nat6 *s = bpf_map_lookup_elem(&nat6, &slot);
-
-		return s ? s->flow.f.word >> FROM_GEN_SHIFT : 0;
-	}
+	if (s)
+		(void)*(volatile __u64 *)s;
 }
 
 static __always_inline void make4_slot(struct pkt *p, const struct making *m, struct flow4 *slot)
 {
-	slot_shut(&slot->f);
+	__u64 gen = slot_shut(&slot->f);
+
 	flow_begin(&slot->f, p, m, m->down_hop, p->tick);
 	down4(slot, m);
-	slot_open(&slot->f, m->gen, from_word(addr4(m->server), m->server_port, p->proto), m->flags);
+	slot_open(&slot->f, gen, from_word(addr4(m->server), m->server_port, p->proto), m->flags);
 }
 
 /* Static, for 6.1 takes no map key from the memory argument of a global function.
@@ -245,11 +239,12 @@ static __always_inline int insert6(struct making *m, __u32 state)
 
 static __always_inline void make6_slot(struct pkt *p, struct making *m, struct nat6 *slot)
 {
-	slot_shut(&slot->flow.f);
+	__u64 gen = slot_shut(&slot->flow.f);
+
 	flow_begin(&slot->flow.f, p, m, m->down_hop, p->tick);
 	down6(&slot->flow, m);
 	addr_copy(slot->from, m->server);
-	slot_open(&slot->flow.f, m->gen, from_word(0, m->server_port, p->proto), m->flags);
+	slot_open(&slot->flow.f, gen, from_word(0, m->server_port, p->proto), m->flags);
 }
 
 static NOINLINE int make6(struct pkt *p, struct making *m)
