@@ -18,11 +18,12 @@ GO_FILES = $(shell find . -name '*.go' ! -path '*/node_modules/*')
 C_FILES = $(shell find bpf -name '*.[ch]')
 SHELL_FILES = .ci/run $(shell grep -rlE --exclude='*.*' '^\#!/bin/(ba)?sh' scripts)
 TEST_FLAGS ?= -race -timeout 10m
-KERNEL_TESTS ?= ^TestLoad(Matrix)?$$
+KERNEL_TESTS ?= ^TestLoad(Matrix)?$$|VirtioNICs
+KERNEL_RUN = VM_CABLES=2 VM_PROGRAM=bin/parry scripts/vm/go-test
 KERNEL_PACKAGES = $(sort $(shell find . -name '*_bpfel.o' -printf '%h\n'))
 
 .PHONY: all build generate generate-check fmt lint docs test test-unit test-go e2e e2e-all e2e-kernel lab \
-	bench compare budgets figures kernels-load kernels clean help root
+	bench compare budgets figures deaths soak kernels-load kernels clean help root
 .NOTPARALLEL: # the order of a target's prerequisites counts
 
 all: build
@@ -46,7 +47,7 @@ e2e: root setup-e2e build ## real games through the edge, those that are small t
 	PARRY_E2E=quick PARRY_BIN=$(CURDIR)/bin/parry scripts/run-tests -count=1 -timeout 20m -p 1 ./test/...
 
 # What needs a kernel's modules (VLANs), and what is done in another way before Linux 6.6.
-E2E_KERNEL_TESTS = VLANs|PathMTU|Fragments|Hairpin|Heartbeat|Detach|Ranges|HostTraffic|Terminated|Allowlist|Import|LinkAddress|Pool
+E2E_KERNEL_TESTS = VLANs|PathMTU|Fragments|Hairpin|Heartbeat|Detach|Ranges|HostTraffic|Terminated|Allowlist|Import|LinkAddress|Pool|ClockJumps|EntryByBpftool
 
 e2e-kernel: setup-vm build ## play through the edge on kernel 6.1, on VLANs too, in a virtual machine
 	VM_PROGRAM=bin/parry scripts/vm/go-test bookworm '$(E2E_KERNEL_TESTS)' ./test/e2e
@@ -63,12 +64,25 @@ compare: root setup-compare build ## the same packets by kernel routing, nftable
 figures: root build ## measure what parry promises in figures, each beside its target (root; 4 minutes)
 	@set -o pipefail; PARRY_FIGURES=1 PARRY_BIN=$(CURDIR)/bin/parry $(GO) test -count=1 -v -timeout 8m ./test/figures | grep -v '^=== '
 
-kernels-load: setup-vm ## every BPF object, each feature on and off, loads on kernel 6.1 in a virtual machine
-	scripts/vm/go-test bookworm '$(KERNEL_TESTS)' $(KERNEL_PACKAGES)
+# What the daemon may die of, by the names of the tests.
+DEATH_TESTS = TestDeaths|PortReuse|NextLayout|NICsComeAndGo|FullDisk
 
-kernels: setup-vm ## the same on 6.1, 6.12 and the newest kernel
+deaths: root setup-test setup-vm build ## kill, replace, reload, upset the daemon under load: nothing may be lost (root; 10 minutes)
+	@set -o pipefail; PARRY_DEATHS=full PARRY_BIN=$(CURDIR)/bin/parry \
+		$(GO) test -count=1 -v -timeout 40m -run '$(DEATH_TESTS)' ./test/e2e | grep -v '^=== '
+	VM_PROGRAM=bin/parry scripts/vm/go-test bookworm ClockJumps ./test/e2e
+
+DURATION ?= 30m
+soak: root setup-test build ## play, attack, kill, reload and block at random for DURATION, and look for leaks (root)
+	@set -o pipefail; PARRY_SOAK=$(DURATION) PARRY_BIN=$(CURDIR)/bin/parry \
+		$(GO) test -count=1 -v -timeout 0 -run TestSoak ./test/e2e | grep -v '^=== '
+
+kernels-load: setup-vm build ## every BPF object loads and play goes through virtio NICs on kernel 6.1 in a virtual machine
+	$(KERNEL_RUN) bookworm '$(KERNEL_TESTS)' $(KERNEL_PACKAGES)
+
+kernels: setup-vm build ## the same on 6.1, 6.12 and the newest kernel
 	set -e; for suite in bookworm bookworm-backports sid; do \
-		scripts/vm/go-test $$suite '$(KERNEL_TESTS)' $(KERNEL_PACKAGES); done
+		$(KERNEL_RUN) $$suite '$(KERNEL_TESTS)' $(KERNEL_PACKAGES); done
 
 generate: setup-generate ## compile bpf/ and write the Go bindings (both are checked in)
 	$(GO) generate -run bpf2go ./...

@@ -48,7 +48,6 @@ Cases:
 				return usagef("--rounds is at least 1, --time at least 1ms")
 			}
 			o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-			o.Progress = benchProgress(cmd.ErrOrStderr())
 			return runBench(cmd, o, asJSON, check)
 		},
 	}
@@ -70,7 +69,10 @@ func benchHelp() string {
 }
 
 func runBench(cmd *cobra.Command, o bench.Options, asJSON, check bool) error {
+	tell, clear := benchProgress(cmd.ErrOrStderr())
+	o.Progress = tell
 	report, err := bench.Run(cmd.Context(), o)
+	clear()
 	switch {
 	case errors.Is(err, bench.ErrNoCase):
 		return usagef("--case: %w; see `parry bench --help`", err)
@@ -90,10 +92,10 @@ func runBench(cmd *cobra.Command, o bench.Options, asJSON, check bool) error {
 	return err
 }
 
-// benchProgress is one line that changes on a terminal, and nothing elsewhere.
-func benchProgress(w io.Writer) func(string) {
+// benchProgress tells what goes on: in one line of a terminal, else line by line. What it returns clears that line.
+func benchProgress(w io.Writer) (tell func(string), clear func()) {
 	if !show.IsTerminal(w) {
-		return nil
+		return func(what string) { fmt.Fprintln(w, what) }, func() {}
 	}
-	return func(what string) { fmt.Fprintf(w, "\r\x1b[K%s", what) }
+	return func(what string) { fmt.Fprintf(w, "\r\x1b[K%s", what) }, func() { fmt.Fprint(w, "\r\x1b[K") }
 }

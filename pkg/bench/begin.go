@@ -40,7 +40,7 @@ func (b *bench) openBeginning(name string, sources, taken uint32) (*beginning, e
 
 // anew is what happens before each sample of p.
 func (x *beginning) anew(p *probe) error {
-	if err := errors.Join(x.e.Close(), x.e.open(sizes())); err != nil {
+	if err := errors.Join(x.e.check(), x.e.Close(), x.e.open(sizes())); err != nil {
 		return err
 	}
 	plan := newPlan()

@@ -24,6 +24,7 @@ type bench struct {
 	out, peer *netns.Interface
 	floor     floorObjects
 	closers   []func() error
+	edges     []*edge
 
 	nat, through, crowd, local func() (*edge, error)
 	again4, again6             func() (*driver, error)

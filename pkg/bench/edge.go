@@ -24,7 +24,8 @@ const (
 // edge is a fast path in the bench's namespace, attached to nothing.
 type edge struct {
 	*loader.Edge
-	b *bench
+	b      *bench
+	reason string // that it drops packets for, and no other; "" = none
 }
 
 // sizes are the defaults, but for tables that a case doesn't look into.
@@ -39,6 +40,7 @@ func (b *bench) openEdge(s loader.Sizes) (*edge, error) {
 		return nil, err
 	}
 	b.closers = append(b.closers, e.Close)
+	b.edges = append(b.edges, e)
 	return e, nil
 }
 
@@ -89,6 +91,22 @@ func (e *edge) leaveBy(ifindex int) error {
 		}
 	}
 	return e.SetLink(loader.LinkInfo{Ifindex: e.b.out.Index, Phys: ifindex, MTU: 1500, MAC: [6]byte(e.b.out.MAC)})
+}
+
+// check fails if something else was measured than was meant: packets that were dropped on the way.
+func (e *edge) check() error {
+	all, err := e.Counters()
+	if err != nil {
+		return err
+	}
+	for service, n := range all {
+		for reason, c := range n.Reasons {
+			if reason != e.reason && c.Packets > 0 {
+				return fmt.Errorf("%d packets of service %d were dropped for %s: what was measured is not what was meant", c.Packets, service, reason)
+			}
+		}
+	}
+	return nil
 }
 
 // send has the fast path handle one packet.

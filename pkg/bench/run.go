@@ -138,6 +138,11 @@ func (r *run) measure() error {
 			}
 		}
 	}
+	for _, e := range r.edges {
+		if err := e.check(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -70,6 +70,9 @@ func report(all []*runner, skipped []string, rounds int) *Report {
 			Key: r.key, Name: r.name, Proxy: r.proxy, CPUNS: round(median(r.cpu)), CPUMin: round(slices.Min(r.cpu)), CPUMax: round(slices.Max(r.cpu)),
 			Delivered: round(median(r.delivered)), Rate: math.Round(median(r.rate)), Lost: r.lost,
 		}
+		if r.site != nil && r.site.note != "" {
+			row.Name += " (" + r.site.note + ")"
+		}
 		if len(r.p50) > 0 {
 			row.P50US, row.P50Min, row.P50Max, row.P99US = round(median(r.p50)), round(slices.Min(r.p50)), round(slices.Max(r.p50)), round(median(r.p99))
 		}

@@ -36,6 +36,7 @@ type site struct {
 	hold                 link.Link // keeps the sender in the kernel's XDP dispatcher
 	echo                 *echo
 	forwarder            *netns.Process // nil: the kernel forwards
+	note                 string         // what forwards, where that was found out
 }
 
 func newSite(ctx context.Context, name string, target netip.Addr) (_ *site, err error) {

@@ -92,6 +92,7 @@ func iptables(ctx context.Context, s *site) error {
 				"--to-destination", fmt.Sprintf("%v:%d", serverAddr(), port)),
 			iptablesRule(ctx, s, path, "POSTROUTING", "-o", "back0", "-j", "SNAT", "--to-source", backAddr().String()),
 		); err == nil {
+			s.note = name
 			return route(ctx, s)
 		}
 	}

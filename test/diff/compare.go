@@ -29,6 +29,13 @@ func (w *world) do(s step) error {
 	switch s.op {
 	case "receive":
 		return w.receive(s.frame)
+	case "flood":
+		for range s.n {
+			if err := w.receive(s.frame); err != nil {
+				return err
+			}
+		}
+		return nil
 	case "send":
 		return w.send(s.frame, s.n)
 	case "pass":
@@ -87,6 +94,7 @@ func (w *world) receive(frame []byte) error {
 		return err
 	}
 	w.seen.packet(want)
+	w.last = want
 	if model.Verdict(got.Verdict) != want.Verdict || model.Reason(got.Reason) != want.Reason || model.Reason(got.Shadow) != want.Shadow ||
 		int(got.Service) != want.Service || got.Code != codes[want.Verdict] {
 		return differ("verdict: got %q %q (shadow %q) of service %d, code %d\nwant %q %q (shadow %q) of service %d", got.Verdict, got.Reason, got.Shadow,
@@ -121,6 +129,7 @@ func (w *world) send(frame []byte, segments int) error {
 		return err
 	}
 	w.seen.sent(want)
+	w.last = want
 	wanted := uint32(loader.TCNext)
 	if want.Verdict == model.Drop {
 		wanted = loader.TCShot

@@ -3,45 +3,329 @@
 package diff
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"os"
-	"strings"
-	"testing"
-	"bytes"
+	"fmt"
+	"hash/fnv"
 	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
 	"time"
+
+	"parry/loader"
+	"parry/test/model"
 )
 
-func TestTry(t *testing.T) {
-	kind := os.Getenv("KIND")
-	if kind == "" {
-		kind = "all"
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to load BPF programs")
 	}
-	var obj io.ReaderAt
-	if p := os.Getenv("OBJ"); p != "" { b, err := os.ReadFile(p); if err != nil { t.Fatal(err) }; obj = bytes.NewReader(b) }
-	w, err := openWorld(kind, obj)
+}
+
+func open(t *testing.T, kind string) *world {
+	t.Helper()
+	var object io.ReaderAt
+	if name := os.Getenv("PARRY_OBJECT"); name != "" { // another build of bpf/ than the one that is checked in
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		object = bytes.NewReader(data)
+	}
+	w, err := openWorld(kind, object)
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
-	defer w.close()
-	d, _ := time.ParseDuration(os.Getenv("D"))
-	ctx, cancel := context.WithTimeout(context.Background(), max(d, 5*time.Second))
-	defer cancel()
-	began := time.Now()
-	err = w.fuzz(ctx, 1)
-	t.Logf("%d packets, %d sequences in %v: %.0f/s\n%v\n%v\n%v", w.seen.Packets, w.seen.Sequences, time.Since(began), float64(w.seen.Packets)/time.Since(began).Seconds(), w.seen.Verdicts, w.seen.Reasons, w.seen.Shadows)
-	var f *failure
-	if errors.As(err, &f) {
-		t.Logf("first: %v", f.why)
-		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
-		defer cancel()
-		f, err = w.shrink(ctx, f)
-		var b strings.Builder
-		writeSequence(&b, f.kind, f.steps, f.why.Error())
-		t.Fatalf("%v\n%v", err, b.String())
+	t.Cleanup(func() {
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// Sequences that the edge and its model once came apart by.
+func TestSeeds(t *testing.T) {
+	needRoot(t)
+	files, err := filepath.Glob("testdata/*.seq")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no sequences are kept: %v", err)
 	}
+	worlds := map[string]*world{}
+	for _, name := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".seq"), func(st *testing.T) {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				st.Fatal(err)
+			}
+			kind, steps, err := readSequence(bytes.NewReader(data))
+			if err != nil {
+				st.Fatal(err)
+			}
+			if worlds[kind] == nil {
+				worlds[kind] = open(t, kind)
+			}
+			if err := worlds[kind].replay(steps); err != nil {
+				st.Error(err)
+			}
+		})
+	}
+}
+
+// What is written is what is read.
+func TestSequencesAreText(t *testing.T) {
+	const text = `# why
+edge all
+clock 1
+receive 0200000000ed # a frame
+flood 90 0200000000ed
+send 2 0200000000ed
+pass 1.5s
+kill tcp 192.0.2.1:40000 203.0.113.10:27960
+deny 192.0.2.0/24 0 0s
+allow 2001:db8::/64 3 1m0s unlimited
+quietly deny 192.0.2.1/32 0 300ms
+undeny 192.0.2.0/24 0
+unallow 2001:db8::/64 3
+sweep
+bump
+route 3
+hop 4
+plan 5
+`
+	kind, steps, err := readSequence(strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := writeSequence(&b, kind, steps, "why"); err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.ReplaceAll(text, " # a frame", ""); b.String() != want {
+		t.Errorf("wrote\n%s\nnot\n%s", b.String(), want)
+	}
+	for _, bad := range []string{"edge", "edge all\nreceive", "edge all\nreceive xyz", "edge all\nleap 3", "edge all\ndeny 192.0.2.0 0 0s", "edge all\nquietly"} {
+		if _, _, err := readSequence(strings.NewReader(bad)); err == nil {
+			t.Errorf("%q is a sequence", bad)
+		}
+	}
+}
+
+// turns are which kinds of edge a fuzzer works on, in turn, for a while each.
+func turns() []string { return []string{"all", "full", "all", "watch", "plain"} }
+
+// duration is how long to fuzz: PARRY_FUZZ, else a minute where all is tested, else as long as nobody minds.
+func duration(t *testing.T) time.Duration {
+	t.Helper()
+	if s := os.Getenv("PARRY_FUZZ"); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			t.Fatalf("PARRY_FUZZ: %v", err)
+		}
+		return d
+	}
+	switch {
+	case testing.Short():
+		return 2 * time.Second
+	case os.Getenv("PARRY_E2E") != "":
+		return time.Minute
+	}
+	return 10 * time.Second
+}
+
+// firstSeed is 1, so that a test is the same each time; PARRY_FUZZ_SEED chooses another, `now` one that nobody had before.
+func firstSeed(t *testing.T) uint64 {
+	t.Helper()
+	switch s := os.Getenv("PARRY_FUZZ_SEED"); s {
+	case "":
+		return 1
+	case "now":
+		return uint64(time.Now().UnixNano())
+	default:
+		n, err := strconv.ParseUint(s, 0, 64)
+		if err != nil {
+			t.Fatalf("PARRY_FUZZ_SEED: %v", err)
+		}
+		return n
+	}
+}
+
+const (
+	fuzzers       = 2 // worlds that are worked on at a time
+	longEnough    = 50 * time.Second
+	shrinkingTime = 2 * time.Minute
+)
+
+// The edge and its model agree in whatever happens to them, for as long as they are given.
+func TestFuzz(t *testing.T) {
+	needRoot(t)
+	whole, seed := duration(t), firstSeed(t)
+	worlds := make([]map[string]*world, fuzzers)
+	for i := range worlds {
+		worlds[i] = map[string]*world{}
+		for _, kind := range turns() {
+			if worlds[i][kind] == nil {
+				worlds[i][kind] = open(t, kind)
+			}
+		}
+	}
+	began := time.Now()
+	failures := make([]error, fuzzers)
+	var wg sync.WaitGroup
+	for i, mine := range worlds {
+		wg.Go(func() { failures[i] = fuzzInTurn(mine, whole, seed+uint64(i)<<56, i) })
+	}
+	wg.Wait()
+	seen, differences := newCoverage(), 0
+	for i, err := range failures {
+		for _, w := range worlds[i] {
+			seen.add(w.seen)
+		}
+		if err != nil {
+			differences++
+			report(t, worlds[i], err)
+		}
+	}
+	took := time.Since(began)
+	t.Logf("seed %d: %d packets in %d sequences, %d differences, %.0f packets/s\n%s", seed, seen.Packets, seen.Sequences, differences,
+		float64(seen.Packets)/took.Seconds(), seen)
+	if whole >= longEnough {
+		wantReached(t, seen)
+	}
+}
+
+// fuzzInTurn works on each world for a while, and ends at the first failure.
+func fuzzInTurn(worlds map[string]*world, whole time.Duration, seed uint64, first int) error {
+	all := turns()
+	slice := min(whole/time.Duration(len(all)), 10*time.Second)
+	end := time.Now().Add(whole)
+	for n := first; time.Now().Before(end); n++ {
+		ctx, cancel := context.WithDeadline(context.Background(), earlier(end, time.Now().Add(slice)))
+		err := worlds[all[n%len(all)]].fuzz(ctx, seed+uint64(n)<<40)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// report cuts a failing sequence down and keeps it as a seed.
+func report(t *testing.T, worlds map[string]*world, err error) {
+	t.Helper()
+	var f *failure
+	if !errors.As(err, &f) {
+		t.Error(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), shrinkingTime)
+	defer cancel()
+	w := worlds[f.kind]
+	t.Logf("a difference after %d moves: %v\ncutting them down", len(f.moves), f.why)
+	small, err := w.shrink(ctx, f)
+	if err != nil {
+		t.Errorf("cutting down: %v", err)
+	}
+	var b bytes.Buffer
+	if err := writeSequence(&b, small.kind, explained(w, small.steps), small.why.Error()); err != nil {
+		t.Fatal(err)
+	}
+	h := fnv.New32a()
+	h.Write(b.Bytes())
+	name := fmt.Sprintf("testdata/found-%08x.seq", h.Sum32())
+	if err := os.WriteFile(name, b.Bytes(), 0o644); err != nil {
+		t.Error(err)
+	}
+	t.Errorf("the edge and its model differ (%s, replayed by TestSeeds):\n%s", name, b.String())
+}
+
+// explained are steps with a word on what each frame is and what the model says of it.
+func explained(w *world, steps []step) []step {
+	out := slices.Clone(steps)
+	if err := w.reset(); err != nil {
+		return out
+	}
+	for i := range out {
+		s := &out[i]
+		err := w.do(*s)
+		if s.frame != nil {
+			s.comment = fmt.Sprintf("%s: %s %s", describe(s.frame), w.last.Verdict, w.last.Reason)
+		}
+		if err != nil {
+			return out
+		}
+	}
+	return out
+}
+
+func (c *coverage) String() string {
+	var b strings.Builder
+	line := func(what string, m map[string]uint64) {
+		fmt.Fprintf(&b, "%s:", what)
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			if k != "" {
+				fmt.Fprintf(&b, " %s %d", k, m[k])
+			}
+		}
+		b.WriteByte('\n')
+	}
+	line("verdicts", words(c.Verdicts))
+	line("dropped for", words(c.Reasons))
+	line("not dropped, as policy only watched, for", words(c.Shadows))
+	line("what this host sent was dropped for", words(c.Sent))
+	return b.String()
+}
+
+func words[K ~string](m map[K]uint64) map[string]uint64 {
+	out := map[string]uint64{}
+	for k, n := range m {
+		out[string(k)] = n
+	}
+	return out
+}
+
+// wantReached fails where the fuzzer has gone blind: it must reach every verdict, every reason that there is, and every reason
+// that policy may only watch.
+func wantReached(t *testing.T, seen *coverage) {
+	t.Helper()
+	for _, v := range []model.Verdict{model.Pass, model.Drop, model.TX, model.Redirect, model.Abort} {
+		if seen.Verdicts[v] == 0 {
+			t.Errorf("no packet's verdict was %s", v)
+		}
+	}
+	names, err := loader.ReadNames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range names.Reasons {
+		if i > 0 && r != "" && seen.Reasons[model.Reason(r)] == 0 {
+			t.Errorf("no packet was dropped for %s", r)
+		}
+	}
+	for _, r := range []model.Reason{model.Denied, model.NotAllowed, model.PacketSize, model.FragmentRefused, model.RatePackets, model.RateBytes,
+		model.RateSessions, model.TooManySessions, model.HostRate, model.HostSourceRate, model.HostLinkRate} {
+		if seen.Shadows[r] == 0 {
+			t.Errorf("no packet would have been dropped for %s", r)
+		}
+	}
+	for _, r := range []model.Reason{model.Denied, model.SessionKilled} {
+		if seen.Sent[r] == 0 {
+			t.Errorf("nothing that this host sent was dropped for %s", r)
+		}
 	}
 }

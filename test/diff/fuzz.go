@@ -51,8 +51,8 @@ func (c *coverage) add(o *coverage) {
 }
 
 const (
-	movesInSequence = 1200
-	settleEvery     = 300 // moves
+	movesInSequence = 2400
+	settleEvery     = 400 // moves
 )
 
 // failure is a sequence by which the edge and its model came apart.
@@ -75,9 +75,9 @@ func sequence(seed uint64) []uint64 {
 	return all
 }
 
-// reloads tells whether a move is a reload: one sequence in eight has one, for it and the way back from it cost as much as
+// reloads tells whether a move is a reload: one sequence in four has one, for it and the way back from it cost as much as
 // tens of thousands of packets.
-func reloads(seed uint64) bool { return seed>>32%(8*movesInSequence) == 0 }
+func reloads(seed uint64) bool { return seed>>32%(4*movesInSequence) == 0 }
 
 // play puts a fresh world through moves. A *failure says where it came apart; steps are kept only if keep is set.
 func (w *world) play(moves []uint64, keep bool) error {

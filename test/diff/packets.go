@@ -276,6 +276,26 @@ func (d draw) toHost() []step {
 	return steps
 }
 
+// flood is more than a budget that nobody configures gives away at once.
+func (d draw) flood() []step {
+	s := step{op: "flood", n: 90 + d.IntN(40)}
+	switch d.IntN(30) {
+	case 0: // the ports that must always work
+		s.n += 10_000
+		s.frame = packet.NewTCP(d.from(d.w.four[0]), at(host4, 22), packet.SYN, "").Bytes()
+	case 1, 2, 3: // the link's needs
+		s.n += 1_000
+		s.frame = packet.Frame(packet.EdgeSide, packet.ClientSide, packet.TypeARP, make([]byte, 28))
+	default: // ICMP errors
+		all := d.aboutSession()
+		if len(all) != 1 {
+			return all
+		}
+		s.frame = all[0].frame
+	}
+	return []step{s}
+}
+
 func (d draw) ping(from, to netip.Addr) packet.Packet {
 	kind := uint8(8)
 	if from.Is6() {

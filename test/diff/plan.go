@@ -115,15 +115,15 @@ func everything() *loader.Plan {
 				s.Enforce, s.Limits.NewSessions, s.Limits.Window = false, 3, 20*time.Second
 			}),
 			with(service("tight", loader.Transparent, "open", tightPort), func(s *loader.Service) {
-				s.Limits = loader.Limits{Packets: 100, PacketBurst: 20, Bytes: 5000, ByteBurst: 3000, NewSessions: 4, Window: 10 * time.Second,
-					Sessions: 3, Prefix4: 24, Prefix6: 48}
+				s.Limits = loader.Limits{Packets: 100, PacketBurst: 20, Bytes: 5000, ByteBurst: 3000, NewSessions: 6, Window: 10 * time.Second,
+					Sessions: 8, Prefix4: 24, Prefix6: 48}
 			}),
 			with(service("lent", loader.NAT, "nat", lentPort), func(s *loader.Service) {
 				s.Limits = loader.Limits{Packets: 1000, PacketBurst: 1500, Bytes: 20_000, ByteBurst: 100_000, Prefix4: 32, Prefix6: 64}
 			}),
 			with(service("watch", loader.NAT, "nat", watchPort), func(s *loader.Service) {
 				s.Enforce, s.Fragments, s.MaxPacket = false, false, 500
-				s.Limits = loader.Limits{Packets: 50, PacketBurst: 20, NewSessions: 3, Window: 10 * time.Second, Sessions: 2, Prefix4: 32, Prefix6: 64}
+				s.Limits = loader.Limits{Packets: 50, PacketBurst: 20, NewSessions: 2, Window: 10 * time.Second, Sessions: 4, Prefix4: 32, Prefix6: 64}
 			}),
 			with(service("small", loader.Transparent, "open", smallPort), func(s *loader.Service) { s.MaxPacket, s.Fragments = 300, false }),
 			with(service("looser", loader.Local, "", looserPort), func(s *loader.Service) {

@@ -5,15 +5,21 @@ package diff
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // shrink cuts a failing sequence down: as long as it still fails, by whatever difference, its moves go in ever smaller runs,
 // and then its steps likewise. It stops where nothing more can go, or when the context ends.
 func (w *world) shrink(ctx context.Context, f *failure) (*failure, error) {
-	moves, err := reduce(ctx, f.moves, func(some []uint64) (bool, error) {
-		err := w.play(some, false)
-		return isFailure(err)
-	})
+	fails := func(some []uint64) (bool, error) { return isFailure(w.play(some, false)) }
+	moves := f.moves
+	quick := append(moves[:1:1], slices.DeleteFunc(slices.Clone(moves[1:]), reloads)...) // reloads take the most time
+	if failed, err := fails(quick); err != nil {
+		return f, err
+	} else if failed {
+		moves = quick
+	}
+	moves, err := reduce(ctx, moves, fails)
 	if err != nil {
 		return f, err
 	}

@@ -22,6 +22,7 @@ import (
 //	edge KIND                       which kind of edge it is for: the first line
 //	pass DURATION                   time passes
 //	receive HEX                     a frame comes in
+//	flood N HEX                     it comes in so many times
 //	send SEGMENTS HEX               this host sends one, which is to be cut into so many
 //	sweep                           what the daemon does every second
 //	kill udp CLIENT FRONT           a session is ended by hand
@@ -40,7 +41,7 @@ import (
 type step struct {
 	op      string
 	frame   []byte // receive, send
-	n       int    // send: segments; route, hop, plan, clock
+	n       int    // flood: times; send: segments; route, hop, plan, clock: which
 	pass    time.Duration
 	key     model.Key
 	list    model.List
@@ -75,8 +76,8 @@ func (s step) String() string {
 	switch s.op {
 	case "receive":
 		out = "receive " + hex.EncodeToString(s.frame)
-	case "send":
-		out = fmt.Sprintf("send %d %x", s.n, s.frame)
+	case "flood", "send":
+		out = fmt.Sprintf("%s %d %x", s.op, s.n, s.frame)
 	case "pass":
 		out = "pass " + s.pass.String()
 	case "kill":
@@ -144,7 +145,7 @@ func readSequence(r io.Reader) (kind string, steps []step, err error) {
 func readStep(words []string) (s step, err error) {
 	s.op = words[0]
 	args := words[1:]
-	need := map[string]int{"receive": 1, "send": 2, "pass": 1, "kill": 3, "deny": 3, "allow": 3, "undeny": 2, "unallow": 2, "quietly": 4,
+	need := map[string]int{"receive": 1, "flood": 2, "send": 2, "pass": 1, "kill": 3, "deny": 3, "allow": 3, "undeny": 2, "unallow": 2, "quietly": 4,
 		"route": 1, "hop": 1, "plan": 1, "clock": 1, "sweep": 0, "bump": 0}
 	n, ok := need[s.op]
 	if !ok || len(args) < n {
@@ -153,7 +154,7 @@ func readStep(words []string) (s step, err error) {
 	switch s.op {
 	case "receive":
 		s.frame, err = hex.DecodeString(args[0])
-	case "send":
+	case "flood", "send":
 		if s.n, err = strconv.Atoi(args[0]); err == nil {
 			s.frame, err = hex.DecodeString(args[1])
 		}

@@ -29,6 +29,7 @@ type world struct {
 	before []loader.ServiceCount
 	faults map[string]uint64
 	seen   *coverage
+	last   model.Outcome // of a frame, by the model
 	choose *chooser
 
 	four, six, nobody4, nobody6 []netip.Addr

@@ -17,7 +17,7 @@ import (
 func needVM(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("PARRY_VM") == "" {
-		t.Skip(why + ": `make kernels` runs it in a virtual machine")
+		t.Skip(why + ": make e2e-kernel and make kernels run it in a virtual machine")
 	}
 }
 

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -134,9 +135,15 @@ func (s *site) hasTCX() bool {
 	})
 	must(s.t, err)
 	defer prog.Close()
-	l, err := link.AttachTCX(link.TCXOptions{Program: prog, Interface: s.atPlayers.Index, Attach: ebpf.AttachTCXEgress})
-	if err == nil {
-		_ = l.Close()
+	err = s.players.Do(func() error {
+		l, err := link.AttachTCX(link.TCXOptions{Program: prog, Interface: s.atPlayers.Index, Attach: ebpf.AttachTCXEgress})
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	})
+	if err != nil && !errors.Is(err, ebpf.ErrNotSupported) {
+		s.t.Fatal(err)
 	}
 	return err == nil
 }

@@ -14,10 +14,6 @@ const frameLen = 64 // or as long as the headers, where they need more
 
 func udp(from, to netip.AddrPort) []byte { return padded(packet.NewUDP(from, to, "")) }
 
-func tcp(from, to netip.AddrPort, flags uint8) []byte {
-	return padded(packet.NewTCP(from, to, flags, ""))
-}
-
 func padded(p packet.Packet) []byte {
 	n := max(0, frameLen-len(p.Bytes()))
 	p.Payload = []byte(strings.Repeat("x", n))
