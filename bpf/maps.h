@@ -157,6 +157,15 @@ struct {
 	__uint(max_entries, 1 << 18);
 } net_filter6 SEC(".maps");
 
+/* One bit for each IPv4 /16 that some allow prefix covers: a clear one says that of a denied host without the tries. Derived
+ * as the two above. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1 << 10);
+} allow_filter4 SEC(".maps");
+
 /* ---- state: the way out ----------------------------------------------------------------------------- */
 
 /* Next hops by index; 0 is never used. Made by the fast path, link half kept by the daemon. Full: sessions

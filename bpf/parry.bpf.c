@@ -73,7 +73,7 @@ int parry(struct xdp_md *ctx)
 	int code = EXPRESS_NO;
 
 	if (cfg.ipv4) {
-		code = express4(ctx, now >> TICK_SHIFT);
+		code = express4(ctx, now);
 		if (code >= 0)
 			return code;
 		if (code == EXPRESS_STRANGER && cfg.enforce && !cfg.monitor) {
@@ -83,7 +83,7 @@ int parry(struct xdp_md *ctx)
 		}
 	}
 	if (cfg.ipv6 && code == EXPRESS_NO) {
-		code = express6(ctx, now >> TICK_SHIFT);
+		code = express6(ctx, now);
 		if (code >= 0)
 			return code;
 	}

@@ -646,6 +646,7 @@ type bpfVlanTag struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	bpfMapAllowFilter4 = "allow_filter4"
 	bpfMapAllowHost4   = "allow_host4"
 	bpfMapAllowHost6   = "allow_host6"
 	bpfMapAllowNet4    = "allow_net4"
@@ -784,6 +785,7 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
+	AllowFilter4 *ebpf.MapSpec `ebpf:"allow_filter4"`
 	AllowHost4   *ebpf.MapSpec `ebpf:"allow_host4"`
 	AllowHost6   *ebpf.MapSpec `ebpf:"allow_host6"`
 	AllowNet4    *ebpf.MapSpec `ebpf:"allow_net4"`
@@ -872,6 +874,7 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
+	AllowFilter4 *ebpf.Map `ebpf:"allow_filter4"`
 	AllowHost4   *ebpf.Map `ebpf:"allow_host4"`
 	AllowHost6   *ebpf.Map `ebpf:"allow_host6"`
 	AllowNet4    *ebpf.Map `ebpf:"allow_net4"`
@@ -933,6 +936,7 @@ type bpfMaps struct {
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
+		m.AllowFilter4,
 		m.AllowHost4,
 		m.AllowHost6,
 		m.AllowNet4,

@@ -31,15 +31,33 @@ static __always_inline bool express_l4(const void *l4, const void *end, __u8 pro
 	return said >= sizeof(struct tcphdr) && said <= len && !(tcp[13] & (TCP_SYN | TCP_FIN | TCP_RST));
 }
 
-/* Open, not this host's own, judged since policy moved and within two seconds. */
+/* Open, judged since policy moved and within two seconds, and not the answer of a local server, which never comes in. */
 static __always_inline bool express_fresh(const struct flow *f, __u32 state, __u32 tick)
 {
-	return FLOW_PHASE(state) == PHASE_OPEN && !(state & FLOW_LOCAL) && f->epoch == policy_epoch() &&
+	return FLOW_PHASE(state) == PHASE_OPEN && !forged(state) && f->epoch == policy_epoch() &&
 	       tick - f->checked <= RECHECK_TICKS;
 }
 
-/* Bounds and tokens of what goes to a server. */
-static __always_inline bool express_limits(struct flow *f, __u32 state, __u32 tick, __u32 l3_len)
+/* Out of line: it is for one packet of a loan. Where the source has none to give, the common way says what that means. */
+NOINLINE int express_borrow(struct flow *f, __u64 client, __u32 family, __u64 now, __u32 l3_len)
+{
+	struct source_key k;
+	struct service *svc;
+	__u32 i;
+
+	if (!f)
+		return false;
+	i = f->service;
+	svc = bpf_map_lookup_elem(&service, &i);
+	if (!svc)
+		return false;
+	source_key_of(&k, client, family, i, FLOW_PREFIX(f->state));
+	return !flow_loan(f, &k, svc, now, l3_len);
+}
+
+/* Bounds and tokens of what goes to a server. `client` is its address, of IPv6 the first word. */
+static __always_inline bool express_limits(struct flow *f, __u32 state, __u64 client, __u32 family, __u64 now,
+					   __u32 l3_len)
 {
 	struct tokens t;
 	__u64 old;
@@ -55,9 +73,11 @@ static __always_inline bool express_limits(struct flow *f, __u32 state, __u32 ti
 		return true;
 	old = *(volatile __u64 *)&f->word;
 	t = tokens_of(old);
-	if (!t.packets || t.bytes < l3_len || (__u16)((tick >> LAPSE_SHIFT) - t.lapse) > LAPSE)
-		return false;
-	return __sync_val_compare_and_swap(&f->word, old, old - 1 - ((__u64)l3_len << 32)) == old;
+	if (t.packets && t.bytes >= l3_len &&
+	    (__u16)((now >> (TICK_SHIFT + LAPSE_SHIFT)) - t.lapse) <= LAPSE &&
+	    __sync_val_compare_and_swap(&f->word, old, old - 1 - ((__u64)l3_len << 32)) == old)
+		return true;
+	return express_borrow(f, client, family, now, l3_len);
 }
 
 /* The hop, if it is one that needs nothing but its link addresses written and takes a packet of this size. */
@@ -150,7 +170,7 @@ static __always_inline struct flow4 *express_half4(__u64 addrs, __u64 rest, __u6
 	return bpf_map_lookup_elem(&flow4, &k);
 }
 
-static __always_inline int express4(struct xdp_md *ctx, __u32 tick)
+static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct iphdr *ip = data + sizeof(struct ethhdr);
@@ -169,11 +189,17 @@ static __always_inline int express4(struct xdp_md *ctx, __u32 tick)
 	if (!f)
 		return EXPRESS_STRANGER;
 	state = *(volatile __u32 *)&f->f.state;
-	if (!express_fresh(&f->f, state, tick))
+	if (!express_fresh(&f->f, state, now >> TICK_SHIFT))
 		return EXPRESS_NO;
 	total = bpf_ntohs(*(volatile __u16 *)&ip->tot_len); /* cheaper read again than kept over the lookup */
+	if (cfg.local && state & FLOW_LOCAL) {
+		if (!express_limits(&f->f, state, ip->saddr, 4, now, total))
+			return EXPRESS_NO;
+		express_count(&f->f, state, now >> TICK_SHIFT, total, VERDICT_PASS);
+		return XDP_PASS;
+	}
 	h = express_hop(f->f.hop, total);
-	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, tick, total)))
+	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, ip->saddr, 4, now, total)))
 		return EXPRESS_NO;
 	express_link(data, h);
 	*(volatile __u64 *)&ip->saddr = *(volatile __u64 *)&f->src;
@@ -184,7 +210,7 @@ static __always_inline int express4(struct xdp_md *ctx, __u32 tick)
 	barrier(); /* nothing of it is read again after the check */
 	if (from && *(volatile __u64 *)&f->f.word != from) /* the slot changed hands while it was read */
 		return express_race(f->f.service, total);
-	return express_leave(ctx, &f->f, state, tick, total, h);
+	return express_leave(ctx, &f->f, state, now >> TICK_SHIFT, total, h);
 }
 
 /* As express_half4. */
@@ -206,7 +232,7 @@ static __always_inline struct flow6 *express_half6(const struct ipv6hdr *ip, __u
 }
 
 /* Out of line: its key and spills are not to lie beneath the common way's chain of calls. */
-static NOINLINE int express6(struct xdp_md *ctx, __u32 tick)
+static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct ipv6hdr *ip = data + sizeof(struct ethhdr);
@@ -225,11 +251,17 @@ static NOINLINE int express6(struct xdp_md *ctx, __u32 tick)
 	if (!f)
 		return EXPRESS_STRANGER;
 	state = *(volatile __u32 *)&f->f.state;
-	if (!express_fresh(&f->f, state, tick))
+	if (!express_fresh(&f->f, state, now >> TICK_SHIFT))
 		return EXPRESS_NO;
 	total = bpf_ntohs(*(volatile __u16 *)&ip->payload_len) + sizeof(*ip);
+	if (cfg.local && state & FLOW_LOCAL) {
+		if (!express_limits(&f->f, state, *(__u64 *)&ip->saddr, 6, now, total))
+			return EXPRESS_NO;
+		express_count(&f->f, state, now >> TICK_SHIFT, total, VERDICT_PASS);
+		return XDP_PASS;
+	}
 	h = express_hop(f->f.hop, total);
-	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, tick, total)))
+	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, *(__u64 *)&ip->saddr, 6, now, total)))
 		return EXPRESS_NO;
 	express_link(data, h);
 	to = (__u64 *)&ip->saddr;
@@ -244,5 +276,5 @@ static NOINLINE int express6(struct xdp_md *ctx, __u32 tick)
 	barrier();
 	if (from && *(volatile __u64 *)&f->f.word != from)
 		return express_race(f->f.service, total);
-	return express_leave(ctx, &f->f, state, tick, total, h);
+	return express_leave(ctx, &f->f, state, now >> TICK_SHIFT, total, h);
 }

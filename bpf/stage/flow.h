@@ -65,12 +65,12 @@ static __always_inline struct flow6 *half6(const __u8 *src, const __u8 *dst, __b
 		if (addr) {
 			i = *addr << 16 | bpf_ntohs(dport);
 			n = bpf_map_lookup_elem(&nat6, &i);
-			if (!n)
-				return NULL;
-			*from = *(volatile __u64 *)&n->flow.f.word;
-			if (!((*from ^ from_word(0, sport, proto)) << 8) && addr_hi(n->from) == addr_hi(src) &&
-			    addr_lo(n->from) == addr_lo(src))
-				return &n->flow;
+			if (n) {
+				*from = *(volatile __u64 *)&n->flow.f.word;
+				if (!((*from ^ from_word(0, sport, proto)) << 8) && addr_hi(n->from) == addr_hi(src) &&
+				    addr_lo(n->from) == addr_lo(src))
+					return &n->flow;
+			}
 		}
 	}
 	*from = 0;

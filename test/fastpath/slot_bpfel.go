@@ -493,6 +493,7 @@ type slotTrace struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	slotMapAllowFilter4 = "allow_filter4"
 	slotMapAllowHost4   = "allow_host4"
 	slotMapAllowHost6   = "allow_host6"
 	slotMapAllowNet4    = "allow_net4"
@@ -602,6 +603,7 @@ type slotProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type slotMapSpecs struct {
+	AllowFilter4 *ebpf.MapSpec `ebpf:"allow_filter4"`
 	AllowHost4   *ebpf.MapSpec `ebpf:"allow_host4"`
 	AllowHost6   *ebpf.MapSpec `ebpf:"allow_host6"`
 	AllowNet4    *ebpf.MapSpec `ebpf:"allow_net4"`
@@ -687,6 +689,7 @@ func (o *slotObjects) Close() error {
 //
 // It can be passed to loadSlotObjects or ebpf.CollectionSpec.LoadAndAssign.
 type slotMaps struct {
+	AllowFilter4 *ebpf.Map `ebpf:"allow_filter4"`
 	AllowHost4   *ebpf.Map `ebpf:"allow_host4"`
 	AllowHost6   *ebpf.Map `ebpf:"allow_host6"`
 	AllowNet4    *ebpf.Map `ebpf:"allow_net4"`
@@ -745,6 +748,7 @@ type slotMaps struct {
 
 func (m *slotMaps) Close() error {
 	return _SlotClose(
+		m.AllowFilter4,
 		m.AllowHost4,
 		m.AllowHost6,
 		m.AllowNet4,
