@@ -13,7 +13,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 1
+#define LAYOUT_VERSION 2
 
 #define TICK_SHIFT 20
 #define TICKS_PER_SECOND 954 /* 10^9 / 2^20, rounded up */
