@@ -13,7 +13,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 1
+#define LAYOUT_VERSION 2
 
 #define TICK_SHIFT 20
 #define TICKS_PER_SECOND 954 /* 10^9 / 2^20, rounded up */
@@ -251,6 +251,15 @@ struct front {
 	__u16 offset; /* which port of the service's range: the server's range maps port by port */
 };
 
+/* The only front of IPv4 on a port, or the first of several. */
+struct front_port {
+	__be32 addr;
+	__u16 service;
+	__u16 offset;
+	__u8 proto[2]; /* that it listens on; 0 = none */
+	__u8 pad[6];
+};
+
 /* A bucket is one 64-bit word, the theoretical arrival time of GCRA in 2^-8 ns, moved by compare-and-swap.
  * cost 0 = no limit. */
 struct rate {
@@ -298,8 +307,11 @@ struct server {
 	__u16 pad0;
 	__u16 nat_first; /* NAT addresses that may face it: nat_pick[nat_first, + nat_count) */
 	__u16 nat_count;
-	__u16 hop; /* kept by the daemon; 0: the kernel is asked */
-	__u16 pad[3];
+	__u16 hop; /* the way to it, as found when it was last asked for; 0 = not yet */
+	__u16 pad1;
+	__u32 epoch; /* policy epoch then */
+	__u32 asked; /* tick */
+	__u32 pad2;
 };
 
 /* A server's own address and port: what it sends first leaves as this service. */
@@ -363,6 +375,7 @@ enum entry_source {
 struct list_entry {
 	__u64 expires; /* CLOCK_MONOTONIC ns; 0 = never */
 	__u64 hits; /* packets judged by it; plain, so a guess under contention */
+	__u64 judged; /* of a denied host: the allow lists were asked about it, for this service and in this moment (stage/quick.h) */
 	__u32 added; /* Unix seconds; 0 = not said */
 	__u8 source; /* enum entry_source */
 	__u8 confidence; /* percent; 0 = not said */
@@ -524,7 +537,8 @@ struct cfg {
 	__u8 limits; /* some service limits its sources */
 	__u8 frags; /* loaded for multi-buffer frames */
 	__u8 sizes; /* some service bounds its packets' size */
-	__u8 pad[5];
+	__u8 monitor; /* some service does not enforce */
+	__u8 pad[4];
 };
 
 enum reap_op {
@@ -562,6 +576,6 @@ _Static_assert(sizeof(struct flow4) == 64, "kernel header 48 + key 16 + value 64
 _Static_assert(sizeof(struct flow6) == 88, "");
 _Static_assert(sizeof(struct hop) == 64, "one cache line");
 _Static_assert(sizeof(struct service_count) == 64, "one cache line");
-_Static_assert(sizeof(struct list_entry) == 64, "");
+_Static_assert(sizeof(struct list_entry) == 72, "kernel header 48 + key 8 + value 72 = two cache lines");
 _Static_assert(sizeof(struct port_cell) == 8, "moved as one word");
 _Static_assert(DROP_REASON_LEN <= REASONS_MAX, "the stride holds every reason");

@@ -17,33 +17,77 @@
 #include "stage/local.h"
 #include "stage/reap.h"
 #include "stage/exit.h"
+#include "stage/express.h"
+#include "stage/quick.h"
+
+/* The common way's packet. One for each CPU: beneath the longest chain of calls the stack has no room for it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct pkt);
+	__uint(max_entries, 1);
+} packet SEC(".maps");
+
+static __always_inline int established(struct xdp_md *ctx, struct pkt *p)
+{
+	if (p->known >= KNOWN_STRANGER || p->frag == FRAG_LATER || (p->proto != IPPROTO_UDP && p->proto != IPPROTO_TCP))
+		return VERDICT_NEXT;
+	if (cfg.ipv4 && p->family == 4)
+		return established4(ctx, p);
+	return cfg.ipv6 && p->family == 6 ? established6(ctx, p) : VERDICT_NEXT;
+}
+
+/* The way of a packet, step by step; express is a short cut. */
+NOINLINE int common(struct xdp_md *ctx, __u32 known)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
+	int v;
+
+	if (!p)
+		return XDP_ABORTED;
+	__builtin_memset(p, 0, sizeof(*p));
+	p->known = known;
+	p->now = env_now();
+	p->tick = p->now >> TICK_SHIFT;
+	p->len = cfg.frags ? bpf_xdp_get_buff_len(ctx) : end - data;
+	if (parse(p, data, end))
+		return parry_exit(p, damaged_packet(ctx, p));
+	v = established(ctx, p);
+	if (v == VERDICT_NEXT)
+		v = stranger(ctx, p);
+	if (v == VERDICT_AGAIN) { /* it has a session since a moment ago */
+		p->known = KNOWN_NOTHING;
+		v = established(ctx, p);
+		if (v == VERDICT_NEXT) /* which ended within that moment */
+			v = drop(p, DROP_REASON_RACE);
+	}
+	return parry_exit(p, v);
+}
 
 SEC("xdp")
 int parry(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	int v = VERDICT_NEXT;
-	struct pkt p = {};
+	__u64 now = env_now();
+	int code = EXPRESS_NO;
 
-	p.now = env_now();
-	p.tick = p.now >> TICK_SHIFT;
-	p.len = cfg.frags ? bpf_xdp_get_buff_len(ctx) : end - data;
-	if (parse(&p, data, end))
-		return parry_exit(&p, damaged_packet(ctx, &p));
-	if (p.frag != FRAG_LATER && (p.proto == IPPROTO_UDP || p.proto == IPPROTO_TCP)) {
-		if (cfg.ipv4 && p.family == 4)
-			v = established4(ctx, &p);
-		else if (cfg.ipv6 && p.family == 6)
-			v = established6(ctx, &p);
+	if (cfg.ipv4) {
+		code = express4(ctx, now);
+		if (code >= 0)
+			return code;
+		if (code == EXPRESS_STRANGER && cfg.enforce && !cfg.monitor) {
+			code = quick4(ctx, now);
+			if (code >= 0)
+				return code;
+		}
 	}
-	if (v == VERDICT_NEXT)
-		v = stranger(ctx, &p);
-	if (v == VERDICT_AGAIN) { /* it has a session since a moment ago */
-		v = p.family == 4 ? established4_anew(ctx, &p) : established6(ctx, &p);
-		if (v == VERDICT_NEXT) /* which ended within that moment */
-			v = drop(&p, DROP_REASON_RACE);
+	if (cfg.ipv6 && code == EXPRESS_NO) {
+		code = express6(ctx, now);
+		if (code >= 0)
+			return code;
 	}
-	return parry_exit(&p, v);
+	return common(ctx, EXPRESS_NO - code);
 }
 
 SEC("tc")

@@ -66,7 +66,7 @@ func TestABI(t *testing.T) {
 	}
 	for name, entries := range map[string]uint32{
 		bpfMapHop: hopsMax, bpfMapHopIndex: hopsMax, bpfMapReapBox4: reapBatch, bpfMapReapBox6: reapBatch, bpfMapReapBoxSrc: reapBatch,
-		bpfMapNetFilter4: filterWords, bpfMapNetFilter6: filterWords, bpfMapNatPort: portsOfAddr, bpfMapPoolTable: maglevSize, bpfMapNat4: portsOfAddr,
+		bpfMapNetFilter4: filterWords, bpfMapNetFilter6: filterWords, bpfMapAllowFilter4: allowFilterWords, bpfMapPoolTable: maglevSize, bpfMapNat4: portsOfAddr,
 	} {
 		if got := spec.Maps[name].MaxEntries; got != entries {
 			t.Errorf("map %s holds %d entries in C, %d in Go", name, got, entries)

@@ -76,7 +76,8 @@ type bpfCfg struct {
 	Limits      uint8
 	Frags       uint8
 	Sizes       uint8
-	Pad         [5]uint8
+	Monitor     uint8
+	Pad         [4]uint8
 }
 
 type bpfClocks struct {
@@ -301,6 +302,15 @@ type bpfFrontKey6 struct {
 	Pad   [5]uint8
 }
 
+type bpfFrontPort struct {
+	_       structs.HostLayout
+	Addr    uint32
+	Service uint16
+	Offset  uint16
+	Proto   [2]uint8
+	Pad     [6]uint8
+}
+
 type bpfHop struct {
 	_       structs.HostLayout
 	Ifindex uint32
@@ -376,6 +386,7 @@ type bpfListEntry struct {
 	_          structs.HostLayout
 	Expires    uint64
 	Hits       uint64
+	Judged     uint64
 	Added      uint32
 	Source     uint8
 	Confidence uint8
@@ -442,6 +453,40 @@ type bpfOrigin struct {
 	Pad     uint32
 }
 
+type bpfPkt struct {
+	_         structs.HostLayout
+	Now       uint64
+	Tick      uint32
+	Len       uint32
+	L3Len     uint32
+	FragId    uint32
+	L3        uint16
+	L4        uint16
+	Family    uint8
+	Proto     uint8
+	Tags      uint8
+	Frag      uint8
+	Tcp       uint8
+	Reason    uint8
+	Shadow    uint8
+	Unlimited uint8
+	Sport     uint16
+	Dport     uint16
+	Service   uint16
+	Offset    uint16
+	ToPort    uint16
+	Down      uint8
+	Learn     uint8
+	Src       [16]uint8
+	Dst       [16]uint8
+	To        [16]uint8
+	As        [16]uint8
+	Allowed   uint8
+	NewTaken  uint8
+	Known     uint8
+	Pad       [5]uint8
+}
+
 type bpfPortCell struct {
 	_     structs.HostLayout
 	Freed uint32
@@ -501,7 +546,10 @@ type bpfServer struct {
 	NatFirst uint16
 	NatCount uint16
 	Hop      uint16
-	Pad      [3]uint16
+	Pad1     uint16
+	Epoch    uint32
+	Asked    uint32
+	Pad2     uint32
 }
 
 type bpfService struct {
@@ -599,6 +647,7 @@ type bpfVlanTag struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	bpfMapAllowFilter4 = "allow_filter4"
 	bpfMapAllowHost4   = "allow_host4"
 	bpfMapAllowHost6   = "allow_host6"
 	bpfMapAllowNet4    = "allow_net4"
@@ -618,6 +667,7 @@ const (
 	bpfMapFrag         = "frag"
 	bpfMapFront4       = "front4"
 	bpfMapFront6       = "front6"
+	bpfMapFrontPort    = "front_port"
 	bpfMapHop          = "hop"
 	bpfMapHopIndex     = "hop_index"
 	bpfMapHopOnce      = "hop_once"
@@ -634,7 +684,6 @@ const (
 	bpfMapNatIndex4    = "nat_index4"
 	bpfMapNatIndex6    = "nat_index6"
 	bpfMapNatPick      = "nat_pick"
-	bpfMapNatPort      = "nat_port"
 	bpfMapNatRing4     = "nat_ring4"
 	bpfMapNatRing6     = "nat_ring6"
 	bpfMapNetFilter4   = "net_filter4"
@@ -643,6 +692,7 @@ const (
 	bpfMapOrigin6      = "origin6"
 	bpfMapOwn4         = "own4"
 	bpfMapOwn6         = "own6"
+	bpfMapPacket       = "packet"
 	bpfMapPoolTable    = "pool_table"
 	bpfMapReapBox4     = "reap_box4"
 	bpfMapReapBox6     = "reap_box6"
@@ -671,6 +721,7 @@ const (
 	bpfProgReapSource  = "reap_source"
 	bpfVarCfg          = "cfg"
 	bpfVarExported     = "exported"
+	bpfVarNatPorts     = "nat_ports"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -735,6 +786,7 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
+	AllowFilter4 *ebpf.MapSpec `ebpf:"allow_filter4"`
 	AllowHost4   *ebpf.MapSpec `ebpf:"allow_host4"`
 	AllowHost6   *ebpf.MapSpec `ebpf:"allow_host6"`
 	AllowNet4    *ebpf.MapSpec `ebpf:"allow_net4"`
@@ -754,6 +806,7 @@ type bpfMapSpecs struct {
 	Frag         *ebpf.MapSpec `ebpf:"frag"`
 	Front4       *ebpf.MapSpec `ebpf:"front4"`
 	Front6       *ebpf.MapSpec `ebpf:"front6"`
+	FrontPort    *ebpf.MapSpec `ebpf:"front_port"`
 	Hop          *ebpf.MapSpec `ebpf:"hop"`
 	HopIndex     *ebpf.MapSpec `ebpf:"hop_index"`
 	HopOnce      *ebpf.MapSpec `ebpf:"hop_once"`
@@ -770,7 +823,6 @@ type bpfMapSpecs struct {
 	NatIndex4    *ebpf.MapSpec `ebpf:"nat_index4"`
 	NatIndex6    *ebpf.MapSpec `ebpf:"nat_index6"`
 	NatPick      *ebpf.MapSpec `ebpf:"nat_pick"`
-	NatPort      *ebpf.MapSpec `ebpf:"nat_port"`
 	NatRing4     *ebpf.MapSpec `ebpf:"nat_ring4"`
 	NatRing6     *ebpf.MapSpec `ebpf:"nat_ring6"`
 	NetFilter4   *ebpf.MapSpec `ebpf:"net_filter4"`
@@ -779,6 +831,7 @@ type bpfMapSpecs struct {
 	Origin6      *ebpf.MapSpec `ebpf:"origin6"`
 	Own4         *ebpf.MapSpec `ebpf:"own4"`
 	Own6         *ebpf.MapSpec `ebpf:"own6"`
+	Packet       *ebpf.MapSpec `ebpf:"packet"`
 	PoolTable    *ebpf.MapSpec `ebpf:"pool_table"`
 	ReapBox4     *ebpf.MapSpec `ebpf:"reap_box4"`
 	ReapBox6     *ebpf.MapSpec `ebpf:"reap_box6"`
@@ -799,6 +852,7 @@ type bpfMapSpecs struct {
 type bpfVariableSpecs struct {
 	Cfg      *ebpf.VariableSpec `ebpf:"cfg"`
 	Exported *ebpf.VariableSpec `ebpf:"exported"`
+	NatPorts *ebpf.VariableSpec `ebpf:"nat_ports"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -821,6 +875,7 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
+	AllowFilter4 *ebpf.Map `ebpf:"allow_filter4"`
 	AllowHost4   *ebpf.Map `ebpf:"allow_host4"`
 	AllowHost6   *ebpf.Map `ebpf:"allow_host6"`
 	AllowNet4    *ebpf.Map `ebpf:"allow_net4"`
@@ -840,6 +895,7 @@ type bpfMaps struct {
 	Frag         *ebpf.Map `ebpf:"frag"`
 	Front4       *ebpf.Map `ebpf:"front4"`
 	Front6       *ebpf.Map `ebpf:"front6"`
+	FrontPort    *ebpf.Map `ebpf:"front_port"`
 	Hop          *ebpf.Map `ebpf:"hop"`
 	HopIndex     *ebpf.Map `ebpf:"hop_index"`
 	HopOnce      *ebpf.Map `ebpf:"hop_once"`
@@ -856,7 +912,6 @@ type bpfMaps struct {
 	NatIndex4    *ebpf.Map `ebpf:"nat_index4"`
 	NatIndex6    *ebpf.Map `ebpf:"nat_index6"`
 	NatPick      *ebpf.Map `ebpf:"nat_pick"`
-	NatPort      *ebpf.Map `ebpf:"nat_port"`
 	NatRing4     *ebpf.Map `ebpf:"nat_ring4"`
 	NatRing6     *ebpf.Map `ebpf:"nat_ring6"`
 	NetFilter4   *ebpf.Map `ebpf:"net_filter4"`
@@ -865,6 +920,7 @@ type bpfMaps struct {
 	Origin6      *ebpf.Map `ebpf:"origin6"`
 	Own4         *ebpf.Map `ebpf:"own4"`
 	Own6         *ebpf.Map `ebpf:"own6"`
+	Packet       *ebpf.Map `ebpf:"packet"`
 	PoolTable    *ebpf.Map `ebpf:"pool_table"`
 	ReapBox4     *ebpf.Map `ebpf:"reap_box4"`
 	ReapBox6     *ebpf.Map `ebpf:"reap_box6"`
@@ -881,6 +937,7 @@ type bpfMaps struct {
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
+		m.AllowFilter4,
 		m.AllowHost4,
 		m.AllowHost6,
 		m.AllowNet4,
@@ -900,6 +957,7 @@ func (m *bpfMaps) Close() error {
 		m.Frag,
 		m.Front4,
 		m.Front6,
+		m.FrontPort,
 		m.Hop,
 		m.HopIndex,
 		m.HopOnce,
@@ -916,7 +974,6 @@ func (m *bpfMaps) Close() error {
 		m.NatIndex4,
 		m.NatIndex6,
 		m.NatPick,
-		m.NatPort,
 		m.NatRing4,
 		m.NatRing6,
 		m.NetFilter4,
@@ -925,6 +982,7 @@ func (m *bpfMaps) Close() error {
 		m.Origin6,
 		m.Own4,
 		m.Own6,
+		m.Packet,
 		m.PoolTable,
 		m.ReapBox4,
 		m.ReapBox6,
@@ -946,6 +1004,7 @@ func (m *bpfMaps) Close() error {
 type bpfVariables struct {
 	Cfg      *ebpf.Variable `ebpf:"cfg"`
 	Exported *ebpf.Variable `ebpf:"exported"`
+	NatPorts *ebpf.Variable `ebpf:"nat_ports"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

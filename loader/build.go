@@ -13,7 +13,7 @@ import (
 const xdpHasFrags = 1 << 5 // BPF_F_XDP_HAS_FRAGS
 
 var generationMaps = []string{
-	bpfMapService, bpfMapFront4, bpfMapFront6, bpfMapOwn4, bpfMapOwn6, bpfMapNatPort, bpfMapNatPick, bpfMapPoolTable,
+	bpfMapService, bpfMapFront4, bpfMapFront6, bpfMapFrontPort, bpfMapOwn4, bpfMapOwn6, bpfMapNatPick, bpfMapPoolTable,
 	bpfMapServer, bpfMapOrigin4, bpfMapOrigin6, bpfMapInside4, bpfMapInside6,
 }
 
@@ -161,6 +161,23 @@ func (b *builder) addFronts(s *Service, number uint16) {
 	}
 }
 
+// frontPorts are IPv4's fronts by their port in wire order; of a port on several addresses, those of the lowest.
+func (b *builder) frontPorts() map[uint16]bpfFrontPort {
+	ports := map[uint16]bpfFrontPort{}
+	for k, v := range b.fronts {
+		f, taken := ports[be16(k.port)]
+		if !k.addr.Is4() || taken && addr4(f.Addr).Less(k.addr) {
+			continue
+		}
+		if f.Addr != be32(k.addr) || f.Service != v.Service || f.Offset != v.Offset {
+			f = bpfFrontPort{Addr: be32(k.addr), Service: v.Service, Offset: v.Offset}
+		}
+		f.Proto[0], f.Proto[1] = k.proto, f.Proto[0]
+		ports[be16(k.port)] = f
+	}
+	return ports
+}
+
 // addOrigins names the service that a server's own first word leaves as: the first one that leads to it.
 func (b *builder) addOrigins(s *Service, number uint16) {
 	if s.Forward == Local {
@@ -218,12 +235,11 @@ func (b *builder) cfg(c clock) bpfCfg {
 		cfg.Ipv4 |= flag(s.Ever&everIPv4 != 0)
 		cfg.Ipv6 |= flag(s.Ever&everIPv6 != 0)
 		cfg.Transparent |= flag(s.Ever&everTransparent != 0)
+		cfg.Monitor |= flag(s.Enforce == 0 && s.Name[0] != 0)
 		cfg.Limits |= flag(s.Packets.Cost != 0 || s.Bytes.Cost != 0)
 		cfg.Sizes |= flag(s.MaxPacket != 0 && s.MaxPacket < 65535)
 	}
-	for _, on := range b.nat.ports {
-		cfg.Nat |= on
-	}
+	cfg.Nat = flag(b.nat.ports != [len(b.nat.ports)]uint64{})
 	return cfg
 }
 
@@ -241,6 +257,9 @@ func (b *builder) fill(c *ebpf.Collection) error {
 	}
 	for k, v := range b.fronts {
 		w.family(bpfMapFront4, bpfMapFront6, k, v)
+	}
+	for port, v := range b.frontPorts() {
+		w.put(bpfMapFrontPort, uint32(port), v)
 	}
 	for k, v := range b.origins {
 		w.family(bpfMapOrigin4, bpfMapOrigin6, k, v)
@@ -266,7 +285,6 @@ func (b *builder) fill(c *ebpf.Collection) error {
 		w.put(bpfMapNatPick, uint32(i), v)
 	}
 	w.array(bpfMapPoolTable, b.tables)
-	w.array(bpfMapNatPort, b.nat.ports[:])
 	return w.err
 }
 

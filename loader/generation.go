@@ -123,8 +123,10 @@ func (e *Edge) generationSpec(p *Plan, b *builder) *ebpf.CollectionSpec {
 	}
 	cfg := b.cfg(e.clock)
 	cfg.Injected, cfg.Traced = flag(e.opts.Injected), flag(e.opts.Traced)
-	if err := spec.Variables[bpfVarCfg].Set(cfg); err != nil {
-		panic(err) // the type was generated from the same object
+	for name, value := range map[string]any{bpfVarCfg: cfg, bpfVarNatPorts: b.nat.ports} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			panic(err) // the type was generated from the same object
+		}
 	}
 	return spec
 }

@@ -66,6 +66,7 @@ type Lists struct {
 
 	mu               sync.Mutex // guards the prefixes and their filters, which change together, and what the filters hold
 	filter4, filter6 written
+	allowFilter4     written
 
 	bumping sync.Mutex // guards all below
 	bumped  time.Time
@@ -77,7 +78,7 @@ type Lists struct {
 
 var listMaps = []string{
 	bpfMapDenyHost4, bpfMapDenyHost6, bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowHost4, bpfMapAllowHost6,
-	bpfMapAllowNet4, bpfMapAllowNet6, bpfMapNetFilter4, bpfMapNetFilter6, bpfMapEpoch,
+	bpfMapAllowNet4, bpfMapAllowNet6, bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4, bpfMapEpoch,
 }
 
 // Lists of a running edge.
@@ -197,23 +198,23 @@ func (l *Lists) Add(which List, entries []Entry) error {
 	if err != nil {
 		return err
 	}
-	s := l.set(which)
 	var b batches
 	for i := range entries {
 		b.add(entries[i].EntryKey, rawEntry(&entries[i], now))
 	}
-	if err := l.write(s, &b); err != nil {
+	if err := l.write(which, &b); err != nil {
 		return err
 	}
 	return l.bump()
 }
 
 // write writes entries. Hosts don't wait for prefixes' filters.
-func (l *Lists) write(s listSet, b *batches) error {
+func (l *Lists) write(which List, b *batches) error {
+	s := l.set(which)
 	if len(b.net4)+len(b.net6) > 0 {
 		l.mu.Lock() // until the prefixes are there, or their bits might be taken for nobody's
 		defer l.mu.Unlock()
-		if err := l.markFilters(b.net4keys, b.net6keys); err != nil {
+		if err := l.markFilters(which, b.net4keys, b.net6keys); err != nil {
 			return err
 		}
 	}
@@ -230,7 +231,7 @@ func (l *Lists) write(s listSet, b *batches) error {
 		}
 		if _, err := step.m.BatchUpdate(step.keys, step.values, nil); err != nil {
 			if isFull(err) {
-				return fmt.Errorf("%w: it holds %d entries (sizes.blocks for hosts, sizes.prefixes for prefixes)", ErrFull, step.m.MaxEntries())
+				return fmt.Errorf("%w: it holds %d entries (sizes.blocks for denied hosts, sizes.allows for allowed ones, sizes.prefixes for prefixes)", ErrFull, step.m.MaxEntries())
 			}
 			return fmt.Errorf("write a list: %w", err)
 		}

@@ -22,7 +22,7 @@ func needRoot(t *testing.T) {
 }
 
 func smallSizes() Sizes {
-	return Sizes{Sessions: 1024, Blocks: 1024, Prefixes: 1024, Sources: 1024, Fragments: 64, Services: 16, NAT4: 2, NAT6: 1}
+	return Sizes{Sessions: 1024, Blocks: 1024, Allows: 1024, Prefixes: 1024, Sources: 1024, Fragments: 64, Services: 16, NAT4: 2, NAT6: 1}
 }
 
 func fillTable(i uint32) []uint32 {

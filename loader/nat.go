@@ -155,10 +155,10 @@ func (f natFamily) used(slot uint32) (bool, error) {
 
 // natPlan is what one generation needs to know of NAT.
 type natPlan struct {
-	pick  []uint32                // indexes of addresses
-	spans map[string][2]uint16    // server's list of addresses -> its window in pick
-	ports [portsOfAddr]uint8      // 1 = some address gives this port out
-	addrs map[netip.Addr]struct{} // all that are in use
+	pick  []uint32                 // indexes of addresses
+	spans map[string][2]uint16     // server's list of addresses -> its window in pick
+	ports [portsOfAddr / 64]uint64 // a bit a port in wire order: some address gives it out
+	addrs map[netip.Addr]struct{}  // all that are in use
 }
 
 // planNAT makes room for every NAT address that the plan names.
@@ -248,7 +248,8 @@ func (np *natPlan) addPorts(f natFamily, older []bpfNatAddr, fronts []uint16) er
 		}
 		for p := uint32(n.First); p <= uint32(n.Last); p++ {
 			if !front[uint16(p)] || in[uint16(p)] {
-				np.ports[p] = 1
+				wire := be16(uint16(p))
+				np.ports[wire>>6] |= 1 << (wire & 63)
 			}
 		}
 	}

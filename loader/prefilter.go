@@ -20,15 +20,40 @@ import (
 func isFull(err error) bool { return errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ENOSPC) }
 
 const (
-	filterWords = 1 << 18
-	filterMin6  = 32 // an IPv6 prefix shorter than this covers too many /48s to mark each: it marks all
+	filterWords      = 1 << 18
+	allowFilterWords = 1 << 10
+	filterMin6       = 32 // an IPv6 prefix shorter than this covers too many /48s to mark each: it marks all
 )
 
-// filterBits is one filter's contents, to be merged into the map: a bit for each IPv4 /24, or hashed IPv6 /48, that
-// some prefix list covers (bpf/stage/deny.h, net_filtered).
+// filterBits is one filter's contents, to be merged into the map: a bit for each IPv4 /24 (of the allow filter, /16), or
+// hashed IPv6 /48, that some prefix list covers (bpf/stage/deny.h, net_filtered; bpf/stage/quick.h, allowed4).
 type filterBits struct {
 	words map[uint32]uint64
+	grain uint32 // IPv4: how long the prefixes are that have a bit each
 	all   bool
+}
+
+func newFilterBits(grain uint32) *filterBits {
+	return &filterBits{words: map[uint32]uint64{}, grain: grain}
+}
+
+// filters are those of all lists together.
+type filters struct{ v4, v6, allow4 *filterBits }
+
+func newFilters() filters { return filters{newFilterBits(24), newFilterBits(0), newFilterBits(16)} }
+
+func (f filters) add4(which List, k bpfNetKey4) {
+	f.v4.add4(k)
+	if which == Allow {
+		f.allow4.add4(k)
+	}
+}
+
+// eachFilter hands out every filter with its map and what that was last written to hold.
+func (l *Lists) eachFilter(f filters, do func(*filterBits, *ebpf.Map, *written) error) error {
+	return errors.Join(
+		do(f.v4, l.maps[bpfMapNetFilter4], &l.filter4), do(f.v6, l.maps[bpfMapNetFilter6], &l.filter6),
+		do(f.allow4, l.maps[bpfMapAllowFilter4], &l.allowFilter4))
 }
 
 func (f *filterBits) mark(bit uint32) { f.words[bit>>6] |= 1 << (bit & 63) }
@@ -37,10 +62,10 @@ func (f *filterBits) add4(k bpfNetKey4) {
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], k.Addr)
 	bits := k.Prefixlen - 32
-	first := binary.BigEndian.Uint32(b[:]) >> 8
+	first := binary.BigEndian.Uint32(b[:]) >> (32 - f.grain)
 	n := uint32(1)
-	if bits < 24 {
-		n = 1 << (24 - bits)
+	if bits < f.grain {
+		n = 1 << (f.grain - bits)
 		first &^= n - 1
 	}
 	for i := range n {
@@ -77,15 +102,15 @@ func hashMix(h uint64) uint64 {
 }
 
 // markFilters adds the bits of prefixes that are about to be listed.
-func (l *Lists) markFilters(keys4 []bpfNetKey4, keys6 []bpfNetKey6) error {
-	f4, f6 := filterBits{words: map[uint32]uint64{}}, filterBits{words: map[uint32]uint64{}}
+func (l *Lists) markFilters(which List, keys4 []bpfNetKey4, keys6 []bpfNetKey6) error {
+	f := newFilters()
 	for _, k := range keys4 {
-		f4.add4(k)
+		f.add4(which, k)
 	}
 	for _, k := range keys6 {
-		f6.add6(k)
+		f.v6.add6(k)
 	}
-	return errors.Join(f4.merge(l.maps[bpfMapNetFilter4], &l.filter4), f6.merge(l.maps[bpfMapNetFilter6], &l.filter6))
+	return l.eachFilter(f, (*filterBits).merge)
 }
 
 const (
@@ -151,7 +176,7 @@ func (f *filterBits) replace(m *ebpf.Map, have *written) error {
 }
 
 func (f *filterBits) replaceAll(m *ebpf.Map, have *written) error {
-	keys, words := make([]uint32, filterWords), make([]uint64, filterWords)
+	keys, words := make([]uint32, m.MaxEntries()), make([]uint64, m.MaxEntries())
 	for i := range keys {
 		keys[i], words[i] = uint32(i), f.word(uint32(i))
 	}
@@ -169,7 +194,7 @@ func (f *filterBits) replaceAll(m *ebpf.Map, have *written) error {
 func (l *Lists) Refilter() (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f4, f6 := filterBits{words: map[uint32]uint64{}}, filterBits{words: map[uint32]uint64{}}
+	f := newFilters()
 	n := 0
 	now, err := l.time()
 	if err != nil {
@@ -177,14 +202,14 @@ func (l *Lists) Refilter() (int, error) {
 	}
 	for _, which := range []List{Deny, Allow} {
 		s := l.set(which)
-		n4, err4 := tend(s.net4, now, f4.add4, func(k *bpfNetKey4) uint32 { return k.Prefixlen })
-		n6, err6 := tend(s.net6, now, f6.add6, func(k *bpfNetKey6) uint32 { return k.Prefixlen })
+		n4, err4 := tend(s.net4, now, func(k bpfNetKey4) { f.add4(which, k) }, func(k *bpfNetKey4) uint32 { return k.Prefixlen })
+		n6, err6 := tend(s.net6, now, f.v6.add6, func(k *bpfNetKey6) uint32 { return k.Prefixlen })
 		if err := errors.Join(err4, err6); err != nil {
 			return 0, fmt.Errorf("read the prefix lists: %w", err)
 		}
 		n += n4 + n6
 	}
-	return n, errors.Join(f4.replace(l.maps[bpfMapNetFilter4], &l.filter4), f6.replace(l.maps[bpfMapNetFilter6], &l.filter6))
+	return n, l.eachFilter(f, (*filterBits).replace)
 }
 
 // tend walks one prefix list: what has expired goes, what lives is handed to add.

@@ -7,7 +7,8 @@ import "github.com/cilium/ebpf"
 // Sizes of the state maps, in entries. They hold for as long as the maps are pinned.
 type Sizes struct {
 	Sessions  uint32 // each of IPv4 and IPv6; transparent and local sessions take two entries
-	Blocks    uint32 // hosts on each list
+	Blocks    uint32 // hosts on the deny list
+	Allows    uint32 // hosts on the allow list
 	Prefixes  uint32 // prefixes on each list
 	Sources   uint32
 	Fragments uint32
@@ -33,8 +34,8 @@ func (s Sizes) entries() map[string]uint32 {
 		bpfMapFrag:         s.Fragments,
 		bpfMapDenyHost4:    s.Blocks,
 		bpfMapDenyHost6:    s.Blocks,
-		bpfMapAllowHost4:   s.Blocks,
-		bpfMapAllowHost6:   s.Blocks,
+		bpfMapAllowHost4:   s.Allows,
+		bpfMapAllowHost6:   s.Allows,
 		bpfMapDenyNet4:     s.Prefixes,
 		bpfMapDenyNet6:     s.Prefixes,
 		bpfMapAllowNet4:    s.Prefixes,
@@ -46,7 +47,7 @@ func (s Sizes) entries() map[string]uint32 {
 
 // fixedState are the state maps whose size bpf/maps.h gives.
 var fixedState = []string{
-	bpfMapNetFilter4, bpfMapNetFilter6, bpfMapHop, bpfMapHopIndex, bpfMapLink, bpfMapTxPort, bpfMapFaultCount,
+	bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4, bpfMapHop, bpfMapHopIndex, bpfMapLink, bpfMapTxPort, bpfMapFaultCount,
 	bpfMapEdge, bpfMapEpoch, bpfMapSecret, bpfMapHostBucket, bpfMapHostSource,
 }
 

@@ -17,6 +17,10 @@
 
 volatile const struct cfg cfg;
 
+/* One bit a port as it lies on the wire: some NAT address gives it out. */
+#define NAT_PORT_WORDS (PORTS_PER_ADDR / 64)
+volatile const __u64 nat_ports[NAT_PORT_WORDS];
+
 static __always_inline struct env *env_injected(void)
 {
 	__u32 zero = 0;

@@ -27,6 +27,13 @@ enum frag_kind {
 	FRAG_LATER = 2,
 };
 
+/* What is known of a packet that express had to leave to the common way; each includes the one before. */
+enum known {
+	KNOWN_NOTHING = 0,
+	KNOWN_STRANGER = 1, /* no session has its tuple, not even one that is over */
+	KNOWN_UNLISTED = 2, /* no deny list has its host: the deny prefixes are still to be asked */
+};
+
 struct pkt {
 	__u64 now; /* ns */
 	__u32 tick;
@@ -56,7 +63,8 @@ struct pkt {
 	__u8 as[16]; /* the source it leaves with; of an answer by the edge, the edge's own address */
 	__u8 allowed; /* an allow entry names its client */
 	__u8 new_taken; /* a unit of its source's new sessions, for a session that is yet to be made */
-	__u8 pad[6];
+	__u8 known; /* enum known: what express found out */
+	__u8 pad[5];
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

@@ -138,16 +138,32 @@ static __always_inline int take_port(const struct pkt *p, const struct server *s
 	return DROP_REASON_NO_PORT;
 }
 
-/* The two ways out: to the server, and back to the client by the way this packet came if the kernel knows none. */
-static __always_inline int find_hops(struct xdp_md *ctx, struct pkt *p, struct making *m, __u32 server_hop)
+/* The way to a server, for which the kernel is asked as seldom as by a session: when policy or the network moved, and after
+ * two seconds. p->to is the server. */
+static __always_inline int server_hop(struct xdp_md *ctx, struct pkt *p, struct server *srv)
 {
-	int up = server_hop, down;
+	__u32 epoch = policy_epoch();
+	int hop = srv->hop;
 
-	if (!up || !hop_get(up)) {
-		addr_copy(p->to, m->server);
-		p->learn = p->down;
-		up = hop_for(ctx, p);
+	if (hop && srv->epoch == epoch && p->tick - srv->asked <= RECHECK_TICKS && hop_get(hop))
+		return hop;
+	hop = hop_for(ctx, p);
+	if (hop > 0) {
+		srv->hop = hop;
+		srv->epoch = epoch;
+		srv->asked = p->tick;
 	}
+	return hop;
+}
+
+/* The two ways out: to the server, and back to the client by the way this packet came if the kernel knows none. */
+static __always_inline int find_hops(struct xdp_md *ctx, struct pkt *p, struct making *m, struct server *srv)
+{
+	int up, down;
+
+	addr_copy(p->to, m->server);
+	p->learn = p->down;
+	up = srv ? server_hop(ctx, p, srv) : hop_for(ctx, p);
 	addr_copy(p->to, m->client);
 	p->learn = !p->down;
 	down = hop_for(ctx, p);
@@ -193,14 +209,14 @@ static __always_inline int face_server(struct xdp_md *ctx, struct pkt *p, const 
 		return DROP_REASON_NO_SERVER;
 	addr_copy(m->server, srv->addr);
 	m->server_port = bpf_htons(bpf_ntohs(srv->port) + p->offset);
-	err = find_hops(ctx, p, m, srv->hop);
-	if (err)
-		return err;
 	if (svc->forward == FORWARD_NAT || (cfg.transparent && is_inside(p))) {
 		m->flags |= FLOW_NAT;
-		return take_port(p, srv, m);
+		err = take_port(p, srv, m);
+		if (err)
+			return err;
+		slot_fetch(p->family, m->slot);
 	}
-	return 0;
+	return find_hops(ctx, p, m, srv);
 }
 
 /* A TCP segment that can't begin a session: under NAT only a SYN can (a server knows no other address of this
@@ -234,15 +250,15 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 	svc = bpf_map_lookup_elem(&service, &i);
 	if (!svc)
 		return drop(p, DROP_REASON_NO_SERVER);
+	err = policy(p, svc);
+	if (err)
+		return drop(p, err);
 	if (no_player(p, p->src))
 		return drop(p, DROP_REASON_BAD_ADDRESS);
 	if (p->l3_len > svc->max_packet && refuse(p, DROP_REASON_PACKET_SIZE, svc->enforce))
 		return VERDICT_DROP;
 	if (p->frag && !svc->fragments && refuse(p, DROP_REASON_FRAGMENT_REFUSED, svc->enforce))
 		return VERDICT_DROP;
-	err = policy(p, svc);
-	if (err)
-		return drop(p, err);
 	if (!begins(p, svc))
 		return drop(p, DROP_REASON_NO_SESSION);
 	err = revive(p);

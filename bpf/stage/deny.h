@@ -27,7 +27,7 @@ static __always_inline struct list_entry *list_live(struct list_entry *e, __u64 
 static __always_inline struct list_entry *host_entry(enum list_kind kind, const struct pkt *p, __u32 service)
 {
 	if (p->family == 4) {
-		struct host_key4 k = { .service = service, .addr = addr4(client_of(p)) };
+		__u64 k = service | (__u64)addr4(client_of(p)) << 32; /* struct host_key4, by one store */
 
 		return kind == LIST_DENY ? bpf_map_lookup_elem(&deny_host4, &k) : bpf_map_lookup_elem(&allow_host4, &k);
 	} else {
@@ -136,10 +136,13 @@ static __always_inline bool net_filtered(const struct pkt *p)
 
 static __always_inline enum hit list_hit(enum list_kind kind, const struct pkt *p, __u32 service, bool nets)
 {
-	struct list_entry *e = list_live(host_entry(kind, p, service), p->now);
+	struct list_entry *e;
 
-	if (e)
-		return hit(e);
+	if (kind == LIST_ALLOW || p->known < KNOWN_UNLISTED) {
+		e = list_live(host_entry(kind, p, service), p->now);
+		if (e)
+			return hit(e);
+	}
 	return nets ? net_hit(kind, p, service) : HIT_NONE;
 }
 
@@ -171,7 +174,8 @@ NOINLINE int policy(struct pkt *p, const struct service *svc)
 		p->unlimited = welcome == HIT_UNLIMITED;
 		return 0;
 	}
-	if ((deny_hit(p, 0, nets) || (p->service && deny_hit(p, p->service, nets))) &&
+	if ((p->known < KNOWN_UNLISTED || nets) &&
+	    (deny_hit(p, 0, nets) || (p->service && deny_hit(p, p->service, nets))) &&
 	    refuse(p, DROP_REASON_DENIED, !svc || svc->enforce))
 		return DROP_REASON_DENIED;
 	if (svc && svc->allowlist && refuse(p, DROP_REASON_NOT_ALLOWED, svc->enforce))

@@ -18,12 +18,10 @@
 
 /* ---- finding a half --------------------------------------------------------------------------------- */
 
+/* Does some NAT address give this port out? Only then is the way back looked for. */
 static __always_inline bool nat_port_taken(__be16 port)
 {
-	__u32 i = bpf_ntohs(port);
-	__u8 *taken = bpf_map_lookup_elem(&nat_port, &i);
-
-	return taken && *taken;
+	return nat_ports[port >> 6 & (NAT_PORT_WORDS - 1)] >> (port & 63) & 1;
 }
 
 /* The half whose packets look like this; NULL or not carrying = none. For a return slot `from` is the word that
@@ -67,12 +65,12 @@ static __always_inline struct flow6 *half6(const __u8 *src, const __u8 *dst, __b
 		if (addr) {
 			i = *addr << 16 | bpf_ntohs(dport);
 			n = bpf_map_lookup_elem(&nat6, &i);
-			if (!n)
-				return NULL;
-			*from = *(volatile __u64 *)&n->flow.f.word;
-			if (!((*from ^ from_word(0, sport, proto)) << 8) && addr_hi(n->from) == addr_hi(src) &&
-			    addr_lo(n->from) == addr_lo(src))
-				return &n->flow;
+			if (n) {
+				*from = *(volatile __u64 *)&n->flow.f.word;
+				if (!((*from ^ from_word(0, sport, proto)) << 8) && addr_hi(n->from) == addr_hi(src) &&
+				    addr_lo(n->from) == addr_lo(src))
+					return &n->flow;
+			}
 		}
 	}
 	*from = 0;
@@ -256,7 +254,7 @@ static __always_inline void flow_count(struct flow *f, const struct pkt *p)
 	f->seen = p->tick;
 }
 
-static __always_inline enum verdict established4(struct xdp_md *ctx, struct pkt *p)
+NOINLINE int established4(struct xdp_md *ctx, struct pkt *p)
 {
 	__u32 state, ports, l3_delta, l4_delta;
 	__u64 from, addrs;
@@ -264,6 +262,8 @@ static __always_inline enum verdict established4(struct xdp_md *ctx, struct pkt 
 	struct hop *h;
 	int err;
 
+	if (!p)
+		return VERDICT_ABORT;
 	f = half4(addr4(p->src), addr4(p->dst), p->sport, p->dport, p->proto, &from);
 	if (!f)
 		return VERDICT_NEXT;
@@ -307,7 +307,6 @@ static __always_inline enum verdict established4(struct xdp_md *ctx, struct pkt 
 	return leave(ctx, p, h);
 }
 
-/* Out of line: IPv4 must not pay for IPv6. */
 NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 {
 	struct flow6 *f;
@@ -357,10 +356,4 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 		return abort_changed(p);
 	flow_count(&f->f, p);
 	return leave(ctx, p, h);
-}
-
-/* A packet that made its own session. */
-NOINLINE int established4_anew(struct xdp_md *ctx, struct pkt *p)
-{
-	return p ? established4(ctx, p) : VERDICT_ABORT;
 }

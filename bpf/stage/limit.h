@@ -12,17 +12,17 @@
 #define LAPSE_SHIFT 4 /* flow.tokens.lapse is in 16 ticks */
 #define LAPSE 6 /* about 100 ms */
 
-static __always_inline void source_key_of(struct source_key *k, const __u8 *addr, __u32 family, __u32 service_id,
+/* `addr` is IPv4's address, or the first word of IPv6's, as on the wire. */
+static __always_inline void source_key_of(struct source_key *k, __u64 addr, __u32 family, __u32 service_id,
 					  __u32 prefix)
 {
-	k->service = service_id;
-	k->family = family;
+	*(__u64 *)&k->service = service_id | (__u64)family << 32; /* one store: it is compared as one word */
 	if (family == 4) {
-		k->addr = addr4(addr);
+		k->addr = (__u32)addr;
 		if (prefix < 32)
 			k->addr &= __builtin_bswap32(~(~0u >> prefix));
 	} else {
-		k->addr = addr_hi(addr);
+		k->addr = addr;
 		if (prefix < 64)
 			k->addr &= __builtin_bswap64(~(~0ULL >> prefix));
 	}
@@ -36,7 +36,9 @@ static __always_inline __u32 source_prefix(const struct pkt *p, const struct ser
 
 static __always_inline void source_key(struct source_key *k, const struct pkt *p, __u32 prefix)
 {
-	source_key_of(k, client_of(p), p->family, p->service, prefix);
+	const __u8 *client = client_of(p);
+
+	source_key_of(k, p->family == 4 ? addr4(client) : addr_hi(client), p->family, p->service, prefix);
 }
 
 static __always_inline struct source *source_get(const struct source_key *k, __u32 tick)
@@ -56,7 +58,8 @@ static __always_inline __s64 source_join(struct source *s, const struct source_k
 {
 	__u32 n;
 
-	__sync_val_compare_and_swap(&s->sessions, SOURCE_DYING, 0); /* back before it was gone */
+	if (*(volatile __u32 *)&s->sessions == SOURCE_DYING)
+		__sync_val_compare_and_swap(&s->sessions, SOURCE_DYING, 0); /* back before it was gone */
 	n = __sync_fetch_and_add(&s->sessions, 1);
 	if (n & SOURCE_DYING) /* dead: what was counted goes with it */
 		return -1;
@@ -144,44 +147,46 @@ static __always_inline __u32 borrow(__u64 *word, const struct rate *r, __u64 now
 	return rate_take(word, r, now, need, back) ? need : 0;
 }
 
-/* The flow has no tokens for this packet: borrows from its source and spends. Returns 0 or the enum
- * drop_reason. What is left of an older loan goes back with the same compare-and-swap; what a refusal leaves of it
- * stays with the flow. */
-NOINLINE int limit_borrow(struct pkt *p, struct flow *f, const struct service *svc)
+/* The flow has no tokens for this packet: borrows from its source and spends. Returns 0, or the enum drop_reason that
+ * its source's buckets give. What is left of an older loan goes back with the same compare-and-swap; what a refusal
+ * leaves of it stays with the flow. */
+static __always_inline int flow_loan(struct flow *f, const struct source_key *k, const struct service *svc, __u64 now,
+				     __u32 l3_len)
 {
+	bool enforced = cfg.enforce && svc->enforce && svc->enforce_limits;
+	struct source *s = bpf_map_lookup_elem(&source, k);
+	__u32 packets, bytes = 0, tick = now >> TICK_SHIFT;
 	struct tokens had, got = {};
-	struct source_key k = {};
-	__u32 packets, bytes = 0;
-	struct source *s;
-	int refused = 0;
-	bool enforced;
 
-	if (!p || !f || !svc)
-		return DROP_REASON_INTERNAL;
-	enforced = svc->enforce && svc->enforce_limits;
-	source_key(&k, p, FLOW_PREFIX(f->state));
-	s = bpf_map_lookup_elem(&source, &k);
 	if (!s) {
 		fault(FAULT_SOURCE_MISSING);
 		return 0;
 	}
-	s->seen = p->tick;
+	s->seen = tick;
 	had = tokens_of(__sync_lock_test_and_set(&f->word, 0));
-	packets = borrow(&s->packets, &svc->packets, p->now, 1, svc->packet_batch, had.packets);
+	packets = borrow(&s->packets, &svc->packets, now, 1, svc->packet_batch, had.packets);
 	if (packets)
-		bytes = borrow(&s->bytes, &svc->bytes, p->now, p->l3_len, svc->byte_batch, had.bytes);
-	if (!packets && refuse(p, DROP_REASON_RATE_PACKETS, enforced))
-		refused = DROP_REASON_RATE_PACKETS;
-	else if (packets && !bytes && refuse(p, DROP_REASON_RATE_BYTES, enforced))
-		refused = DROP_REASON_RATE_BYTES;
-	got.packets = packets ? packets - !refused : had.packets;
-	got.bytes = bytes ? bytes - p->l3_len : had.bytes;
-	got.lapse = p->tick >> LAPSE_SHIFT;
+		bytes = borrow(&s->bytes, &svc->bytes, now, l3_len, svc->byte_batch, had.bytes);
+	got.packets = packets ? packets - (bytes || !enforced) : had.packets;
+	got.bytes = bytes ? bytes - l3_len : had.bytes;
+	got.lapse = tick >> LAPSE_SHIFT;
 	if (__sync_val_compare_and_swap(&f->word, 0, tokens_word(got))) { /* another CPU's loan is there already */
 		rate_give(&s->packets, &svc->packets, got.packets);
 		rate_give(&s->bytes, &svc->bytes, got.bytes);
 	}
-	return refused;
+	return bytes ? 0 : packets ? DROP_REASON_RATE_BYTES : DROP_REASON_RATE_PACKETS;
+}
+
+NOINLINE int limit_borrow(struct pkt *p, struct flow *f, const struct service *svc)
+{
+	struct source_key k = {};
+	int refused;
+
+	if (!p || !f || !svc)
+		return DROP_REASON_INTERNAL;
+	source_key(&k, p, FLOW_PREFIX(f->state));
+	refused = flow_loan(f, &k, svc, p->now, p->l3_len);
+	return refused && refuse(p, refused, svc->enforce && svc->enforce_limits) ? refused : 0;
 }
 
 /* Spends the flow's own tokens. False: it must borrow. */

@@ -110,7 +110,7 @@ static __always_inline void reap_source_of(const __u8 *client, __u32 family, con
 {
 	struct source_key k = {};
 
-	source_key_of(&k, client, family, up->service, FLOW_PREFIX(up->state));
+	source_key_of(&k, family == 4 ? addr4(client) : addr_hi(client), family, up->service, FLOW_PREFIX(up->state));
 	limit_forget(&k);
 }
 

@@ -39,7 +39,7 @@ NOINLINE int revive(struct pkt *p)
 {
 	struct flow *f = NULL;
 
-	if (!p)
+	if (!p || p->known >= KNOWN_STRANGER)
 		return VERDICT_NEXT;
 	if (p->family == 4) {
 		struct flow_key4 k;

@@ -30,7 +30,7 @@ type edge struct {
 
 // sizes are the defaults, but for tables that a case doesn't look into.
 func sizes() loader.Sizes {
-	return loader.Sizes{Sessions: tableSize, Blocks: 1024, Prefixes: 1024, Sources: tableSize, Fragments: 8192, Services: 64, NAT4: 4, NAT6: 2}
+	return loader.Sizes{Sessions: tableSize, Blocks: 1024, Allows: 1024, Prefixes: 1024, Sources: tableSize, Fragments: 8192, Services: 64, NAT4: 4, NAT6: 2}
 }
 
 // openEdge makes a fast path without sessions. The bench closes it.

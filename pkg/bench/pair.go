@@ -81,6 +81,11 @@ func (b *bench) carryPair(x pair) error {
 // establish makes the sessions of the pairs, proven ones. A session's source must be no address of the edge's own when
 // it begins: each half begins under a plan without the other's.
 func (e *edge) establish(how loader.Forward, pairs ...pair) error {
+	newPlan := func() *loader.Plan {
+		p := newPlan()
+		p.NATPorts[1] = gamePort - 1 // no front's port is one of NAT's: nor is that of the second half, which comes later
+		return p
+	}
 	for _, second := range []bool{false, true} {
 		p := newPlan()
 		for _, x := range pairs {

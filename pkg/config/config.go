@@ -82,8 +82,10 @@ type Sizes struct {
 	// Unproven is the number of sessions of strangers among them: at most half of `sessions`. It takes effect when strangers get a
 	// tier of their own; until then a stranger's session is one of `sessions`.
 	Unproven uint32 `yaml:"unproven" check:"min=8 max=8388608"`
-	// Blocks is the number of denied and allowed single addresses.
+	// Blocks is the number of denied single addresses.
 	Blocks uint32 `yaml:"blocks" check:"min=16 max=16777216"`
+	// Allows is the number of allowed single addresses: a smaller table is asked faster.
+	Allows uint32 `yaml:"allows" check:"min=16 max=16777216"`
 	// Prefixes is the number of denied and allowed prefixes.
 	Prefixes uint32 `yaml:"prefixes" check:"min=16 max=4194304"`
 	// Sources is the number of addresses (or prefixes, see `ipv4_prefix`) whose limits are tracked at a time.

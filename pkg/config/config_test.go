@@ -71,7 +71,7 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		Metrics: "127.0.0.1:9590",
 		NAT:     NAT{Ports: PortRange{1024, 32767}},
 		Sizes: Sizes{
-			Sessions: 262144, Unproven: 32768, Blocks: 1048576, Prefixes: 131072, Sources: 131072, Fragments: 8192,
+			Sessions: 262144, Unproven: 32768, Blocks: 1048576, Allows: 16384, Prefixes: 131072, Sources: 131072, Fragments: 8192,
 		},
 		Timeouts: timeouts,
 		Host:     Host{PacketsPerSecond: 200000, SourcePacketsPerSecond: 50000, Always: []ProtoPort{{"tcp", 22}}},

@@ -20,7 +20,7 @@ func Default() *Config {
 		Metrics: "127.0.0.1:9590",
 		NAT:     NAT{Ports: PortRange{First: 1024, Last: 32767}},
 		Sizes: Sizes{
-			Sessions: 262144, Unproven: 32768, Blocks: 1048576,
+			Sessions: 262144, Unproven: 32768, Blocks: 1048576, Allows: 16384,
 			Prefixes: 131072, Sources: 131072, Fragments: 8192,
 		},
 		Timeouts: Timeouts{UDP: 60 * time.Second, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second},

@@ -208,7 +208,7 @@ func sizesOf(c *config.Config) loader.Sizes {
 		services *= 2
 	}
 	return loader.Sizes{
-		Sessions: c.Sizes.Sessions, Blocks: c.Sizes.Blocks, Prefixes: c.Sizes.Prefixes, Sources: c.Sizes.Sources,
+		Sessions: c.Sizes.Sessions, Blocks: c.Sizes.Blocks, Allows: c.Sizes.Allows, Prefixes: c.Sizes.Prefixes, Sources: c.Sizes.Sources,
 		Fragments: c.Sizes.Fragments, Services: services, NAT4: max(v4, have4), NAT6: max(v6, have6, 1),
 	}
 }

@@ -174,7 +174,7 @@ type edge struct {
 }
 
 func sizes(sessions, sources uint32) loader.Sizes {
-	return loader.Sizes{Sessions: sessions, Blocks: 1024, Prefixes: 1024, Sources: sources, Fragments: 8192, Services: 32, NAT4: 2, NAT6: 1}
+	return loader.Sizes{Sessions: sessions, Blocks: 1024, Allows: 1024, Prefixes: 1024, Sources: sources, Fragments: 8192, Services: 32, NAT4: 2, NAT6: 1}
 }
 
 // edges are the kinds.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,8 +21,8 @@ import (
 	"parry/pkg/netns"
 )
 
-// nextLayout builds a parry whose maps have the next layout.
-func nextLayout(t *testing.T) string {
+// nextLayout builds a parry whose maps have the next layout, and says which one they have now.
+func nextLayout(t *testing.T) (bin string, now int) {
 	t.Helper()
 	version := regexp.MustCompile(`const layoutVersion = (\d+)\n`)
 	files, err := filepath.Glob("../../loader/*.go")
@@ -29,10 +30,12 @@ func nextLayout(t *testing.T) string {
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		must(t, err)
-		now := version.FindSubmatch(text)
-		if now == nil {
+		found := version.FindSubmatch(text)
+		if found == nil {
 			continue
 		}
+		now, err = strconv.Atoi(string(found[1]))
+		must(t, err)
 		dir := t.TempDir()
 		changed := filepath.Join(dir, "changed.go")
 		must(t, os.WriteFile(changed, version.ReplaceAll(text, []byte("const layoutVersion = ${1} + 1\n")), 0o600))
@@ -40,10 +43,10 @@ func nextLayout(t *testing.T) string {
 		must(t, err)
 		overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{file: changed}})
 		must(t, err, os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600))
-		return buildAs(t, "next-layout", filepath.Join(dir, "overlay.json"))
+		return buildAs(t, "next-layout", filepath.Join(dir, "overlay.json")), now
 	}
 	t.Fatal("no file of loader/ says the layout version")
-	return ""
+	return "", 0
 }
 
 // A parry of another map layout touches nothing and says what to do; the program that is there goes on.
@@ -53,7 +56,8 @@ func TestNextLayoutIsRefusedInWords(t *testing.T) {
 	}
 	m := newMortal(t, "layout", deathCounts{players: 2, every: 20 * time.Millisecond})
 	e := m.s.edge
-	old, next := e.bin, nextLayout(t)
+	old := e.bin
+	next, now := nextLayout(t)
 	ids := m.s.attached()
 	e.term()
 	e.bin = next
@@ -65,7 +69,7 @@ func TestNextLayoutIsRefusedInWords(t *testing.T) {
 		t.Fatal("a daemon of the next layout runs on the maps of this one")
 	}
 	words := e.said()[said:]
-	for _, want := range []string{"another layout", "1 under " + e.pin, "speaks 2", "parry detach --pin " + e.pin, "run the parry that made them"} {
+	for _, want := range []string{"another layout", fmt.Sprintf(": %d under %s", now, e.pin), fmt.Sprint("speaks ", now+1), "parry detach --pin " + e.pin, "run the parry that made them"} {
 		if !strings.Contains(words, want) {
 			t.Errorf("it says %q, nothing of %q", words, want)
 		}

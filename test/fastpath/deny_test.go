@@ -244,7 +244,7 @@ func TestEntryByBpftool(t *testing.T) {
 			s := w.prove(t, hello(x.client, natPort))
 			up, down := hello(x.client, natPort), reply(s, "an answer")
 			w.nets = true
-			must(t, w.edge.Poke(x.list, rawKey(0, p), make([]byte, 64)))
+			must(t, w.edge.Poke(x.list, rawKey(0, p), make([]byte, 72)))
 			if !p.IsSingleIP() {
 				if n, err := w.edge.Lists().Refilter(); err != nil || n != 1 {
 					t.Fatalf("the daemon's look found %d prefixes: %v", n, err)

@@ -133,6 +133,7 @@ func TestHopsFull(t *testing.T) {
 	must(t, w.edge.Poke("edge", make([]byte, 4), edge))
 	w.neighbour(t, [6]byte{2, 0, 0, 0, 9, 9})
 	w.leadTo(t, loader.HopKey{Ifindex: 1, Gateway: netip.MustParseAddr("203.0.113.77")})
+	w.pass(t, 3*time.Second) // a server's way is asked for anew after two
 	once := wire
 	once.Dst = w.env.Dst
 	for _, player := range []netip.AddrPort{player4, player6} {
@@ -147,8 +148,8 @@ func TestHopsFull(t *testing.T) {
 		w.send(t, parts[0], outcome{verdict: "tx", service: "nat", fault: "hops_full"}, nil)
 		w.send(t, parts[1], outcome{verdict: "tx", service: "nat", fault: "hops_full"}, nil)
 	}
-	up := hello(other4, natPort)
-	w.send(t, up.Bytes(), outcome{verdict: "tx", service: "nat"}, forwarded(up, playing).Bytes())
+	up := hello(other4, natPort) // looks again, and keeps what it has
+	w.send(t, up.Bytes(), outcome{verdict: "tx", service: "nat", fault: "hops_full"}, forwarded(up, playing).Bytes())
 	// The kernel does not know the neighbour: nothing stale is used.
 	w.neighbour(t, [6]byte{})
 	w.leadTo(t, loader.HopKey{Ifindex: 1, Gateway: netip.MustParseAddr("203.0.113.78")})

@@ -59,7 +59,8 @@ type slotCfg struct {
 	Limits      uint8
 	Frags       uint8
 	Sizes       uint8
-	Pad         [5]uint8
+	Monitor     uint8
+	Pad         [4]uint8
 }
 
 type slotClocks struct {
@@ -194,6 +195,15 @@ type slotFrontKey6 struct {
 	Pad   [5]uint8
 }
 
+type slotFrontPort struct {
+	_       structs.HostLayout
+	Addr    uint32
+	Service uint16
+	Offset  uint16
+	Proto   [2]uint8
+	Pad     [6]uint8
+}
+
 type slotHop struct {
 	_       structs.HostLayout
 	Ifindex uint32
@@ -267,6 +277,7 @@ type slotListEntry struct {
 	_          structs.HostLayout
 	Expires    uint64
 	Hits       uint64
+	Judged     uint64
 	Added      uint32
 	Source     uint8
 	Confidence uint8
@@ -396,7 +407,10 @@ type slotServer struct {
 	NatFirst uint16
 	NatCount uint16
 	Hop      uint16
-	Pad      [3]uint16
+	Pad1     uint16
+	Epoch    uint32
+	Asked    uint32
+	Pad2     uint32
 }
 
 type slotService struct {
@@ -479,6 +493,7 @@ type slotTrace struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	slotMapAllowFilter4 = "allow_filter4"
 	slotMapAllowHost4   = "allow_host4"
 	slotMapAllowHost6   = "allow_host6"
 	slotMapAllowNet4    = "allow_net4"
@@ -497,6 +512,7 @@ const (
 	slotMapFrag         = "frag"
 	slotMapFront4       = "front4"
 	slotMapFront6       = "front6"
+	slotMapFrontPort    = "front_port"
 	slotMapHop          = "hop"
 	slotMapHopIndex     = "hop_index"
 	slotMapHostBucket   = "host_bucket"
@@ -512,7 +528,6 @@ const (
 	slotMapNatIndex4    = "nat_index4"
 	slotMapNatIndex6    = "nat_index6"
 	slotMapNatPick      = "nat_pick"
-	slotMapNatPort      = "nat_port"
 	slotMapNatRing4     = "nat_ring4"
 	slotMapNatRing6     = "nat_ring6"
 	slotMapNetFilter4   = "net_filter4"
@@ -535,6 +550,7 @@ const (
 	slotMapTxPort       = "tx_port"
 	slotProgRemake      = "remake"
 	slotVarCfg          = "cfg"
+	slotVarNatPorts     = "nat_ports"
 	slotVarWhose        = "whose"
 )
 
@@ -587,6 +603,7 @@ type slotProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type slotMapSpecs struct {
+	AllowFilter4 *ebpf.MapSpec `ebpf:"allow_filter4"`
 	AllowHost4   *ebpf.MapSpec `ebpf:"allow_host4"`
 	AllowHost6   *ebpf.MapSpec `ebpf:"allow_host6"`
 	AllowNet4    *ebpf.MapSpec `ebpf:"allow_net4"`
@@ -605,6 +622,7 @@ type slotMapSpecs struct {
 	Frag         *ebpf.MapSpec `ebpf:"frag"`
 	Front4       *ebpf.MapSpec `ebpf:"front4"`
 	Front6       *ebpf.MapSpec `ebpf:"front6"`
+	FrontPort    *ebpf.MapSpec `ebpf:"front_port"`
 	Hop          *ebpf.MapSpec `ebpf:"hop"`
 	HopIndex     *ebpf.MapSpec `ebpf:"hop_index"`
 	HostBucket   *ebpf.MapSpec `ebpf:"host_bucket"`
@@ -620,7 +638,6 @@ type slotMapSpecs struct {
 	NatIndex4    *ebpf.MapSpec `ebpf:"nat_index4"`
 	NatIndex6    *ebpf.MapSpec `ebpf:"nat_index6"`
 	NatPick      *ebpf.MapSpec `ebpf:"nat_pick"`
-	NatPort      *ebpf.MapSpec `ebpf:"nat_port"`
 	NatRing4     *ebpf.MapSpec `ebpf:"nat_ring4"`
 	NatRing6     *ebpf.MapSpec `ebpf:"nat_ring6"`
 	NetFilter4   *ebpf.MapSpec `ebpf:"net_filter4"`
@@ -647,8 +664,9 @@ type slotMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type slotVariableSpecs struct {
-	Cfg   *ebpf.VariableSpec `ebpf:"cfg"`
-	Whose *ebpf.VariableSpec `ebpf:"whose"`
+	Cfg      *ebpf.VariableSpec `ebpf:"cfg"`
+	NatPorts *ebpf.VariableSpec `ebpf:"nat_ports"`
+	Whose    *ebpf.VariableSpec `ebpf:"whose"`
 }
 
 // slotObjects contains all objects after they have been loaded into the kernel.
@@ -671,6 +689,7 @@ func (o *slotObjects) Close() error {
 //
 // It can be passed to loadSlotObjects or ebpf.CollectionSpec.LoadAndAssign.
 type slotMaps struct {
+	AllowFilter4 *ebpf.Map `ebpf:"allow_filter4"`
 	AllowHost4   *ebpf.Map `ebpf:"allow_host4"`
 	AllowHost6   *ebpf.Map `ebpf:"allow_host6"`
 	AllowNet4    *ebpf.Map `ebpf:"allow_net4"`
@@ -689,6 +708,7 @@ type slotMaps struct {
 	Frag         *ebpf.Map `ebpf:"frag"`
 	Front4       *ebpf.Map `ebpf:"front4"`
 	Front6       *ebpf.Map `ebpf:"front6"`
+	FrontPort    *ebpf.Map `ebpf:"front_port"`
 	Hop          *ebpf.Map `ebpf:"hop"`
 	HopIndex     *ebpf.Map `ebpf:"hop_index"`
 	HostBucket   *ebpf.Map `ebpf:"host_bucket"`
@@ -704,7 +724,6 @@ type slotMaps struct {
 	NatIndex4    *ebpf.Map `ebpf:"nat_index4"`
 	NatIndex6    *ebpf.Map `ebpf:"nat_index6"`
 	NatPick      *ebpf.Map `ebpf:"nat_pick"`
-	NatPort      *ebpf.Map `ebpf:"nat_port"`
 	NatRing4     *ebpf.Map `ebpf:"nat_ring4"`
 	NatRing6     *ebpf.Map `ebpf:"nat_ring6"`
 	NetFilter4   *ebpf.Map `ebpf:"net_filter4"`
@@ -729,6 +748,7 @@ type slotMaps struct {
 
 func (m *slotMaps) Close() error {
 	return _SlotClose(
+		m.AllowFilter4,
 		m.AllowHost4,
 		m.AllowHost6,
 		m.AllowNet4,
@@ -747,6 +767,7 @@ func (m *slotMaps) Close() error {
 		m.Frag,
 		m.Front4,
 		m.Front6,
+		m.FrontPort,
 		m.Hop,
 		m.HopIndex,
 		m.HostBucket,
@@ -762,7 +783,6 @@ func (m *slotMaps) Close() error {
 		m.NatIndex4,
 		m.NatIndex6,
 		m.NatPick,
-		m.NatPort,
 		m.NatRing4,
 		m.NatRing6,
 		m.NetFilter4,
@@ -790,8 +810,9 @@ func (m *slotMaps) Close() error {
 //
 // It can be passed to loadSlotObjects or ebpf.CollectionSpec.LoadAndAssign.
 type slotVariables struct {
-	Cfg   *ebpf.Variable `ebpf:"cfg"`
-	Whose *ebpf.Variable `ebpf:"whose"`
+	Cfg      *ebpf.Variable `ebpf:"cfg"`
+	NatPorts *ebpf.Variable `ebpf:"nat_ports"`
+	Whose    *ebpf.Variable `ebpf:"whose"`
 }
 
 // slotPrograms contains all programs after they have been loaded into the kernel.

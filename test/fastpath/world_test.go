@@ -33,7 +33,7 @@ var wire = loader.Hop{
 }
 
 func smallSizes() loader.Sizes {
-	return loader.Sizes{Sessions: 4096, Blocks: 1024, Prefixes: 1024, Sources: 4096, Fragments: 64, Services: 16, NAT4: 2, NAT6: 1}
+	return loader.Sizes{Sessions: 4096, Blocks: 1024, Allows: 1024, Prefixes: 1024, Sources: 4096, Fragments: 64, Services: 16, NAT4: 2, NAT6: 1}
 }
 
 func newWorld(t *testing.T, plan *loader.Plan) *world {

@@ -41,7 +41,7 @@ func newLimited(t *testing.T, flows int, limits loader.Limits) *limited {
 	t.Helper()
 	needRoot(t)
 	e, err := loader.Open(loader.Options{Log: slog.New(slog.DiscardHandler), Injected: true, Sizes: loader.Sizes{
-		Sessions: 1024, Blocks: 64, Prefixes: 64, Sources: 64, Fragments: 64, Services: 4, NAT4: 1, NAT6: 1,
+		Sessions: 1024, Blocks: 64, Allows: 64, Prefixes: 64, Sources: 64, Fragments: 64, Services: 4, NAT4: 1, NAT6: 1,
 	}})
 	must(t, err)
 	t.Cleanup(func() { must(t, e.Close()) })

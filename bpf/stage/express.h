@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The established path of the ordinary packet: untagged, no options, no fragment, of an open session that was judged
+ * since policy last moved, with tokens in hand and a next hop that is known. It does what established4/6 (stage/flow.h) do,
+ * in registers: filling struct pkt costs as much as all the rest. Whatever is not ordinary goes the common way, and
+ * nothing was changed before that is known.
+ */
+#pragma once
+
+#include "flow.h"
+
+/* The common way; the packet is as it was. What is known of it: enum known. */
+#define EXPRESS_NO (-1)
+#define EXPRESS_STRANGER (EXPRESS_NO - KNOWN_STRANGER)
+#define EXPRESS_UNLISTED (EXPRESS_NO - KNOWN_UNLISTED)
+
+/* Of L4 what says that the packet is one of play: ports are there, lengths can be, TCP's state does not change. */
+static __always_inline bool express_l4(const void *l4, const void *end, __u8 proto, __u32 len, __u32 family)
+{
+	const struct udphdr *udp = l4;
+	const __u8 *tcp = l4;
+	__u32 said;
+
+	if (proto == IPPROTO_UDP) {
+		said = bpf_ntohs(udp->len);
+		return said >= sizeof(*udp) && said <= len && (family == 4 || udp->check);
+	}
+	if (proto != IPPROTO_TCP || (void *)tcp + sizeof(struct tcphdr) > end)
+		return false;
+	said = (tcp[12] >> 4) * 4;
+	return said >= sizeof(struct tcphdr) && said <= len && !(tcp[13] & (TCP_SYN | TCP_FIN | TCP_RST));
+}
+
+/* Open, judged since policy moved and within two seconds, and not the answer of a local server, which never comes in. */
+static __always_inline bool express_fresh(const struct flow *f, __u32 state, __u32 tick)
+{
+	return FLOW_PHASE(state) == PHASE_OPEN && !forged(state) && f->epoch == policy_epoch() &&
+	       tick - f->checked <= RECHECK_TICKS;
+}
+
+/* Out of line: it is for one packet of a loan. Where the source has none to give, the common way says what that means. */
+NOINLINE int express_borrow(struct flow *f, __u64 client, __u32 family, __u64 now, __u32 l3_len)
+{
+	struct source_key k;
+	struct service *svc;
+	__u32 i;
+
+	if (!f)
+		return false;
+	i = f->service;
+	svc = bpf_map_lookup_elem(&service, &i);
+	if (!svc)
+		return false;
+	source_key_of(&k, client, family, i, FLOW_PREFIX(f->state));
+	return !flow_loan(f, &k, svc, now, l3_len);
+}
+
+/* Bounds and tokens of what goes to a server. `client` is its address, of IPv6 the first word. */
+static __always_inline bool express_limits(struct flow *f, __u32 state, __u64 client, __u32 family, __u64 now,
+					   __u32 l3_len)
+{
+	struct tokens t;
+	__u64 old;
+
+	if (cfg.sizes) {
+		__u32 i = f->service;
+		struct service *svc = bpf_map_lookup_elem(&service, &i);
+
+		if (!svc || l3_len > svc->max_packet)
+			return false;
+	}
+	if (!cfg.limits || state & FLOW_UNLIMITED)
+		return true;
+	old = *(volatile __u64 *)&f->word;
+	t = tokens_of(old);
+	if (t.packets && t.bytes >= l3_len &&
+	    (__u16)((now >> (TICK_SHIFT + LAPSE_SHIFT)) - t.lapse) <= LAPSE &&
+	    __sync_val_compare_and_swap(&f->word, old, old - 1 - ((__u64)l3_len << 32)) == old)
+		return true;
+	return express_borrow(f, client, family, now, l3_len);
+}
+
+/* The hop, if it is one that needs nothing but its link addresses written and takes a packet of this size. */
+static __always_inline struct hop *express_hop(__u32 i, __u32 l3_len)
+{
+	struct hop *h = bpf_map_lookup_elem(&hop, &i);
+
+	if (!h || h->state != HOP_VALID || h->tags || l3_len > h->mtu)
+		return NULL;
+	return h;
+}
+
+static __always_inline void express_link(void *frame, const struct hop *h)
+{
+	*(__u64 *)frame = *(const __u64 *)h->dst; /* both addresses lie in one row, as they do on the wire */
+	*(__u32 *)(frame + 8) = *(const __u32 *)(h->dst + 8);
+}
+
+static __always_inline void express_sum(void *l4, const void *end, __u8 proto, __u16 delta)
+{
+	struct udphdr *udp = l4;
+	struct tcphdr *tcp = l4;
+	__u16 check;
+
+	if (proto == IPPROTO_UDP) {
+		if (udp->check) {
+			check = csum_apply(udp->check, delta);
+			udp->check = check ?: 0xffff;
+		}
+	} else if ((void *)(tcp + 1) <= end) { /* it is: said again for the verifier */
+		tcp->check = csum_apply(tcp->check, delta);
+	}
+}
+
+/* Counts it in its session and its service, as the exit does. */
+static __always_inline void express_count(struct flow *f, __u32 state, __u32 tick, __u32 l3_len, enum verdict v)
+{
+	struct pkt p = { .service = f->service, .down = !!(state & FLOW_RETURN), .l3_len = l3_len };
+
+	f->packets++;
+	f->bytes += l3_len;
+	f->seen = tick;
+	count(&p, v, 1);
+	note_trace(&p, v);
+}
+
+static __always_inline int express_race(__u32 service, __u32 l3_len)
+{
+	struct pkt p = { .service = service, .down = 1, .l3_len = l3_len };
+
+	return parry_exit(&p, drop(&p, DROP_REASON_RACE));
+}
+
+static __always_inline int express_leave(struct xdp_md *ctx, struct flow *f, __u32 state, __u32 tick, __u32 l3_len,
+					 const struct hop *h)
+{
+	__u32 out = h->ifindex;
+
+	if (out == ctx->ingress_ifindex) {
+		express_count(f, state, tick, l3_len, VERDICT_TX);
+		return XDP_TX;
+	}
+	express_count(f, state, tick, l3_len, VERDICT_REDIRECT);
+	return bpf_redirect_map(&tx_port, out, XDP_ABORTED);
+}
+
+/* The half whose packets look like this, as half4 finds it, by the two words of its key. */
+static __always_inline struct flow4 *express_half4(__u64 addrs, __u64 rest, __u64 *from)
+{
+	struct flow_key4 k;
+	__u64 *w = (__u64 *)&k;
+
+	if (cfg.nat && nat_port_taken(rest >> 16)) {
+		__u32 dst = addrs >> 32, *addr = bpf_map_lookup_elem(&nat_index4, &dst), i;
+		struct flow4 *f;
+
+		if (addr) {
+			i = *addr << 16 | bpf_ntohs(rest >> 16);
+			f = bpf_map_lookup_elem(&nat4, &i);
+			if (!f)
+				return NULL;
+			*from = *(volatile __u64 *)&f->f.word;
+			if (!((*from ^ from_word(addrs, rest, rest >> 32)) << 8))
+				return f;
+		}
+	}
+	*from = 0;
+	w[0] = addrs;
+	w[1] = rest;
+	return bpf_map_lookup_elem(&flow4, &k);
+}
+
+static __always_inline int express4(struct xdp_md *ctx, __u64 now)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + sizeof(struct ethhdr);
+	__u32 *l4 = (void *)(ip + 1), total, state;
+	struct flow4 *f;
+	struct hop *h;
+	__u64 from;
+
+	if ((void *)(l4 + 2) > end || *(__be16 *)(data + 12) != bpf_htons(ETH_P_IP))
+		return EXPRESS_NO;
+	total = bpf_ntohs(ip->tot_len);
+	if (*(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET) || ip->ttl <= 1 ||
+	    (void *)ip + total > end || !express_l4(l4, end, ip->protocol, total - sizeof(*ip), 4))
+		return EXPRESS_NO;
+	f = express_half4(*(volatile __u64 *)&ip->saddr, *l4 | (__u64)ip->protocol << 32, &from);
+	if (!f)
+		return EXPRESS_STRANGER;
+	state = *(volatile __u32 *)&f->f.state;
+	if (!express_fresh(&f->f, state, now >> TICK_SHIFT))
+		return EXPRESS_NO;
+	total = bpf_ntohs(*(volatile __u16 *)&ip->tot_len); /* cheaper read again than kept over the lookup */
+	if (cfg.local && state & FLOW_LOCAL) {
+		if (!express_limits(&f->f, state, ip->saddr, 4, now, total))
+			return EXPRESS_NO;
+		express_count(&f->f, state, now >> TICK_SHIFT, total, VERDICT_PASS);
+		return XDP_PASS;
+	}
+	h = express_hop(f->f.hop, total);
+	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, ip->saddr, 4, now, total)))
+		return EXPRESS_NO;
+	express_link(data, h);
+	*(volatile __u64 *)&ip->saddr = *(volatile __u64 *)&f->src;
+	ip->ttl--;
+	ip->check = csum_apply(ip->check, f->l3_delta);
+	*l4 = *(__u32 *)&f->sport;
+	express_sum(l4, end, ip->protocol, f->l4_delta);
+	barrier(); /* nothing of it is read again after the check */
+	if (from && *(volatile __u64 *)&f->f.word != from) /* the slot changed hands while it was read */
+		return express_race(f->f.service, total);
+	return express_leave(ctx, &f->f, state, now >> TICK_SHIFT, total, h);
+}
+
+/* As express_half4. */
+static __always_inline struct flow6 *express_half6(const struct ipv6hdr *ip, __u32 ports, __u64 *from)
+{
+	const __u64 *addrs = (const __u64 *)&ip->saddr;
+	struct flow_key6 k;
+	__u64 *w = (__u64 *)&k;
+
+	if (cfg.nat && nat_port_taken(ports >> 16))
+		return half6((const __u8 *)&ip->saddr, (const __u8 *)&ip->daddr, ports, ports >> 16, ip->nexthdr, from);
+	*from = 0;
+	w[0] = addrs[0];
+	w[1] = addrs[1];
+	w[2] = addrs[2];
+	w[3] = addrs[3];
+	w[4] = ports | (__u64)ip->nexthdr << 32;
+	return bpf_map_lookup_elem(&flow6, &k);
+}
+
+/* Out of line: its key and spills are not to lie beneath the common way's chain of calls. */
+static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ipv6hdr *ip = data + sizeof(struct ethhdr);
+	__u32 *l4 = (void *)(ip + 1), total, state;
+	__u64 from, *to, *as;
+	struct flow6 *f;
+	struct hop *h;
+
+	if ((void *)(l4 + 2) > end || *(__be16 *)(data + 12) != bpf_htons(ETH_P_IPV6))
+		return EXPRESS_NO;
+	total = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+	if (*(__u8 *)ip >> 4 != 6 || ip->hop_limit <= 1 || (void *)ip + total > end ||
+	    !express_l4(l4, end, ip->nexthdr, total - sizeof(*ip), 6))
+		return EXPRESS_NO;
+	f = express_half6(ip, *l4, &from);
+	if (!f)
+		return EXPRESS_STRANGER;
+	state = *(volatile __u32 *)&f->f.state;
+	if (!express_fresh(&f->f, state, now >> TICK_SHIFT))
+		return EXPRESS_NO;
+	total = bpf_ntohs(*(volatile __u16 *)&ip->payload_len) + sizeof(*ip);
+	if (cfg.local && state & FLOW_LOCAL) {
+		if (!express_limits(&f->f, state, *(__u64 *)&ip->saddr, 6, now, total))
+			return EXPRESS_NO;
+		express_count(&f->f, state, now >> TICK_SHIFT, total, VERDICT_PASS);
+		return XDP_PASS;
+	}
+	h = express_hop(f->f.hop, total);
+	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, *(__u64 *)&ip->saddr, 6, now, total)))
+		return EXPRESS_NO;
+	express_link(data, h);
+	to = (__u64 *)&ip->saddr;
+	as = (__u64 *)f->src; /* both addresses in a row, here as there */
+	to[0] = as[0];
+	to[1] = as[1];
+	to[2] = as[2];
+	to[3] = as[3];
+	ip->hop_limit--;
+	*l4 = *(__u32 *)&f->sport;
+	express_sum(l4, end, ip->nexthdr, f->l4_delta);
+	barrier();
+	if (from && *(volatile __u64 *)&f->f.word != from)
+		return express_race(f->f.service, total);
+	return express_leave(ctx, &f->f, state, now >> TICK_SHIFT, total, h);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Is its source denied? Asked in registers of an ordinary packet to a service that has no session, so that a flood from
+ * listed sources costs little more than finding their entries. It answers as policy (stage/deny.h) does, and only
+ * where the answer is to drop: whatever else is to be known of a stranger is found on the common way.
+ */
+#pragma once
+
+#include "express.h"
+
+#define JUDGED_SHIFT 4 /* the allow lists' word holds for 16 ticks, unless policy moves */
+
+static __always_inline __u64 judged_now(__u32 service, __u32 tick)
+{
+	return (tick >> JUDGED_SHIFT) | (__u64)(__u16)policy_epoch() << 32 | (__u64)service << 48;
+}
+
+static __always_inline struct list_entry *denied_host4(__u32 service, __be32 addr, __u64 now)
+{
+	__u64 k = service | (__u64)addr << 32; /* struct host_key4, by one store */
+
+	return list_live(bpf_map_lookup_elem(&deny_host4, &k), now);
+}
+
+static __always_inline struct list_entry *denied_net4(__u32 service, __be32 addr, __u64 now)
+{
+	struct net_key4 k = { .prefixlen = 64, .service = service, .addr = addr };
+
+	return list_live(bpf_map_lookup_elem(&deny_net4, &k), now);
+}
+
+/* May some prefix of the deny or allow lists cover it? */
+static __always_inline bool netted4(__be32 addr)
+{
+	__u32 bit = __builtin_bswap32(addr) >> 8, word = bit >> 6;
+	__u64 *w = bpf_map_lookup_elem(&net_filter4, &word);
+
+	return w && *w >> (bit & 63) & 1;
+}
+
+/* May an allow entry speak for it? */
+static __always_inline bool allowed4(__u32 service, __be32 addr)
+{
+	__u64 all = (__u64)addr << 32, one = service | all;
+	__u32 bit = __builtin_bswap32(addr) >> 16, word = bit >> 6;
+	__u64 *w = bpf_map_lookup_elem(&allow_filter4, &word);
+
+	return !w || *w >> (bit & 63) & 1 || bpf_map_lookup_elem(&allow_host4, &all) ||
+	       bpf_map_lookup_elem(&allow_host4, &one);
+}
+
+/* The deny entry that a packet of this client to this service is dropped for. NULL: none, or one that an allow entry may
+ * outweigh; then *unlisted says which. */
+static __always_inline struct list_entry *denied4(__u32 service, __be32 addr, __u64 now, bool *unlisted)
+{
+	struct list_entry *e = denied_host4(0, addr, now) ?: denied_host4(service, addr, now);
+	__u64 stamp;
+
+	if (e) {
+		stamp = judged_now(service, now >> TICK_SHIFT);
+		if (e->judged == stamp)
+			return e;
+		if (allowed4(service, addr))
+			return NULL;
+		e->judged = stamp;
+		return e;
+	}
+	*unlisted = true;
+	if (!netted4(addr))
+		return NULL;
+	e = denied_net4(0, addr, now) ?: denied_net4(service, addr, now);
+	return e && !allowed4(service, addr) ? e : NULL;
+}
+
+static __always_inline int quick_drop(__u32 service, __u32 l3_len)
+{
+	struct pkt p = { .service = service, .l3_len = l3_len };
+
+	return parry_exit(&p, drop(&p, DROP_REASON_DENIED));
+}
+
+static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + sizeof(struct ethhdr);
+	struct udphdr *l4 = (void *)(ip + 1);
+	bool unlisted = false;
+	struct list_entry *e;
+	struct front_port *f;
+	__u32 port, service;
+
+	if ((void *)(l4 + 1) > end)
+		return EXPRESS_STRANGER;
+	port = l4->dest;
+	f = bpf_map_lookup_elem(&front_port, &port);
+	if (!f || f->addr != ip->daddr || (ip->protocol != f->proto[0] && ip->protocol != f->proto[1]))
+		return EXPRESS_STRANGER;
+	service = f->service;
+	e = denied4(service, ip->saddr, now, &unlisted);
+	if (!e)
+		return unlisted ? EXPRESS_UNLISTED : EXPRESS_STRANGER;
+	e->hits++;
+	return quick_drop(service, bpf_ntohs(ip->tot_len));
+}
