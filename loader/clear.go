@@ -41,9 +41,28 @@ func (e *Edge) Clear() error {
 	if _, err := e.state[bpfMapHostBucket].BatchUpdate(keys, zeros, nil); err != nil {
 		return fmt.Errorf("write map host_bucket: %w", err)
 	}
-	return errors.Join(
+	return errors.Join(e.clearServers(),
 		e.state[bpfMapEdge].Put(uint32(0), bpfEdge{Layout: layoutVersion}), e.state[bpfMapEpoch].Put(uint32(0), uint32(0)),
 		e.natFamily(true).clear(), e.natFamily(false).clear())
+}
+
+// clearServers forgets the ways to servers, which the generation's map keeps.
+func (e *Edge) clearServers() error {
+	if e.gen == nil {
+		return nil
+	}
+	m := e.gen.coll.Maps[bpfMapServer]
+	for i := range m.MaxEntries() {
+		var s bpfServer
+		if err := m.Lookup(i, &s); err != nil {
+			return fmt.Errorf("read map server: %w", err)
+		}
+		s.Hop, s.Epoch, s.Asked = 0, 0, 0
+		if err := m.Put(i, s); err != nil {
+			return fmt.Errorf("write map server: %w", err)
+		}
+	}
+	return nil
 }
 
 // eachOf hands every entry of a hash to fn.

@@ -79,7 +79,7 @@ static __always_inline bool no_player(const struct pkt *p, const __u8 *addr)
 
 		if (a >> 24 == 0 || a >> 24 == 127 || a >> 28 >= 14)
 			return true;
-	} else if (addr[0] == 0xff || (!addr_hi(addr) && addr_lo(addr) <= bpf_cpu_to_be64(1))) {
+	} else if (addr[0] == 0xff || (!addr_hi(addr) && (!addr_lo(addr) || addr_lo(addr) == bpf_cpu_to_be64(1)))) {
 		return true;
 	}
 	return is_own(p, addr);
@@ -329,7 +329,7 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	err = revive_down(p);
 	if (err)
 		return err;
-	if (find_hops(ctx, p, m, 0)) {
+	if (find_hops(ctx, p, m, NULL)) {
 		p->shadow = p->allowed = p->unlimited = 0; /* what was said of its client is nothing of the host's */
 		return VERDICT_NEXT;
 	}
@@ -337,6 +337,8 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	if (err)
 		return drop(p, err);
 	m->epoch -= would_deny(p);
+	if (p->unlimited)
+		m->flags |= FLOW_UNLIMITED;
 	err = make(p, m);
 	if (!err)
 		return VERDICT_AGAIN;

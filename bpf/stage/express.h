@@ -38,7 +38,8 @@ static __always_inline bool express_fresh(const struct flow *f, __u32 state, __u
 	       tick - f->checked <= RECHECK_TICKS;
 }
 
-/* Out of line: it is for one packet of a loan. Where the source has none to give, the common way says what that means. */
+/* Out of line: it is for one packet of a loan. Where the source has none to give, the common way asks it again (the answer
+ * is the same) and says what that means; where limits only watch, it is the common way's from the start. */
 NOINLINE int express_borrow(struct flow *f, __u64 client, __u32 family, __u64 now, __u32 l3_len)
 {
 	struct source_key k;
@@ -49,7 +50,7 @@ NOINLINE int express_borrow(struct flow *f, __u64 client, __u32 family, __u64 no
 		return false;
 	i = f->service;
 	svc = bpf_map_lookup_elem(&service, &i);
-	if (!svc)
+	if (!svc || !cfg.enforce || !svc->enforce || !svc->enforce_limits)
 		return false;
 	source_key_of(&k, client, family, i, FLOW_PREFIX(f->state));
 	return !flow_loan(f, &k, svc, now, l3_len);
@@ -112,23 +113,30 @@ static __always_inline void express_sum(void *l4, const void *end, __u8 proto, _
 	}
 }
 
-/* Counts it in its session and its service, as the exit does. */
-static __always_inline void express_count(struct flow *f, __u32 state, __u32 tick, __u32 l3_len, enum verdict v)
+/* Counts it in its session, as flow_count does. */
+static __always_inline void express_flow(struct flow *f, __u32 tick, __u32 l3_len)
 {
-	struct pkt p = { .service = f->service, .down = !!(state & FLOW_RETURN), .l3_len = l3_len };
-
 	f->packets++;
 	f->bytes += l3_len;
 	f->seen = tick;
+}
+
+/* Counts it in its service, as the exit does. */
+static __always_inline void express_count(const struct flow *f, __u32 state, __u32 l3_len, enum verdict v)
+{
+	struct pkt p = { .service = f->service, .down = !!(state & FLOW_RETURN), .l3_len = l3_len };
+
 	count(&p, v, 1);
 	note_trace(&p, v);
 }
 
-static __always_inline int express_race(__u32 service, __u32 l3_len)
+/* It is changed already, and can't leave. */
+static __always_inline int express_end(const struct flow *f, __u32 state, __u32 l3_len, enum verdict v,
+				       enum drop_reason reason)
 {
-	struct pkt p = { .service = service, .down = 1, .l3_len = l3_len };
+	struct pkt p = { .service = f->service, .down = !!(state & FLOW_RETURN), .l3_len = l3_len, .reason = reason };
 
-	return parry_exit(&p, drop(&p, DROP_REASON_RACE));
+	return parry_exit(&p, v);
 }
 
 static __always_inline int express_leave(struct xdp_md *ctx, struct flow *f, __u32 state, __u32 tick, __u32 l3_len,
@@ -136,12 +144,15 @@ static __always_inline int express_leave(struct xdp_md *ctx, struct flow *f, __u
 {
 	__u32 out = h->ifindex;
 
+	express_flow(f, tick, l3_len);
 	if (out == ctx->ingress_ifindex) {
-		express_count(f, state, tick, l3_len, VERDICT_TX);
+		express_count(f, state, l3_len, VERDICT_TX);
 		return XDP_TX;
 	}
-	express_count(f, state, tick, l3_len, VERDICT_REDIRECT);
-	return bpf_redirect_map(&tx_port, out, XDP_ABORTED);
+	if (bpf_redirect_map(&tx_port, out, XDP_ABORTED) != XDP_REDIRECT)
+		return express_end(f, state, l3_len, VERDICT_ABORT, DROP_REASON_INTERNAL);
+	express_count(f, state, l3_len, VERDICT_REDIRECT);
+	return XDP_REDIRECT;
 }
 
 /* The half whose packets look like this, as half4 finds it, by the two words of its key. */
@@ -160,7 +171,7 @@ static __always_inline struct flow4 *express_half4(__u64 addrs, __u64 rest, __u6
 			if (!f)
 				return NULL;
 			*from = *(volatile __u64 *)&f->f.word;
-			if (!((*from ^ from_word(addrs, rest, rest >> 32)) << 8))
+			if (!((*from ^ from_word(addrs, rest, rest >> 32)) << 8) && carries(f->f.state))
 				return f;
 		}
 	}
@@ -182,7 +193,7 @@ static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 	if ((void *)(l4 + 2) > end || *(__be16 *)(data + 12) != bpf_htons(ETH_P_IP))
 		return EXPRESS_NO;
 	total = bpf_ntohs(ip->tot_len);
-	if (*(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET) || ip->ttl <= 1 ||
+	if (total < sizeof(*ip) || *(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET) || ip->ttl <= 1 ||
 	    (void *)ip + total > end || !express_l4(l4, end, ip->protocol, total - sizeof(*ip), 4))
 		return EXPRESS_NO;
 	f = express_half4(*(volatile __u64 *)&ip->saddr, *l4 | (__u64)ip->protocol << 32, &from);
@@ -195,7 +206,8 @@ static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 	if (cfg.local && state & FLOW_LOCAL) {
 		if (!express_limits(&f->f, state, ip->saddr, 4, now, total))
 			return EXPRESS_NO;
-		express_count(&f->f, state, now >> TICK_SHIFT, total, VERDICT_PASS);
+		express_flow(&f->f, now >> TICK_SHIFT, total);
+		express_count(&f->f, state, total, VERDICT_PASS);
 		return XDP_PASS;
 	}
 	h = express_hop(f->f.hop, total);
@@ -209,7 +221,7 @@ static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 	express_sum(l4, end, ip->protocol, f->l4_delta);
 	barrier(); /* nothing of it is read again after the check */
 	if (from && *(volatile __u64 *)&f->f.word != from) /* the slot changed hands while it was read */
-		return express_race(f->f.service, total);
+		return express_end(&f->f, state, total, VERDICT_DROP, DROP_REASON_RACE);
 	return express_leave(ctx, &f->f, state, now >> TICK_SHIFT, total, h);
 }
 
@@ -257,7 +269,8 @@ static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
 	if (cfg.local && state & FLOW_LOCAL) {
 		if (!express_limits(&f->f, state, *(__u64 *)&ip->saddr, 6, now, total))
 			return EXPRESS_NO;
-		express_count(&f->f, state, now >> TICK_SHIFT, total, VERDICT_PASS);
+		express_flow(&f->f, now >> TICK_SHIFT, total);
+		express_count(&f->f, state, total, VERDICT_PASS);
 		return XDP_PASS;
 	}
 	h = express_hop(f->f.hop, total);
@@ -275,6 +288,6 @@ static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
 	express_sum(l4, end, ip->nexthdr, f->l4_delta);
 	barrier();
 	if (from && *(volatile __u64 *)&f->f.word != from)
-		return express_race(f->f.service, total);
+		return express_end(&f->f, state, total, VERDICT_DROP, DROP_REASON_RACE);
 	return express_leave(ctx, &f->f, state, now >> TICK_SHIFT, total, h);
 }

@@ -25,8 +25,8 @@ static __always_inline bool nat_port_taken(__be16 port)
 }
 
 /* The half whose packets look like this; NULL or not carrying = none. For a return slot `from` is the word that
- * must still be there after the rest was read, else 0. A slot that is not theirs says nothing: its port may have become
- * a service's since. */
+ * must still be there after the rest was read, else 0. A slot that is not theirs, or not any more, says nothing: its
+ * port may have become a service's since. */
 static __always_inline struct flow4 *half4(__be32 src, __be32 dst, __be16 sport, __be16 dport, __u8 proto, __u64 *from)
 {
 	struct flow_key4 k;
@@ -41,7 +41,7 @@ static __always_inline struct flow4 *half4(__be32 src, __be32 dst, __be16 sport,
 			if (!f)
 				return NULL;
 			*from = *(volatile __u64 *)&f->f.word;
-			if (!((*from ^ from_word(src, sport, proto)) << 8))
+			if (!((*from ^ from_word(src, sport, proto)) << 8) && carries(f->f.state))
 				return f;
 		}
 	}
@@ -68,7 +68,7 @@ static __always_inline struct flow6 *half6(const __u8 *src, const __u8 *dst, __b
 			if (n) {
 				*from = *(volatile __u64 *)&n->flow.f.word;
 				if (!((*from ^ from_word(0, sport, proto)) << 8) && addr_hi(n->from) == addr_hi(src) &&
-				    addr_lo(n->from) == addr_lo(src))
+				    addr_lo(n->from) == addr_lo(src) && carries(n->flow.f.state))
 					return &n->flow;
 			}
 		}

@@ -201,7 +201,7 @@ func (w *world) list(s step) error {
 		}
 	}
 	name, key := rawKey(s)
-	value := make([]byte, 64)
+	value := make([]byte, 72)
 	if s.op == "list" {
 		var err error
 		if value, err = w.real.Peek(name, key); err != nil {
@@ -211,7 +211,7 @@ func (w *world) list(s step) error {
 			return differ("an entry for %v expires %v too early", s.ttl, time.Duration(d))
 		}
 	} else if s.free {
-		value[22] = 1
+		value[30] = 1
 	}
 	binary.NativeEndian.PutUint64(value, e.Expires)
 	return w.real.Poke(name, key, value)

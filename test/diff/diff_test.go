@@ -73,29 +73,6 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// What the fast path is known to do wrong it still does: a fault that is mended is to leave model.Pending.
-func TestPending(t *testing.T) {
-	needRoot(t)
-	files, err := filepath.Glob("testdata/pending/*.seq")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range files {
-		kind, steps := load(t, name)
-		w := open(t, kind)
-		w.pending = model.Pending{}
-		if failed, err := isFailure(w.replay(steps)); err != nil {
-			t.Fatal(err)
-		} else if !failed {
-			t.Errorf("%s: mended: move it to testdata and take the fault out of model.Pending", name)
-		}
-		w.pending = model.AllPending()
-		if err := w.replay(steps); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 func load(t *testing.T, name string) (kind string, steps []step) {
 	t.Helper()
 	data, err := os.ReadFile(name)

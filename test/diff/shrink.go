@@ -25,6 +25,7 @@ func (w *world) shrink(ctx context.Context, f *failure) (*failure, error) {
 	}
 	var last *failure
 	if err := w.play(moves, true); !errors.As(err, &last) {
+		f.why = differ("%v\n(played again it does not come apart: something of the sequence before it was left)", f.why)
 		return f, err
 	}
 	var why error

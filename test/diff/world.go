@@ -19,19 +19,18 @@ import (
 
 // world is an edge and its model, side by side.
 type world struct {
-	kind    string
-	edge    edge
-	real    *loader.Edge
-	model   *model.Edge
-	lists   *loader.Lists
-	device  *device.Device
-	pending model.Pending
-	plan    int // of edge.plans, that both have now
-	before  []loader.ServiceCount
-	faults  map[string]uint64
-	seen    *coverage
-	last    model.Outcome // of a frame, by the model
-	choose  *chooser
+	kind   string
+	edge   edge
+	real   *loader.Edge
+	model  *model.Edge
+	lists  *loader.Lists
+	device *device.Device
+	plan   int // of edge.plans, that both have now
+	before []loader.ServiceCount
+	faults map[string]uint64
+	seen   *coverage
+	last   model.Outcome // of a frame, by the model
+	choose *chooser
 
 	four, six, nobody4, nobody6 []netip.Addr
 }
@@ -43,7 +42,7 @@ const secret = 0x0123456789abcdef
 
 // openWorld makes an edge of a kind. object is another build of the fast path; nil = that of the tree.
 func openWorld(kind string, object io.ReaderAt) (_ *world, err error) {
-	w := &world{kind: kind, edge: edges()[kind], pending: model.AllPending(), seen: newCoverage(), choose: newChooser()}
+	w := &world{kind: kind, edge: edges()[kind], seen: newCoverage(), choose: newChooser()}
 	w.four, w.six = players()
 	w.nobody4, w.nobody6 = nobodies()
 	if w.edge.plans == nil {
@@ -115,7 +114,7 @@ func (w *world) reset() error {
 		w.plan = 0
 	}
 	w.model = model.New(model.Sizes{Sessions: int(w.edge.sizes.Sessions), Sources: int(w.edge.sizes.Sources)})
-	w.model.Now, w.model.Chance, w.model.Secret, w.model.Pending = begins, 1, secret, w.pending
+	w.model.Now, w.model.Chance, w.model.Secret = begins, 1, secret
 	for _, p := range append(w.edge.history, w.edge.plans[0]) {
 		w.model.Configure(configOf(p))
 	}

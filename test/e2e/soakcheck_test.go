@@ -253,5 +253,8 @@ func (k *soak) finish() {
 	if _, err := os.Stat(e.pin); !errors.Is(err, fs.ErrNotExist) {
 		k.t.Errorf("%s is still there (%v)", e.pin, err)
 	}
+	if k.t.Failed() {
+		return
+	}
 	k.t.Logf("everybody has left: no session, no source, no list entry, none of %d NAT ports is taken, nothing is pinned", ports)
 }

@@ -184,7 +184,7 @@ func (s *site) back(ethtool string, far, near *netns.Interface) {
 func TestFullDisk(t *testing.T) {
 	s := newSite(t, "disk", siteOptions{counted: true})
 	dir := filepath.Join(s.net.Dir(), "disk")
-	must(t, os.Mkdir(dir, 0o700), unix.Mount("small", dir, "tmpfs", 0, "size=256k"))
+	must(t, os.Mkdir(dir, 0o700), unix.Mount("small", dir, "tmpfs", 0, "size=256k,nr_inodes=16"))
 	s.edge.onDisk(dir)
 	s.edge.run(everyMode(guarded))
 	began := s.books.read()
@@ -202,6 +202,8 @@ func TestFullDisk(t *testing.T) {
 	s.edge.ok("reload")
 	c.more(10)
 	s.edge.kill()
+	c.more(5)
+	s.edge.noRoomForTheSocket(dir)
 	c.more(5)
 	s.edge.start()
 	c.join(c.ways[0])
@@ -223,6 +225,27 @@ func TestFullDisk(t *testing.T) {
 func (e *edge) onDisk(dir string) {
 	e.state, e.log, e.socket = filepath.Join(dir, "state"), filepath.Join(dir, "parry.log"), filepath.Join(dir, "parry.sock")
 	e.client = api.Dial(e.socket)
+}
+
+// noRoomForTheSocket starts the daemon on a disk that takes no file any more. It says that, and what it is for.
+func (e *edge) noRoomForTheSocket(dir string) {
+	e.t.Helper()
+	must(e.t, os.Remove(e.socket), os.Remove(e.socket+".lock"))
+	var files []string
+	for err := error(nil); err == nil; {
+		var f *os.File
+		if f, err = os.Create(filepath.Join(dir, fmt.Sprint("file", len(files)))); err == nil {
+			files = append(files, f.Name())
+			must(e.t, f.Close())
+		}
+	}
+	o := e.cli("", "run", "-c", e.file)
+	if o.code != 1 || !strings.Contains(o.err, e.socket) || !strings.Contains(o.err, "no space left on device") {
+		e.t.Errorf("on a disk without room for the socket: exit code %d, %q", o.code, o.err)
+	}
+	for _, f := range files {
+		must(e.t, os.Remove(f))
+	}
 }
 
 // fillUp writes a file until nothing fits any more.

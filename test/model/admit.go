@@ -13,7 +13,7 @@ func (e *Edge) nobody(a netip.Addr) bool {
 		b := a.As4()[0]
 		return b == 0 || b == 127 || b >= 224 || e.own[a]
 	}
-	return e.Pending.taken6(a) || a.IsUnspecified() || a.IsLoopback() || a.As16()[0] == 0xff || e.own[a]
+	return a.IsUnspecified() || a.IsLoopback() || a.As16()[0] == 0xff || e.own[a]
 }
 
 // begins tells whether a packet may begin a session. Of TCP's segments a SYN may; and any that is no end and no answer to a
@@ -34,6 +34,10 @@ func begins(p *view, s *service) bool {
 // admit is a stranger's packet to a service.
 func (e *Edge) admit(p *view) Outcome {
 	svc := e.services[p.service]
+	j := e.judge(p, p.src, svc)
+	if j.reason != None {
+		return drop(j.reason)
+	}
 	if e.nobody(p.src) {
 		return drop(BadAddress)
 	}
@@ -42,10 +46,6 @@ func (e *Edge) admit(p *view) Outcome {
 	}
 	if p.part == first && !svc.Fragments && e.refuse(p, FragmentRefused, svc.Enforce) {
 		return drop(FragmentRefused)
-	}
-	j := e.judge(p, p.src, svc)
-	if j.reason != None {
-		return drop(j.reason)
 	}
 	if !begins(p, svc) {
 		return drop(NoSession)
@@ -72,9 +72,6 @@ func (e *Edge) admit(p *view) Outcome {
 // begin has a session begin, unless the table refuses it. It was judged just now; where policy only watches and would have
 // refused it, it is to be judged at its first packet.
 func (e *Edge) begin(s *Session, j judgement) Reason {
-	if s.NAT {
-		e.faces[s.Face] = s.downTuple()
-	}
 	if r := e.add(s); r != None {
 		if s.NAT {
 			e.freePort(s.Face, 0)
@@ -88,7 +85,7 @@ func (e *Edge) begin(s *Session, j judgement) Reason {
 	return None
 }
 
-// faceServer finds the session's server, the ways to it and back, and, under NAT, the port that faces it.
+// faceServer finds the session's server, under NAT the port that faces it, and the ways to it and back.
 func (e *Edge) faceServer(p *view, svc *service, s *Session) Reason {
 	if svc.Mode == Local {
 		s.Local, s.Server = true, s.Front
@@ -99,16 +96,19 @@ func (e *Edge) faceServer(p *view, svc *service, s *Session) Reason {
 		return NoServer
 	}
 	s.Server = netip.AddrPortFrom(server.Addr, server.Port+p.offset)
-	if !e.findWays(p, s) {
-		return NoRoute
-	}
 	if s.NAT = svc.Mode == NAT || e.inside(p.src); s.NAT {
 		var ok bool
 		if s.Face, ok = e.takePort(server); !ok {
 			return NoPort
 		}
 	}
-	return None
+	if e.findWays(p, s, server) {
+		return None
+	}
+	if s.NAT {
+		e.freePort(s.Face, 0)
+	}
+	return NoRoute
 }
 
 // inside tells whether an address is on the servers' side: a server would answer it past the edge, so it needs NAT even
@@ -124,9 +124,9 @@ func (e *Edge) inside(a netip.Addr) bool {
 
 // findWays finds the way to the server and the way back. Of the two the kernel may not know the link address of the one that
 // this packet came from: it is learned from its frame.
-func (e *Edge) findWays(p *view, s *Session) bool {
+func (e *Edge) findWays(p *view, s *Session, server *Server) bool {
 	p.learn = p.down
-	s.up.hop = e.way(p)
+	s.up.hop = e.wayTo(p, server)
 	p.learn = !p.down
 	s.down.hop = e.way(p)
 	p.learn = false
@@ -191,7 +191,7 @@ func (e *Edge) admitServer(p *view) (Outcome, bool) {
 	}
 	s := &Session{Service: o.service, Proto: p.proto, Client: p.to(), Front: o.front, Face: p.to(), Server: p.from(),
 		ServerStarted: true, prefix: svc.prefix(p.dst)}
-	if !e.findWays(p, s) {
+	if !e.findWays(p, s, nil) {
 		p.shadow = None // what was said of its client is nothing of the host's
 		return Outcome{}, false
 	}
@@ -199,7 +199,7 @@ func (e *Edge) admitServer(p *view) (Outcome, bool) {
 	if r != None {
 		return drop(r), true
 	}
-	s.up.unlimited = j.unlimited && !e.Pending.FirstWordLimited
+	s.up.unlimited = j.unlimited
 	if r := e.begin(s, j); r != None {
 		a.undo()
 		return drop(r), true

@@ -126,7 +126,7 @@ type origin struct {
 // Configure takes a configuration. Services keep their number by name, and those that go keep it for good. Sessions, lists
 // and ports that were given out stay as they are.
 func (e *Edge) Configure(c Config) {
-	e.config = c
+	e.config, e.serverWays = c, map[*Server]asked{}
 	for _, s := range e.services {
 		s.pool = nil
 	}

@@ -12,9 +12,6 @@ type Edge struct {
 	Secret uint64   // of the hash by which the host's sources share buckets
 	Names  []string // of services, by number; 0 = this host's own traffic
 
-	Pending Pending
-	faces   map[netip.AddrPort]tuple // the last session's that had it
-
 	sizes    Sizes
 	config   Config
 	services []*service // by number
@@ -40,6 +37,8 @@ type Edge struct {
 	links  map[int]Link
 	leaves map[int]bool // interfaces that frames may leave by
 
+	serverWays map[*Server]asked // of this configuration's servers
+
 	hostBucket, alwaysBucket, linkBucket, icmpBucket bucket
 	hostSources                                      map[uint32]*bucket
 
@@ -62,9 +61,9 @@ const (
 func New(sizes Sizes) *Edge {
 	return &Edge{
 		sizes: sizes, Names: []string{""}, services: []*service{{}},
-		lists: [2]map[EntryKey]Entry{{}, {}}, table: map[tuple]way{}, faces: map[netip.AddrPort]tuple{}, slots: map[netip.AddrPort]*Session{},
+		lists: [2]map[EntryKey]Entry{{}, {}}, table: map[tuple]way{}, slots: map[netip.AddrPort]*Session{},
 		sources: map[sourceKey]*source{}, parts: map[partKey]*partWay{},
-		hops: map[HopKey]*Hop{}, links: map[int]Link{}, leaves: map[int]bool{},
+		hops: map[HopKey]*Hop{}, links: map[int]Link{}, leaves: map[int]bool{}, serverWays: map[*Server]asked{},
 		hostSources: map[uint32]*bucket{}, counts: map[int]*Count{},
 	}
 }

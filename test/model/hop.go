@@ -100,6 +100,27 @@ func (e *Edge) way(p *view) *Hop {
 	return h
 }
 
+// asked is the way to a server as the kernel gave it for an earlier session.
+type asked struct {
+	hop   *Hop
+	tick  uint64
+	epoch uint64
+}
+
+// wayTo is the way to a server, for which the kernel is asked again when policy or the network moved, and after two seconds.
+// nil = any server that speaks first: the way is asked for.
+func (e *Edge) wayTo(p *view, server *Server) *Hop {
+	a, ok := e.serverWays[server]
+	if ok && a.epoch == e.epoch && e.tick()-a.tick <= recheckAfter && a.hop.usable() {
+		return a.hop
+	}
+	h := e.way(p)
+	if h != nil && server != nil {
+		e.serverWays[server] = asked{h, e.tick(), e.epoch}
+	}
+	return h
+}
+
 // usable is the hop that is kept, or, where that can't be used, the one that the kernel names now, which is then kept. nil =
 // none can be used.
 func (e *Edge) usable(p *view, kept **Hop) *Hop {

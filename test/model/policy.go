@@ -83,7 +83,7 @@ func (e *Edge) judge(p *view, client netip.Addr, s *service) judgement {
 			j.reason = NotAllowed
 		}
 	}
-	return e.Pending.masked(j, p.shadow)
+	return j
 }
 
 // refuse tells whether policy's refusal is carried out. If not, the first one is noted and the packet goes on.

@@ -100,9 +100,6 @@ func (e *Edge) half(t tuple) way {
 	if s := e.slots[t.dst]; s != nil && !s.Closing && s.downTuple() == t {
 		return way{s, true}
 	}
-	if e.isStale(t) {
-		return way{}
-	}
 	return e.table[t]
 }
 
