@@ -74,8 +74,7 @@ static __always_inline bool express_limits(struct flow *f, __u32 state, __u64 cl
 		return true;
 	old = *(volatile __u64 *)&f->word;
 	t = tokens_of(old);
-	if (t.packets && t.bytes >= l3_len &&
-	    (__u16)((now >> (TICK_SHIFT + LAPSE_SHIFT)) - t.lapse) <= LAPSE &&
+	if (t.packets && t.bytes >= l3_len && (__u16)((now >> (TICK_SHIFT + LAPSE_SHIFT)) - t.lapse) <= LAPSE &&
 	    __sync_val_compare_and_swap(&f->word, old, old - 1 - ((__u64)l3_len << 32)) == old)
 		return true;
 	return express_borrow(f, client, family, now, l3_len);
@@ -194,7 +193,7 @@ static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 		return EXPRESS_NO;
 	total = bpf_ntohs(ip->tot_len);
 	if (total < sizeof(*ip) || *(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET) || ip->ttl <= 1 ||
-	    (void *)ip + total > end || !express_l4(l4, end, ip->protocol, total - sizeof(*ip), 4))
+	    total + sizeof(struct ethhdr) > end - data || !express_l4(l4, end, ip->protocol, total - sizeof(*ip), 4))
 		return EXPRESS_NO;
 	f = express_half4(*(volatile __u64 *)&ip->saddr, *l4 | (__u64)ip->protocol << 32, &from);
 	if (!f)
@@ -256,7 +255,7 @@ static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
 	if ((void *)(l4 + 2) > end || *(__be16 *)(data + 12) != bpf_htons(ETH_P_IPV6))
 		return EXPRESS_NO;
 	total = bpf_ntohs(ip->payload_len) + sizeof(*ip);
-	if (*(__u8 *)ip >> 4 != 6 || ip->hop_limit <= 1 || (void *)ip + total > end ||
+	if (*(__u8 *)ip >> 4 != 6 || ip->hop_limit <= 1 || total + sizeof(struct ethhdr) > end - data ||
 	    !express_l4(l4, end, ip->nexthdr, total - sizeof(*ip), 6))
 		return EXPRESS_NO;
 	f = express_half6(ip, *l4, &from);

@@ -50,7 +50,8 @@ static __always_inline struct making *making_new(__u32 flags)
 
 	if (!m)
 		return NULL;
-	__builtin_memset(m, 0, __builtin_offsetof(struct making, key)); /* the rest is written whole before it is read */
+	__builtin_memset(m, 0,
+			 __builtin_offsetof(struct making, key)); /* the rest is written whole before it is read */
 	m->flags = flags;
 	return m;
 }

@@ -61,6 +61,7 @@ func moves() []move {
 		{6, draw.killed},
 		{3, func(draw) []step { return []step{{op: "bump"}} }},
 		{2, draw.flood},
+		{1, draw.loans},
 		{8, func(d draw) []step { return []step{{op: "route", n: d.IntN(len(d.w.routes()))}} }},
 		{12, func(d draw) []step { return []step{{op: "route", n: 0}, {op: "hop", n: 0}} }},
 		{6, func(d draw) []step { return []step{{op: "hop", n: d.IntN(len(d.w.hops()))}} }},

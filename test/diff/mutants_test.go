@@ -53,6 +53,15 @@ func mutants() []mutant {
 		{"a SYN and ACK begins a session", "stage/admit.h", "return (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN ||", "return p->tcp & TCP_SYN ||"},
 		{"a limit is used up by those who were refused", "stage/admit.h", "	err = face_server(ctx, p, svc, m) ?: make(p, m);\n	if (!err)\n		return VERDICT_AGAIN;\n	limit_undo(p, svc);", "	err = face_server(ctx, p, svc, m) ?: make(p, m);\n	if (!err)\n		return VERDICT_AGAIN;"},
 		{"a check is believed for three seconds", "stage/flow.h", "#define RECHECK_TICKS (2 *", "#define RECHECK_TICKS (3 *"},
+		{"a way to a server is believed for ever", "stage/admit.h", "p->tick - srv->asked <= RECHECK_TICKS", "1"},
+		{"ordinary packets: a UDP length beyond the packet", "stage/express.h", "said >= sizeof(*udp) && said <= len", "said >= sizeof(*udp)"},
+		{"ordinary packets: a moved epoch goes unnoticed", "stage/express.h", "f->epoch == policy_epoch()", "1"},
+		{"ordinary packets: one that is too big", "stage/express.h", "|| l3_len > h->mtu)", ")"},
+		{"ordinary packets: a tagged hop", "stage/express.h", "|| h->tags ||", "||"},
+		{"ordinary packets: a FIN", "stage/express.h", "(TCP_SYN | TCP_FIN | TCP_RST)", "(TCP_SYN | TCP_RST)"},
+		{"ordinary packets: deny outweighs allow", "stage/quick.h", "		if (allowed4(service, addr))\n			return NULL;\n", ""},
+		{"ordinary packets: one service's welcome is all's", "stage/quick.h", " | (__u64)service << 48", ""},
+		{"ordinary packets: prefixes are forgotten", "stage/quick.h", "	if (!netted4(addr))\n		return NULL;\n	e = denied_net4(0", "	return NULL;\n	e = denied_net4(0"},
 		{"a server's answer alone proves", "stage/flow.h", "if (down && FLOW_PHASE(down->state) == PHASE_OPEN)", "if (down)"},
 	}
 }

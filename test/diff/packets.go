@@ -4,6 +4,7 @@ package diff
 
 import (
 	"net/netip"
+	"time"
 
 	"parry/test/model"
 	"parry/test/packet"
@@ -252,6 +253,25 @@ func (d draw) repeated() []step {
 		steps = append(steps, d.frames(p.Bytes())...)
 		if d.one(5 + n/8) {
 			steps = append(steps, step{op: "pass", pass: 4e6})
+		}
+	}
+	return steps
+}
+
+// loans are sessions of one source at its limit, each with what it last borrowed, for about as long as that lasts.
+func (d draw) loans() []step {
+	var all [][]byte
+	a := d.player()
+	for n := range uint16(3) {
+		p := packet.NewUDP(at(a, 40010+n), at(vip(a), lentPort), "")
+		p.Payload = d.bytes(d.IntN(8))
+		all = append(all, p.Bytes())
+	}
+	steps := append(d.frames(all...), step{op: "flood", n: 520, frame: all[0]})
+	for range 20 {
+		steps = append(steps, step{op: "pass", pass: time.Duration(80+d.IntN(60)) * time.Millisecond})
+		for range 1 + d.IntN(6) {
+			steps = append(steps, d.frames(pick(d, all))...)
 		}
 	}
 	return steps

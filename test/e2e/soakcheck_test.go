@@ -65,17 +65,17 @@ func (k *soak) check() {
 	k.meet()
 	k.hold.Store(true)
 	defer k.hold.Store(false)
-	k.s.books.balance(k.began, "so far")
+	k.sum = k.s.books.balance(k.began, "so far")
 	k.counters()
 	k.tables()
 	now := k.measure()
-	if now.files > k.usage.files+moreFiles || now.memory > k.usage.memory+moreMemory {
-		k.t.Errorf("the daemon holds %v; it was %v at first", now, k.usage)
+	if now.files > k.first.files+moreFiles || now.memory > k.first.memory+moreMemory {
+		k.t.Errorf("the daemon holds %v; it was %v at first", now, k.first)
 	}
-	if now.pins != k.usage.pins {
-		k.t.Errorf("other things are pinned than at first:\n%s", diff(k.usage.pins, now.pins))
+	if now.pins != k.first.pins {
+		k.t.Errorf("other things are pinned than at first:\n%s", diff(k.first.pins, now.pins))
 	}
-	k.usage.files, k.usage.memory = max(now.files, k.usage.files), max(k.usage.memory, now.memory)
+	k.now = now
 	k.generations()
 }
 
