@@ -18,8 +18,6 @@ import (
 	"parry/pkg/blocklist"
 )
 
-const enforcedWithin = 50 * time.Millisecond
-
 // listSite is a site with a service in nat and one in transparent, and an innocent player in each.
 func listSite(t *testing.T, name string) (*site, []*udpServer) {
 	t.Helper()
@@ -33,7 +31,7 @@ func listSite(t *testing.T, name string) (*site, []*udpServer) {
 	return s, servers
 }
 
-// A block ends a live session within 50 ms, another player's session doesn't notice, and an unblock lets it go on.
+// A block ends a live session before its call returns (how soon that is: make figures), another player's session doesn't notice, and an unblock lets it go on.
 func TestBlockEndsALiveSession(t *testing.T) {
 	s, servers := listSite(t, "block")
 	other := s.udpPlayer(s.players, s.playerAt(1), s.ways()[0].vip).play(2 * time.Millisecond)
@@ -49,11 +47,11 @@ func TestBlockEndsALiveSession(t *testing.T) {
 			must(t, s.edge.client.Add(t.Context(), api.Block, []blocklist.Entry{{
 				Prefix: netip.PrefixFrom(w.player, w.player.BitLen()), Reason: "e2e", Source: blocklist.SourceAPI, Confidence: 1, Added: began,
 			}}))
-			took := time.Since(began)
+			took, next := time.Since(began), game.next()
 			game.awaitSent(100)
 			late := max(0, servers[i].lastFrom(seen).Sub(began))
-			if late > enforcedWithin || took > enforcedWithin {
-				t.Errorf("the call took %v, the last packet arrived %v after its begin; want %v", took, late, enforcedWithin)
+			if n := game.heardFrom(next); n > 0 {
+				t.Errorf("%d datagrams that were sent after the call had returned were answered", n)
 			}
 			s.edge.ok("block", "del", w.player.String())
 			game.alive(patience)

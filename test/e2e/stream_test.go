@@ -197,6 +197,25 @@ func (s *stream) awaitSent(n int) {
 	sendOn([]*stream{s}, n)
 }
 
+// next is the number of the datagram that is numbered next.
+func (s *stream) next() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.back)
+}
+
+// heardFrom counts the answers to datagrams from a number on.
+func (s *stream) heardFrom(n int) (heard int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, back := range s.back[n:] {
+		if back {
+			heard++
+		}
+	}
+	return heard
+}
+
 // ahead is what a count of each stream will be when it has grown by n.
 func ahead(all []*stream, count func(tally) int, n int) (want []int) {
 	for _, s := range all {
