@@ -161,7 +161,7 @@ struct flow_key6 {
 /* Tokens that a flow borrowed from its source's buckets. Moved as one word. */
 struct tokens {
 	__u16 packets;
-	__u16 lapse; /* tick >> 4 at borrowing; they go back after 100 ms */
+	__u16 lapse; /* tick >> 4 at borrowing; they go back after 2 s */
 	__u32 bytes;
 };
 

@@ -11,7 +11,8 @@ import (
 )
 
 // Clear forgets what packets, lists and routes left in an injected edge's maps: the next test finds it as it was made, with
-// the generation that it has. Counters go on, and so do the numbers of services, the NAT addresses and the links.
+// the generation that it has. Counters go on, and so do the numbers of services, the NAT addresses and the links. Lists that
+// were had before know nothing of it.
 func (e *Edge) Clear() error {
 	if !e.opts.Injected {
 		return errors.New("only an edge of a test forgets")
@@ -25,6 +26,9 @@ func (e *Edge) Clear() error {
 			return fmt.Errorf("write map hop: %w", err)
 		}
 	}
+	if err := e.clearFilters(); err != nil {
+		return err
+	}
 	for _, name := range []string{
 		bpfMapFlow4, bpfMapFlow6, bpfMapSource, bpfMapFrag, bpfMapDenyHost4, bpfMapDenyHost6, bpfMapAllowHost4, bpfMapAllowHost6,
 		bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowNet4, bpfMapAllowNet6, bpfMapHopIndex,
@@ -33,17 +37,40 @@ func (e *Edge) Clear() error {
 			return err
 		}
 	}
-	zeros := make([]uint64, bpfBucketBUCKET_LEN)
-	keys := make([]uint32, len(zeros))
-	for i := range keys {
-		keys[i] = uint32(i)
-	}
-	if _, err := e.state[bpfMapHostBucket].BatchUpdate(keys, zeros, nil); err != nil {
-		return fmt.Errorf("write map host_bucket: %w", err)
+	for b := range uint32(bpfBucketBUCKET_LEN) {
+		if err := e.state[bpfMapHostBucket].Put(b, uint64(0)); err != nil {
+			return fmt.Errorf("write map host_bucket: %w", err)
+		}
 	}
 	return errors.Join(e.clearServers(),
 		e.state[bpfMapEdge].Put(uint32(0), bpfEdge{Layout: layoutVersion}), e.state[bpfMapEpoch].Put(uint32(0), uint32(0)),
 		e.natFamily(true).clear(), e.natFamily(false).clear())
+}
+
+// clearFilters takes the bits of the prefixes that are listed out of the filters; those of prefixes that went are left, as
+// always.
+func (e *Edge) clearFilters() error {
+	f := newFilters()
+	for _, which := range []List{Deny, Allow} {
+		s := e.Lists().set(which)
+		err := errors.Join(
+			trieEach(s.net4, func(k *bpfNetKey4, _ *bpfListEntry) bool { f.add4(which, *k); return true }),
+			trieEach(s.net6, func(k *bpfNetKey6, _ *bpfListEntry) bool { f.v6.add6(*k); return true }))
+		if err != nil {
+			return fmt.Errorf("read the prefix lists: %w", err)
+		}
+	}
+	return e.Lists().eachFilter(f, func(b *filterBits, m *ebpf.Map, _ *written) error {
+		if b.all {
+			return newFilterBits(0).replaceAll(m, &written{})
+		}
+		for w := range b.words {
+			if err := m.Put(w, uint64(0)); err != nil {
+				return fmt.Errorf("write a prefix filter: %w", err)
+			}
+		}
+		return nil
+	})
 }
 
 // clearServers forgets the ways to servers, which the generation's map keeps.

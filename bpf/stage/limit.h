@@ -2,7 +2,7 @@
 /*
  * Is it sending too much? Every source has one entry a service with exact buckets; flows borrow small batches
  * of tokens from it, so that an established packet needs no second lookup. What a flow borrowed and did not use
- * within 100 ms goes back when it next asks.
+ * within two seconds goes back when it next asks.
  */
 #pragma once
 
@@ -10,7 +10,7 @@
 #include "exit.h"
 
 #define LAPSE_SHIFT 4 /* flow.tokens.lapse is in 16 ticks */
-#define LAPSE 6 /* about 100 ms */
+#define LAPSE 119 /* as long as a check is believed. What it bounds, flows times batch, is no more for it */
 
 /* `addr` is IPv4's address, or the first word of IPv6's, as on the wire. */
 static __always_inline void source_key_of(struct source_key *k, __u64 addr, __u32 family, __u32 service_id,

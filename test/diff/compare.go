@@ -214,8 +214,15 @@ func (w *world) list(s step) error {
 		value[30] = 1
 	}
 	binary.NativeEndian.PutUint64(value, e.Expires)
-	return w.real.Poke(name, key, value)
+	if err := w.real.Poke(name, key, value); err != nil || s.op == "list" {
+		return err
+	}
+	w.model.Now += uint64(believed)
+	return w.setEnv()
 }
+
+// believed is how long what the allow lists say of a denied address may be believed where nothing says that policy moved.
+const believed = 18 * time.Millisecond
 
 // rawKey is where bpftool finds an entry.
 func rawKey(s step) (name string, key []byte) {

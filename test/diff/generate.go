@@ -45,6 +45,8 @@ func moves() []move {
 		{10, frame(draw.zeroSum)},
 		{40, frame(draw.firstWord)},
 		{60, draw.repeated},
+		{25, draw.played},
+		{8, draw.contested},
 		{60, draw.parts},
 		{60, draw.aboutSession},
 		{80, draw.toHost},
@@ -156,6 +158,23 @@ func (d draw) listed() []step {
 	return []step{s}
 }
 
+// contested is one address that is denied, and welcome to some service, and asks several at once.
+func (d draw) contested() []step {
+	a := d.player()
+	k := model.EntryKey{Prefix: netip.PrefixFrom(a, a.BitLen())}
+	steps := []step{{op: "list", list: model.Deny, entry: k, ttl: time.Minute}}
+	k.Service = 1 + d.IntN(len(d.w.model.Names)-1)
+	if d.one(3) {
+		k.Prefix = netip.PrefixFrom(a, a.BitLen()-8).Masked()
+	}
+	steps = append(steps, step{op: "list", list: model.Allow, entry: k, ttl: 20 * time.Second})
+	for range 12 {
+		p := packet.NewUDP(d.from(a), at(vip(a), pick(d, servicePorts)), "hello")
+		steps = append(steps, d.frames(p.Bytes())...)
+	}
+	return steps
+}
+
 func (d draw) unlisted() []step {
 	return []step{{op: "unlist", list: model.List(d.IntN(2)), entry: d.entry()}}
 }
@@ -168,7 +187,7 @@ func (d draw) entry() model.EntryKey {
 		if a.Is6() {
 			bits = pick(d, []int{128, 96, 64, 48, 40})
 		}
-		if d.one(20) { // a filter of prefixes is marked bit by bit
+		if d.one(20) && (a.Is4() || d.one(10)) { // a filter of prefixes is marked bit by bit, and taken back likewise
 			bits = 8
 		}
 	}

@@ -4,6 +4,7 @@ package diff
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -17,52 +18,52 @@ import (
 // mutant is the fast path with one fault made on purpose. The text must be in the file exactly once.
 type mutant struct {
 	name, file, old, new string
+	kind                 string // of the edge that shows it; "" = all
 }
 
 // mutants are faults that a review might miss, all over the fast path.
 func mutants() []mutant {
 	return []mutant{
-		{"a first fragment's UDP length is that of the part", "stage/parse.h", "(p->frag == FRAG_NONE && len > rest)", "len > rest"},
-		{"routing headers are followed", "stage/parse.h", "p->proto == NEXTHDR_ROUTING && h->left", "0"},
-		{"a TTL of 1 is forwarded", "stage/rewrite.h", "	if (ip->ttl <= 1)", "	if (!ip->ttl)"},
-		{"a UDP checksum of 0 over IPv4 is amended", "stage/rewrite.h", "if (!udp->check && p->family == 4)", "if (0)"},
-		{"a UDP checksum that comes out as 0 is sent", "stage/rewrite.h", "udp->check = check ?: 0xffff", "udp->check = check"},
-		{"one port is left out of the sums", "stage/session.h", "				csum_change2(m->face_port, m->client_port));\n}\n\nstatic __always_inline void up6", "				0);\n}\n\nstatic __always_inline void up6"},
-		{"a bucket gives one less", "lib/rate.h", "(__s64)(tat - t) > (__s64)burst", "(__s64)(tat - t) >= (__s64)burst"},
-		{"loans are forgotten", "stage/limit.h", "svc->packet_batch, had.packets)", "svc->packet_batch, 0)"},
-		{"loans last longer", "stage/limit.h", "#define LAPSE 6", "#define LAPSE 7"},
-		{"one session too many", "stage/limit.h", "n < svc->max_sessions", "n <= svc->max_sessions"},
-		{"only the client's silence counts", "stage/reap.h", "return other < idle ? other : idle;", "return idle;"},
-		{"TCP's ports rest as short as UDP's", "stage/reap.h", "#define REST_TCP (60", "#define REST_TCP (30"},
-		{"one FIN closes", "stage/reap.h", "flags & FLOW_FIN_CLIENT && flags & FLOW_FIN_SERVER", "flags & FLOW_FIN_CLIENT || flags & FLOW_FIN_SERVER"},
-		{"what was killed comes back", "stage/revive.h", "if (up->state & FLOW_KILLED)", "if (0)"},
-		{"ports are given out unrested", "lib/ring.h", ">> REST_SHIFT < c >> 48", ">> REST_SHIFT < 0"},
-		{"an expired entry holds on", "stage/deny.h", "if (!e || (e->expires && (__s64)(e->expires - now) <= 0))", "if (!e)"},
-		{"fragments follow for ever", "stage/frag.h", "(__s32)(f->expires - p->tick) <= 0", "0"},
-		{"two players' fragments may merge", "stage/frag.h", "		ip->id = id;\n", "		;\n"},
-		{"later fragments cost nothing", "stage/frag.h", "	if (f->state & FLOW_UNLIMITED)\n		return 0;", "	return 0;"},
-		{"a router is shown to nobody", "stage/icmp.h", "return !p->down && !(f->state & FLOW_NAT);", "return false;"},
-		{"what lies behind an error is taken for it", "stage/icmp.h", "|| x->l4 + (x->proto == IPPROTO_UDP ? 8 : 18) > x->end)", ")"},
-		{"the budget of ICMP errors is nobody's", "stage/icmp.h", "if (!icmp_budget(p))", "if (0)"},
-		{"an MTU is told with too little quoted", "stage/icmp_reply.h", "p->l4 - p->l3 + 8", "p->l4 - p->l3 + 4"},
-		{"a hop's second tag is its first", "stage/egress.h", "tag[1].tci = h->tag[1].tci", "tag[1].tci = h->tag[0].tci"},
-		{"bytes are the frame's", "stage/exit.h", "p->l3_len ?: p->len", "p->len"},
-		{"segments count once", "stage/local.h", "p->l3_len += (n - 1) * header", "p->l3_len += header"},
-		{"ssh has no budget of its own", "stage/host.h", "if (p->frag != FRAG_LATER && host_always(p))", "if (0)"},
-		{"neighbour discovery is cut off by a flood", "stage/host.h", "*type >= ND_FIRST && *type <= ND_LAST", "*type > ND_FIRST && *type <= ND_LAST"},
-		{"a SYN and ACK begins a session", "stage/admit.h", "return (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN ||", "return p->tcp & TCP_SYN ||"},
-		{"a limit is used up by those who were refused", "stage/admit.h", "	err = face_server(ctx, p, svc, m) ?: make(p, m);\n	if (!err)\n		return VERDICT_AGAIN;\n	limit_undo(p, svc);", "	err = face_server(ctx, p, svc, m) ?: make(p, m);\n	if (!err)\n		return VERDICT_AGAIN;"},
-		{"a check is believed for three seconds", "stage/flow.h", "#define RECHECK_TICKS (2 *", "#define RECHECK_TICKS (3 *"},
-		{"a way to a server is believed for ever", "stage/admit.h", "p->tick - srv->asked <= RECHECK_TICKS", "1"},
-		{"ordinary packets: a UDP length beyond the packet", "stage/express.h", "said >= sizeof(*udp) && said <= len", "said >= sizeof(*udp)"},
-		{"ordinary packets: a moved epoch goes unnoticed", "stage/express.h", "f->epoch == policy_epoch()", "1"},
-		{"ordinary packets: one that is too big", "stage/express.h", "|| l3_len > h->mtu)", ")"},
-		{"ordinary packets: a tagged hop", "stage/express.h", "|| h->tags ||", "||"},
-		{"ordinary packets: a FIN", "stage/express.h", "(TCP_SYN | TCP_FIN | TCP_RST)", "(TCP_SYN | TCP_RST)"},
-		{"ordinary packets: deny outweighs allow", "stage/quick.h", "		if (allowed4(service, addr))\n			return NULL;\n", ""},
-		{"ordinary packets: one service's welcome is all's", "stage/quick.h", " | (__u64)service << 48", ""},
-		{"ordinary packets: prefixes are forgotten", "stage/quick.h", "	if (!netted4(addr))\n		return NULL;\n	e = denied_net4(0", "	return NULL;\n	e = denied_net4(0"},
-		{"a server's answer alone proves", "stage/flow.h", "if (down && FLOW_PHASE(down->state) == PHASE_OPEN)", "if (down)"},
+		{"a first fragment's UDP length is that of the part", "stage/parse.h", "(p->frag == FRAG_NONE && len > rest)", "len > rest", ""},
+		{"routing headers are followed", "stage/parse.h", "p->proto == NEXTHDR_ROUTING && h->left", "0", ""},
+		{"a TTL of 1 is forwarded", "stage/rewrite.h", "	if (ip->ttl <= 1)", "	if (!ip->ttl)", ""},
+		{"a UDP checksum of 0 over IPv4 is amended", "stage/rewrite.h", "if (!udp->check && p->family == 4)", "if (0)", ""},
+		{"a UDP checksum that comes out as 0 is sent", "stage/rewrite.h", "udp->check = check ?: 0xffff", "udp->check = check", ""},
+		{"one port is left out of the sums", "stage/session.h", "				csum_change2(m->face_port, m->client_port));\n}\n\nstatic __always_inline void up6", "				0);\n}\n\nstatic __always_inline void up6", ""},
+		{"a bucket gives one less", "lib/rate.h", "(__s64)(tat - t) > (__s64)burst", "(__s64)(tat - t) >= (__s64)burst", ""},
+		{"loans are forgotten", "stage/limit.h", "svc->packet_batch, had.packets)", "svc->packet_batch, 0)", ""},
+		{"loans last longer", "stage/limit.h", "#define LAPSE 6", "#define LAPSE 7", ""},
+		{"one session too many", "stage/limit.h", "n < svc->max_sessions", "n <= svc->max_sessions", ""},
+		{"only the client's silence counts", "stage/reap.h", "return other < idle ? other : idle;", "return idle;", ""},
+		{"TCP's ports rest as short as UDP's", "stage/reap.h", "#define REST_TCP (60", "#define REST_TCP (30", ""},
+		{"one FIN closes", "stage/reap.h", "flags & FLOW_FIN_CLIENT && flags & FLOW_FIN_SERVER", "flags & FLOW_FIN_CLIENT || flags & FLOW_FIN_SERVER", ""},
+		{"what was killed comes back", "stage/revive.h", "if (up->state & FLOW_KILLED)", "if (0)", ""},
+		{"ports are given out unrested", "lib/ring.h", ">> REST_SHIFT < c >> 48", ">> REST_SHIFT < 0", ""},
+		{"an expired entry holds on", "stage/deny.h", "if (!e || (e->expires && (__s64)(e->expires - now) <= 0))", "if (!e)", ""},
+		{"fragments follow for ever", "stage/frag.h", "(__s32)(f->expires - p->tick) <= 0", "0", ""},
+		{"two players' fragments may merge", "stage/frag.h", "		ip->id = id;\n", "		;\n", ""},
+		{"later fragments cost nothing", "stage/frag.h", "	if (f->state & FLOW_UNLIMITED)\n		return 0;", "	return 0;", ""},
+		{"a router is shown to nobody", "stage/icmp.h", "return !p->down && !(f->state & FLOW_NAT);", "return false;", ""},
+		{"what lies behind an error is taken for it", "stage/icmp.h", "|| x->l4 + (x->proto == IPPROTO_UDP ? 8 : 18) > x->end)", ")", ""},
+		{"the budget of ICMP errors is nobody's", "stage/icmp.h", "if (!icmp_budget(p))", "if (0)", ""},
+		{"an MTU is told with too little quoted", "stage/icmp_reply.h", "p->l4 - p->l3 + 8", "p->l4 - p->l3 + 4", ""},
+		{"a hop's second tag is its first", "stage/egress.h", "tag[1].tci = h->tag[1].tci", "tag[1].tci = h->tag[0].tci", ""},
+		{"bytes are the frame's", "stage/exit.h", "p->l3_len ?: p->len", "p->len", ""},
+		{"segments count once", "stage/local.h", "p->l3_len += (n - 1) * header", "p->l3_len += header", ""},
+		{"ssh has no budget of its own", "stage/host.h", "if (p->frag != FRAG_LATER && host_always(p))", "if (0)", ""},
+		{"neighbour discovery is cut off by a flood", "stage/host.h", "*type >= ND_FIRST && *type <= ND_LAST", "*type > ND_FIRST && *type <= ND_LAST", ""},
+		{"a SYN and ACK begins a session", "stage/admit.h", "return (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN ||", "return p->tcp & TCP_SYN ||", ""},
+		{"a limit is used up by those who were refused", "stage/admit.h", "	err = face_server(ctx, p, svc, m) ?: make(p, m);\n	if (!err)\n		return VERDICT_AGAIN;\n	limit_undo(p, svc);", "	err = face_server(ctx, p, svc, m) ?: make(p, m);\n	if (!err)\n		return VERDICT_AGAIN;", ""},
+		{"a check is believed for three seconds", "stage/flow.h", "#define RECHECK_TICKS (2 *", "#define RECHECK_TICKS (3 *", ""},
+		{"a way to a server is believed for ever", "stage/admit.h", "p->tick - srv->asked <= RECHECK_TICKS", "1", ""},
+		{"ordinary packets: a UDP length beyond the packet", "stage/express.h", "said >= sizeof(*udp) && said <= len", "said >= sizeof(*udp)", ""},
+		{"ordinary packets: a moved epoch goes unnoticed", "stage/express.h", "f->epoch == policy_epoch()", "1", ""},
+		{"ordinary packets: one that is too big", "stage/express.h", "|| l3_len > h->mtu)", ")", ""},
+		{"ordinary packets: a tagged hop", "stage/express.h", "|| h->tags ||", "||", ""},
+		{"ordinary packets: a FIN", "stage/express.h", "(TCP_SYN | TCP_FIN | TCP_RST)", "(TCP_SYN | TCP_RST)", ""},
+		{"ordinary packets: deny outweighs allow", "stage/quick.h", "		if (allowed4(service, addr))\n			return NULL;\n", "", "strict"},
+		{"ordinary packets: one service's welcome is all's", "stage/quick.h", " | (__u64)service << 48", "", "strict"},
+		{"a server's answer alone proves", "stage/flow.h", "if (down && FLOW_PHASE(down->state) == PHASE_OPEN)", "if (down)", ""},
 	}
 }
 
@@ -87,7 +88,7 @@ func TestMutants(t *testing.T) {
 			began := time.Now()
 			object := m.compile(t, clang)
 			compiled := time.Since(began)
-			w, err := openWorld("all", bytes.NewReader(object))
+			w, err := openWorld(cmp.Or(m.kind, "all"), bytes.NewReader(object))
 			if err != nil {
 				t.Fatalf("the mutant does not load: %+v", err)
 			}

@@ -231,6 +231,44 @@ func (d draw) zeroSum() packet.Packet {
 	return out
 }
 
+// played is a session that plays for a while, and may end as TCP's do.
+func (d draw) played() []step {
+	s := d.session()
+	if s == nil {
+		return nil
+	}
+	say := func(from, to netip.AddrPort, flags uint8) step {
+		p := packet.NewUDP(from, to, "")
+		if s.Proto == packet.TCP {
+			p = packet.NewTCP(from, to, flags, "")
+		}
+		p.Payload = d.bytes(d.IntN(40))
+		return step{op: "receive", frame: p.Bytes()}
+	}
+	up := func(flags uint8) step { return say(s.Client, s.Front, flags) }
+	down := func(flags uint8) step {
+		if !s.Local {
+			return say(s.Server, s.Face, flags)
+		}
+		answer := say(s.Front, s.Client, flags)
+		answer.op, answer.n = "send", 1
+		return answer
+	}
+	steps := []step{up(packet.SYN), down(packet.SYN | packet.ACK)}
+	for range 1 + d.IntN(10) {
+		steps = append(steps, up(packet.ACK), down(packet.ACK|packet.PSH))
+	}
+	switch d.IntN(4) {
+	case 0:
+		steps = append(steps, up(packet.FIN|packet.ACK), down(packet.FIN|packet.ACK), up(packet.ACK))
+	case 1:
+		steps = append(steps, down(packet.RST))
+	case 2:
+		return steps
+	}
+	return append(steps, step{op: "pass", pass: 4*time.Second + time.Duration(d.IntN(2000))*time.Millisecond}, step{op: "sweep"})
+}
+
 // repeated is one packet many times: what limits are for.
 func (d draw) repeated() []step {
 	f := d.up

@@ -219,11 +219,16 @@ func edges() map[string]edge {
 		}),
 	}
 	watched := changed(func(p *loader.Plan) { p.Enforce = false; add(p) })
+	strict := changed(func(p *loader.Plan) { // nothing is only watched: a flood from listed sources has a way of its own
+		each(p, func(s *loader.Service) { s.Enforce, s.EnforceLimits = true, true })
+		add(p)
+	})
 	return map[string]edge{
-		"all":   {sizes(4096, 4096), []*loader.Plan{changed(add), everything()}, all},
-		"full":  {sizes(20, 12), []*loader.Plan{everything(), changed(add)}, all},
-		"watch": {sizes(4096, 4096), []*loader.Plan{everything(), changed(add)}, []*loader.Plan{watched, everything()}},
-		"plain": {sizes(64, 64), nil, []*loader.Plan{plain()}},
+		"strict": {sizes(4096, 4096), []*loader.Plan{everything(), strict}, []*loader.Plan{strict, everything()}},
+		"all":    {sizes(4096, 4096), []*loader.Plan{changed(add), everything()}, all},
+		"full":   {sizes(20, 12), []*loader.Plan{everything(), changed(add)}, all},
+		"watch":  {sizes(4096, 4096), []*loader.Plan{everything(), changed(add)}, []*loader.Plan{watched, everything()}},
+		"plain":  {sizes(64, 64), nil, []*loader.Plan{plain()}},
 	}
 }
 

@@ -68,7 +68,6 @@ func openWorld(kind string, object io.ReaderAt) (_ *world, err error) {
 	if err != nil {
 		return nil, err
 	}
-	w.lists = w.real.Lists()
 	if err = w.real.Poke("secret", make([]byte, 4), append(binary.NativeEndian.AppendUint64(nil, secret), make([]byte, 8)...)); err != nil {
 		return nil, err
 	}
@@ -100,6 +99,7 @@ func (w *world) reset() error {
 	if err := w.real.Clear(); err != nil {
 		return err
 	}
+	w.lists = w.real.Lists()
 	if w.model != nil {
 		for _, i := range w.model.HostBuckets() {
 			if err := w.real.Poke("host_source", binary.NativeEndian.AppendUint32(nil, i), make([]byte, 8)); err != nil {

@@ -13,11 +13,11 @@ import (
 	"parry/pkg/api"
 )
 
-// needVM skips what would upset a machine that others use.
-func needVM(t *testing.T, why string) {
+// needVM skips what would upset a machine that others use; target is what runs it in a virtual one.
+func needVM(t *testing.T, why, target string) {
 	t.Helper()
 	if os.Getenv("PARRY_VM") == "" {
-		t.Skip(why + ": make e2e-kernel and make kernels run it in a virtual machine")
+		t.Skip(why + ": `" + target + "` does it in a virtual machine")
 	}
 }
 
@@ -31,7 +31,7 @@ func step(t *testing.T, by time.Duration) {
 // The edge lives by the clock that only goes forward. A step of the other one, either way, ends no session and no block
 // before its time, and keeps none beyond it.
 func TestClockJumps(t *testing.T) {
-	needVM(t, "steps the machine's clock")
+	needVM(t, "steps the machine's clock", "make e2e-kernel")
 	s := newSite(t, "clock", siteOptions{})
 	s.edge.run(everyMode(guarded))
 	c := s.newCrowd(s.ways(), 1, 50*time.Millisecond)

@@ -25,7 +25,7 @@ import (
 // XDP): the machine has two cables, each from one virtio NIC to another (scripts/vm/go-test with VM_CABLES=2). What the
 // kernel lacks is said at start and by check, and nothing that it has.
 func TestPlayOnVirtioNICs(t *testing.T) {
-	needVM(t, "needs virtio NICs of a machine's own")
+	needVM(t, "plays on a machine's own virtio NICs", "make kernels-load")
 	w := newWorld(t, "virtio")
 	s := &site{world: w, players: w.host("players"), gate: w.host("edge"), servers: w.host("servers")}
 	nics := virtioNICs(t)

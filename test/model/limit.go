@@ -87,8 +87,8 @@ type tokens struct {
 }
 
 const (
-	loanGrain = 16 // ticks
-	loanLasts = 6  // grains: about 100 ms
+	loanGrain = 16  // ticks
+	loanLasts = 119 // grains: two seconds
 
 	// A session borrows 1/256 of the burst at a time, at least 1; these are the most, and what is lent where there is no
 	// limit.
