@@ -307,11 +307,8 @@ struct server {
 	__u16 pad0;
 	__u16 nat_first; /* NAT addresses that may face it: nat_pick[nat_first, + nat_count) */
 	__u16 nat_count;
-	__u16 hop; /* the way to it, as found when it was last asked for; 0 = not yet */
-	__u16 pad1;
-	__u32 epoch; /* policy epoch then */
-	__u32 asked; /* tick */
-	__u32 pad2;
+	__u32 pad1;
+	__u64 way; /* when it was last asked for: hop | policy epoch (its low half) << 16 | tick << 32. Moved as one word; 0 = not yet */
 };
 
 /* A server's own address and port: what it sends first leaves as this service. */

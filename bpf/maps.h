@@ -112,7 +112,7 @@ struct {
 
 /* ---- state: deny and allow -------------------------------------------------------------------------- */
 
-/* Written by the loader and by bpftool. Hosts are exact, sized by sizes.blocks; prefixes by sizes.prefixes.
+/* Written by the loader and by bpftool. Hosts are exact, sized by sizes.blocks and .allows; prefixes by sizes.prefixes.
  * Full: the writer is told. An entry past its expiry is a miss; the daemon removes it. */
 #define HOST_LIST(NAME, KEY, FLAGS)               \
 	struct {                                  \

@@ -545,11 +545,9 @@ type bpfServer struct {
 	Pad0     uint16
 	NatFirst uint16
 	NatCount uint16
-	Hop      uint16
-	Pad1     uint16
-	Epoch    uint32
-	Asked    uint32
-	Pad2     uint32
+	Pad1     uint32
+	_        [4]byte
+	Way      uint64
 }
 
 type bpfService struct {

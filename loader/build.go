@@ -3,7 +3,9 @@
 package loader
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -33,6 +35,11 @@ type frontKey struct {
 	addr  netip.Addr
 	port  uint16
 	proto uint8
+}
+
+// compare puts the lowest address first, and UDP before TCP.
+func (k frontKey) compare(o frontKey) int {
+	return cmp.Or(k.addr.Compare(o.addr), cmp.Compare(k.port, o.port), cmp.Compare(o.proto, k.proto))
 }
 
 func (k frontKey) v4() bpfFrontKey4 {
@@ -161,19 +168,21 @@ func (b *builder) addFronts(s *Service, number uint16) {
 	}
 }
 
-// frontPorts are IPv4's fronts by their port in wire order; of a port on several addresses, those of the lowest.
+// frontPorts are IPv4's fronts by their port in wire order; of a port on several addresses, those of the lowest, and where
+// each protocol is another service's, UDP's.
 func (b *builder) frontPorts() map[uint16]bpfFrontPort {
 	ports := map[uint16]bpfFrontPort{}
-	for k, v := range b.fronts {
-		f, taken := ports[be16(k.port)]
-		if !k.addr.Is4() || taken && addr4(f.Addr).Less(k.addr) {
-			continue
+	for _, k := range slices.SortedFunc(maps.Keys(b.fronts), frontKey.compare) {
+		v, port := b.fronts[k], be16(k.port)
+		f, taken := ports[port]
+		switch {
+		case !k.addr.Is4():
+		case !taken:
+			ports[port] = bpfFrontPort{Addr: be32(k.addr), Service: v.Service, Offset: v.Offset, Proto: [2]uint8{k.proto}}
+		case f.Addr == be32(k.addr) && f.Service == v.Service && f.Offset == v.Offset:
+			f.Proto[1] = k.proto
+			ports[port] = f
 		}
-		if f.Addr != be32(k.addr) || f.Service != v.Service || f.Offset != v.Offset {
-			f = bpfFrontPort{Addr: be32(k.addr), Service: v.Service, Offset: v.Offset}
-		}
-		f.Proto[0], f.Proto[1] = k.proto, f.Proto[0]
-		ports[be16(k.port)] = f
 	}
 	return ports
 }

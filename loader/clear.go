@@ -84,7 +84,7 @@ func (e *Edge) clearServers() error {
 		if err := m.Lookup(i, &s); err != nil {
 			return fmt.Errorf("read map server: %w", err)
 		}
-		s.Hop, s.Epoch, s.Asked = 0, 0, 0
+		s.Way = 0
 		if err := m.Put(i, s); err != nil {
 			return fmt.Errorf("write map server: %w", err)
 		}

@@ -142,17 +142,15 @@ static __always_inline int take_port(const struct pkt *p, const struct server *s
  * two seconds. p->to is the server. */
 static __always_inline int server_hop(struct xdp_md *ctx, struct pkt *p, struct server *srv)
 {
-	__u32 epoch = policy_epoch();
-	int hop = srv->hop;
+	__u64 way = *(volatile __u64 *)&srv->way;
+	__u16 epoch = policy_epoch();
+	int hop = way & 0xffff;
 
-	if (hop && srv->epoch == epoch && p->tick - srv->asked <= RECHECK_TICKS && hop_get(hop))
+	if (hop && (__u16)(way >> 16) == epoch && p->tick - (__u32)(way >> 32) <= RECHECK_TICKS && hop_get(hop))
 		return hop;
 	hop = hop_for(ctx, p);
-	if (hop > 0) {
-		srv->hop = hop;
-		srv->epoch = epoch;
-		srv->asked = p->tick;
-	}
+	if (hop > 0)
+		*(volatile __u64 *)&srv->way = (__u16)hop | (__u64)epoch << 16 | (__u64)p->tick << 32;
 	return hop;
 }
 
@@ -209,14 +207,14 @@ static __always_inline int face_server(struct xdp_md *ctx, struct pkt *p, const 
 		return DROP_REASON_NO_SERVER;
 	addr_copy(m->server, srv->addr);
 	m->server_port = bpf_htons(bpf_ntohs(srv->port) + p->offset);
+	err = find_hops(ctx, p, m, srv);
+	if (err)
+		return err;
 	if (svc->forward == FORWARD_NAT || (cfg.transparent && is_inside(p))) {
 		m->flags |= FLOW_NAT;
-		err = take_port(p, srv, m);
-		if (err)
-			return err;
-		slot_fetch(p->family, m->slot);
+		return take_port(p, srv, m); /* last: what is given back was in nobody's way */
 	}
-	return find_hops(ctx, p, m, srv);
+	return 0;
 }
 
 /* A TCP segment that can't begin a session: under NAT only a SYN can (a server knows no other address of this

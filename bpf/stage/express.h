@@ -14,7 +14,7 @@
 #define EXPRESS_STRANGER (EXPRESS_NO - KNOWN_STRANGER)
 #define EXPRESS_UNLISTED (EXPRESS_NO - KNOWN_UNLISTED)
 
-/* Of L4 what says that the packet is one of play: ports are there, lengths can be, TCP's state does not change. */
+/* Of L4 what says that the packet is ordinary: ports are there, and lengths can be. */
 static __always_inline bool express_l4(const void *l4, const void *end, __u8 proto, __u32 len, __u32 family)
 {
 	const struct udphdr *udp = l4;
@@ -28,7 +28,16 @@ static __always_inline bool express_l4(const void *l4, const void *end, __u8 pro
 	if (proto != IPPROTO_TCP || (void *)tcp + sizeof(struct tcphdr) > end)
 		return false;
 	said = (tcp[12] >> 4) * 4;
-	return said >= sizeof(struct tcphdr) && said <= len && !(tcp[13] & (TCP_SYN | TCP_FIN | TCP_RST));
+	return said >= sizeof(struct tcphdr) && said <= len;
+}
+
+/* Does it change TCP's state? */
+static __always_inline bool express_turns(const void *l4, const void *end, __u8 proto)
+{
+	const __u8 *tcp = l4;
+
+	return proto == IPPROTO_TCP &&
+	       ((void *)tcp + sizeof(struct tcphdr) > end || tcp[13] & (TCP_SYN | TCP_FIN | TCP_RST));
 }
 
 /* Open, judged since policy moved and within two seconds, and not the answer of a local server, which never comes in. */
@@ -121,36 +130,36 @@ static __always_inline void express_flow(struct flow *f, __u32 tick, __u32 l3_le
 }
 
 /* Counts it in its service, as the exit does. */
-static __always_inline void express_count(const struct flow *f, __u32 state, __u32 l3_len, enum verdict v)
+static __always_inline void express_count(__u32 service, __u32 state, __u32 l3_len, enum verdict v)
 {
-	struct pkt p = { .service = f->service, .down = !!(state & FLOW_RETURN), .l3_len = l3_len };
+	struct pkt p = { .service = service, .down = !!(state & FLOW_RETURN), .l3_len = l3_len };
 
 	count(&p, v, 1);
 	note_trace(&p, v);
 }
 
 /* It is changed already, and can't leave. */
-static __always_inline int express_end(const struct flow *f, __u32 state, __u32 l3_len, enum verdict v,
+static __always_inline int express_end(__u32 service, __u32 state, __u32 l3_len, enum verdict v,
 				       enum drop_reason reason)
 {
-	struct pkt p = { .service = f->service, .down = !!(state & FLOW_RETURN), .l3_len = l3_len, .reason = reason };
+	struct pkt p = { .service = service, .down = !!(state & FLOW_RETURN), .l3_len = l3_len, .reason = reason };
 
 	return parry_exit(&p, v);
 }
 
-static __always_inline int express_leave(struct xdp_md *ctx, struct flow *f, __u32 state, __u32 tick, __u32 l3_len,
-					 const struct hop *h)
+static __always_inline int express_leave(struct xdp_md *ctx, struct flow *f, __u32 service, __u32 state, __u32 tick,
+					 __u32 l3_len, const struct hop *h)
 {
 	__u32 out = h->ifindex;
 
 	express_flow(f, tick, l3_len);
 	if (out == ctx->ingress_ifindex) {
-		express_count(f, state, l3_len, VERDICT_TX);
+		express_count(service, state, l3_len, VERDICT_TX);
 		return XDP_TX;
 	}
 	if (bpf_redirect_map(&tx_port, out, XDP_ABORTED) != XDP_REDIRECT)
-		return express_end(f, state, l3_len, VERDICT_ABORT, DROP_REASON_INTERNAL);
-	express_count(f, state, l3_len, VERDICT_REDIRECT);
+		return express_end(service, state, l3_len, VERDICT_ABORT, DROP_REASON_INTERNAL);
+	express_count(service, state, l3_len, VERDICT_REDIRECT);
 	return XDP_REDIRECT;
 }
 
@@ -184,7 +193,7 @@ static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct iphdr *ip = data + sizeof(struct ethhdr);
-	__u32 *l4 = (void *)(ip + 1), total, state;
+	__u32 *l4 = (void *)(ip + 1), total, state, service;
 	struct flow4 *f;
 	struct hop *h;
 	__u64 from;
@@ -199,14 +208,15 @@ static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 	if (!f)
 		return EXPRESS_STRANGER;
 	state = *(volatile __u32 *)&f->f.state;
-	if (!express_fresh(&f->f, state, now >> TICK_SHIFT))
+	service = f->f.service;
+	if (express_turns(l4, end, ip->protocol) || !express_fresh(&f->f, state, now >> TICK_SHIFT))
 		return EXPRESS_NO;
 	total = bpf_ntohs(*(volatile __u16 *)&ip->tot_len); /* cheaper read again than kept over the lookup */
 	if (cfg.local && state & FLOW_LOCAL) {
 		if (!express_limits(&f->f, state, ip->saddr, 4, now, total))
 			return EXPRESS_NO;
 		express_flow(&f->f, now >> TICK_SHIFT, total);
-		express_count(&f->f, state, total, VERDICT_PASS);
+		express_count(service, state, total, VERDICT_PASS);
 		return XDP_PASS;
 	}
 	h = express_hop(f->f.hop, total);
@@ -220,8 +230,8 @@ static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 	express_sum(l4, end, ip->protocol, f->l4_delta);
 	barrier(); /* nothing of it is read again after the check */
 	if (from && *(volatile __u64 *)&f->f.word != from) /* the slot changed hands while it was read */
-		return express_end(&f->f, state, total, VERDICT_DROP, DROP_REASON_RACE);
-	return express_leave(ctx, &f->f, state, now >> TICK_SHIFT, total, h);
+		return express_end(service, state, total, VERDICT_DROP, DROP_REASON_RACE);
+	return express_leave(ctx, &f->f, service, state, now >> TICK_SHIFT, total, h);
 }
 
 /* As express_half4. */
@@ -247,7 +257,7 @@ static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct ipv6hdr *ip = data + sizeof(struct ethhdr);
-	__u32 *l4 = (void *)(ip + 1), total, state;
+	__u32 *l4 = (void *)(ip + 1), total, state, service;
 	__u64 from, *to, *as;
 	struct flow6 *f;
 	struct hop *h;
@@ -262,14 +272,15 @@ static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
 	if (!f)
 		return EXPRESS_STRANGER;
 	state = *(volatile __u32 *)&f->f.state;
-	if (!express_fresh(&f->f, state, now >> TICK_SHIFT))
+	service = f->f.service;
+	if (express_turns(l4, end, ip->nexthdr) || !express_fresh(&f->f, state, now >> TICK_SHIFT))
 		return EXPRESS_NO;
 	total = bpf_ntohs(*(volatile __u16 *)&ip->payload_len) + sizeof(*ip);
 	if (cfg.local && state & FLOW_LOCAL) {
 		if (!express_limits(&f->f, state, *(__u64 *)&ip->saddr, 6, now, total))
 			return EXPRESS_NO;
 		express_flow(&f->f, now >> TICK_SHIFT, total);
-		express_count(&f->f, state, total, VERDICT_PASS);
+		express_count(service, state, total, VERDICT_PASS);
 		return XDP_PASS;
 	}
 	h = express_hop(f->f.hop, total);
@@ -287,6 +298,6 @@ static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
 	express_sum(l4, end, ip->nexthdr, f->l4_delta);
 	barrier();
 	if (from && *(volatile __u64 *)&f->f.word != from)
-		return express_end(&f->f, state, total, VERDICT_DROP, DROP_REASON_RACE);
-	return express_leave(ctx, &f->f, state, now >> TICK_SHIFT, total, h);
+		return express_end(service, state, total, VERDICT_DROP, DROP_REASON_RACE);
+	return express_leave(ctx, &f->f, service, state, now >> TICK_SHIFT, total, h);
 }

@@ -171,15 +171,6 @@ static __always_inline void slot_open(struct flow *f, __u64 gen, __u64 from, __u
 	__sync_lock_test_and_set(&f->word, from | (gen + 1) << FROM_GEN_SHIFT);
 }
 
-/* Has the slot come into a cache: it is rarely in one, takes 100 ns, and the routes can be asked for meanwhile. */
-static __always_inline void slot_fetch(__u32 family, __u32 slot)
-{
-	void *s = family == 4 ? bpf_map_lookup_elem(&nat4, &slot) : bpf_map_lookup_elem(&nat6, &slot);
-
-	if (s)
-		(void)*(volatile __u64 *)s;
-}
-
 static __always_inline void make4_slot(struct pkt *p, const struct making *m, struct flow4 *slot)
 {
 	__u64 gen = slot_shut(&slot->f);

@@ -19,7 +19,7 @@ import (
 const (
 	sweepEvery   = time.Second
 	httpPatience = 10 * time.Second
-	slowFilter   = time.Minute // between looks at the prefix lists where the kernel doesn't tell of changes
+	slowFilter   = time.Minute // between looks at the prefix lists of whose change the kernel tells nothing: before 6.4 any, after that one for another
 )
 
 // serve starts everything that runs beside the packets.
@@ -114,7 +114,7 @@ func (e *Engine) tend(ctx context.Context, n *notify.Notifier) error {
 		sessions.do(e.sweep)
 		lists.do(timed(e.sweepLists))
 		heap.trim()
-		if count, ok := e.lists.l.NetCount(); (ok && count != seen) || (!ok && time.Since(filtered) > slowFilter) || filtered.IsZero() {
+		if count, ok := e.lists.l.NetCount(); (ok && count != seen) || time.Since(filtered) > slowFilter {
 			if _, err := e.lists.l.Refilter(); err != nil {
 				e.mu.Lock()
 				e.fault("derive the prefix filters", err)

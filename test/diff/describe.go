@@ -17,7 +17,7 @@ func describe(frame []byte) string {
 	if v.Version == 0 {
 		return err.Error()
 	}
-	src, dst := netip.AddrFrom16([16]byte{}), netip.AddrFrom16([16]byte{})
+	var src, dst netip.Addr
 	ip := frame[v.L3:]
 	if v.Version == 4 {
 		src, dst = netip.AddrFrom4([4]byte(ip[12:])), netip.AddrFrom4([4]byte(ip[16:]))

@@ -9,7 +9,7 @@
 //	step.go      what can happen to them, as text
 //	compare.go   what must agree, and when
 //	generate.go  what happens next: chosen at random, knowing who is in which session
-//	packets.go, hostile.go  the packets of it
+//	packets.go, plays.go, hostile.go  the packets of it
 //	shrink.go    cutting down
 //	fuzz.go      doing that for a while
 package diff

@@ -53,7 +53,7 @@ func moves() []move {
 		{120, draw.hostile},
 		{60, draw.fromHost},
 		{120, func(d draw) []step { return passing(time.Duration(d.IntN(20_000)) * time.Microsecond) }},
-		{30, func(d draw) []step { return passing(time.Duration(80+d.IntN(60)) * time.Millisecond) }}, // as long as a loan lasts
+		{10, func(d draw) []step { return passing(time.Duration(1900+d.IntN(300)) * time.Millisecond) }}, // as long as a loan and a check last
 		{40, func(d draw) []step { return passing(time.Duration(d.IntN(3_000)) * time.Millisecond) }},
 		{4, func(d draw) []step { return passing(time.Duration(d.IntN(1_300)) * time.Second) }},
 		{25, draw.listed},

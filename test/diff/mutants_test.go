@@ -32,7 +32,7 @@ func mutants() []mutant {
 		{"one port is left out of the sums", "stage/session.h", "				csum_change2(m->face_port, m->client_port));\n}\n\nstatic __always_inline void up6", "				0);\n}\n\nstatic __always_inline void up6", ""},
 		{"a bucket gives one less", "lib/rate.h", "(__s64)(tat - t) > (__s64)burst", "(__s64)(tat - t) >= (__s64)burst", ""},
 		{"loans are forgotten", "stage/limit.h", "svc->packet_batch, had.packets)", "svc->packet_batch, 0)", ""},
-		{"loans last longer", "stage/limit.h", "#define LAPSE 6", "#define LAPSE 7", ""},
+		{"loans last longer", "stage/limit.h", "#define LAPSE 119", "#define LAPSE 126", ""},
 		{"one session too many", "stage/limit.h", "n < svc->max_sessions", "n <= svc->max_sessions", ""},
 		{"only the client's silence counts", "stage/reap.h", "return other < idle ? other : idle;", "return idle;", ""},
 		{"TCP's ports rest as short as UDP's", "stage/reap.h", "#define REST_TCP (60", "#define REST_TCP (30", ""},
@@ -79,10 +79,17 @@ func TestMutants(t *testing.T) {
 	if _, err := exec.LookPath(clang); err != nil {
 		t.Skipf("needs %s (make setup-generate)", clang)
 	}
-	if os.Getenv("PARRY_E2E") == "" && os.Getenv("PARRY_MUTANTS") == "" {
-		t.Skip("takes a minute: set PARRY_MUTANTS=1 (make fuzz-mutants does)")
+	step := 1
+	if os.Getenv("PARRY_MUTANTS") == "" {
+		if os.Getenv("PARRY_E2E") == "" {
+			t.Skip("takes two minutes: set PARRY_MUTANTS=1 (make fuzz-mutants does)")
+		}
+		step = 4 // of every part of the fast path some
 	}
-	for _, m := range mutants() {
+	for i, m := range mutants() {
+		if i%step != 0 {
+			continue
+		}
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			began := time.Now()

@@ -74,7 +74,7 @@ func (e *Edge) admit(p *view) Outcome {
 func (e *Edge) begin(s *Session, j judgement) Reason {
 	if r := e.add(s); r != None {
 		if s.NAT {
-			e.freePort(s.Face, 0)
+			e.putBack(s.Face)
 		}
 		return r
 	}
@@ -85,7 +85,7 @@ func (e *Edge) begin(s *Session, j judgement) Reason {
 	return None
 }
 
-// faceServer finds the session's server, under NAT the port that faces it, and the ways to it and back.
+// faceServer finds the session's server, the ways to it and back, and, under NAT, the port that faces it.
 func (e *Edge) faceServer(p *view, svc *service, s *Session) Reason {
 	if svc.Mode == Local {
 		s.Local, s.Server = true, s.Front
@@ -96,19 +96,16 @@ func (e *Edge) faceServer(p *view, svc *service, s *Session) Reason {
 		return NoServer
 	}
 	s.Server = netip.AddrPortFrom(server.Addr, server.Port+p.offset)
+	if !e.findWays(p, s, server) {
+		return NoRoute
+	}
 	if s.NAT = svc.Mode == NAT || e.inside(p.src); s.NAT {
 		var ok bool
 		if s.Face, ok = e.takePort(server); !ok {
 			return NoPort
 		}
 	}
-	if e.findWays(p, s, server) {
-		return None
-	}
-	if s.NAT {
-		e.freePort(s.Face, 0)
-	}
-	return NoRoute
+	return None
 }
 
 // inside tells whether an address is on the servers' side: a server would answer it past the edge, so it needs NAT even

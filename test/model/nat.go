@@ -103,6 +103,12 @@ func (e *Edge) takePort(server *Server) (netip.AddrPort, bool) {
 	return netip.AddrPort{}, false
 }
 
+// putBack gives a port back that was taken for a session that did not come to be: it is the next again, and needs no rest.
+func (e *Edge) putBack(face netip.AddrPort) {
+	n := e.natAddr(face.Addr())
+	n.free = append([]freePort{{face.Port(), e.tick(), 0}}, n.free...)
+}
+
 // freePort gives a port back.
 func (e *Edge) freePort(face netip.AddrPort, rest uint64) {
 	n := e.natAddr(face.Addr())
