@@ -442,6 +442,9 @@ struct frag {
 	__u16 service;
 	__u32 state; /* flow_flags of the session's half */
 	struct source_key source; /* whose buckets its fragments draw on */
+	__be16 sport; /* as the first had them: with them its session is found */
+	__be16 dport;
+	__u32 pad;
 };
 
 struct service_count {

@@ -270,6 +270,9 @@ type bpfFrag struct {
 	Service uint16
 	State   uint32
 	Source  bpfSourceKey
+	Sport   uint16
+	Dport   uint16
+	Pad     uint32
 }
 
 type bpfFragKey struct {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "egress.h"
+#include "half.h"
 #include "limit.h"
 #include "rewrite.h"
 #include "session.h"
@@ -72,6 +73,8 @@ NOINLINE int frag_note(struct xdp_md *ctx, struct pkt *p, __u32 state, __u32 hop
 	__builtin_memcpy(v.dst, p->to, 16);
 	v.expires = p->tick + FRAG_TICKS;
 	v.hop = hop;
+	v.sport = p->sport;
+	v.dport = p->dport;
 	v.service = p->service;
 	v.state = state;
 	source_key(&v.source, p, FLOW_PREFIX(state));
@@ -140,10 +143,30 @@ static __always_inline int frag_rewrite(struct xdp_md *ctx, struct pkt *p, const
 	return 0;
 }
 
-/* NEXT: no first fragment of it was admitted. */
+/* The half that its first belonged to; NULL = that session is over. Out of line, for its keys are not to lie beneath what
+ * asks for routes. */
+static NOINLINE struct flow *frag_half(const struct pkt *p, const struct frag *f)
+{
+	struct flow *half;
+	__u64 from;
+
+	if (p->family == 4) {
+		struct flow4 *h = half4(addr4(p->src), addr4(p->dst), f->sport, f->dport, p->proto, &from);
+
+		half = h ? &h->f : NULL;
+	} else {
+		struct flow6 *h = half6(p->src, p->dst, f->sport, f->dport, p->proto, &from);
+
+		half = h ? &h->f : NULL;
+	}
+	return half && carries(half->state) ? half : NULL;
+}
+
+/* NEXT: no first fragment of it was admitted, or its session is over. */
 NOINLINE int frag_later(struct xdp_md *ctx, struct pkt *p)
 {
 	struct frag_key k = {};
+	struct flow *half = NULL;
 	struct frag *f;
 	struct hop *h;
 	int err;
@@ -154,13 +177,21 @@ NOINLINE int frag_later(struct xdp_md *ctx, struct pkt *p)
 	f = bpf_map_lookup_elem(&frag, &k);
 	if (!f || (__s32)(f->expires - p->tick) <= 0)
 		return VERDICT_NEXT;
+	if (f->service) {
+		half = frag_half(p, f);
+		if (!half)
+			return VERDICT_NEXT;
+	}
 	p->service = f->service;
 	p->down = !!(f->state & FLOW_RETURN);
 	err = frag_limit(p, f);
 	if (err)
 		return drop(p, err);
-	if (f->state & FLOW_LOCAL)
+	if (f->state & FLOW_LOCAL) {
+		if (half)
+			flow_count(half, p);
 		return VERDICT_PASS;
+	}
 	addr_copy(p->to, f->dst);
 	h = hop_get(f->hop) ?: hop_again(ctx, p, &f->hop);
 	if (!h)
@@ -171,5 +202,7 @@ NOINLINE int frag_later(struct xdp_md *ctx, struct pkt *p)
 	err = frag_rewrite(ctx, p, f);
 	if (err)
 		return err == DROP_REASON_TTL ? drop(p, err) : abort_changed(p);
+	if (half)
+		flow_count(half, p);
 	return leave(ctx, p, h);
 }

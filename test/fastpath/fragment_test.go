@@ -230,3 +230,29 @@ func (w *world) narrow(t *testing.T, mtu int) {
 	w.hop(t, h)
 	w.leadTo(t, h.HopKey)
 }
+
+// Every part of a datagram counts for its session, and what is left of one is nobody's once the session is over.
+func TestLaterFragmentsAreTheSessions(t *testing.T) {
+	w := newWorld(t, basePlan())
+	for _, m := range modes() {
+		t.Run(m.name, func(t *testing.T) {
+			defer w.clear(t)
+			s := w.prove(t, m.first)
+			up := datagram(m.first.With(func(p *packet.Packet) { p.Flags = packet.ACK }))
+			before := w.session(t, s.Client)
+			parts := up.Fragments(theirID, 1000)
+			bytes := uint64(0)
+			for _, part := range parts {
+				w.send(t, part, outcome{verdict: "tx", service: m.service}, nil)
+				bytes += uint64(len(part) - 14)
+			}
+			after := w.session(t, s.Client)
+			want := loader.Direction{Packets: before.Up.Packets + uint64(len(parts)), Bytes: before.Up.Bytes + bytes}
+			if after.Up != want {
+				t.Errorf("the session counts %+v, not %+v", after.Up, want)
+			}
+			w.kill(t, after)
+			w.send(t, parts[1], outcome{verdict: "drop", reason: "fragment_orphan"}, nil)
+		})
+	}
+}

@@ -163,6 +163,9 @@ type slotFrag struct {
 	Service uint16
 	State   uint32
 	Source  slotSourceKey
+	Sport   uint16
+	Dport   uint16
+	Pad     uint32
 }
 
 type slotFragKey struct {

@@ -16,8 +16,9 @@ type partKey struct {
 
 func (p *view) partKey() partKey { return partKey{p.src, p.dst, p.id, p.proto} }
 
-// partWay is where the parts of a datagram go whose first has passed. It outlives its session.
+// partWay is where the parts of a datagram go whose first has passed, while its session lives.
 type partWay struct {
+	tuple    tuple // of the first
 	service  int
 	down     bool
 	pass     bool // to this host
@@ -38,7 +39,7 @@ const partsLive = 10 * ticksPerSecond
 // ID: two players' equal ones would merge at the server.
 func (e *Edge) rememberPart(p *view, w way) *partWay {
 	f := &partWay{
-		service: p.service, down: p.down, pass: w.Local, src: w.from().Addr(), dst: w.to().Addr(), newID: w.NAT,
+		tuple: p.tuple(), service: p.service, down: p.down, pass: w.Local, src: w.from().Addr(), dst: w.to().Addr(), newID: w.NAT,
 		hop: w.half().hop, expires: e.tick() + partsLive,
 	}
 	if f.limited = !p.down && !p.unlimited; f.limited {
@@ -66,12 +67,16 @@ func (f *partWay) writeID(p *view, ip []byte) {
 	}
 }
 
-// laterPart: follows its first within 10 s, and is nobody's without it. It is held to size and limits as any packet, but draws
-// on its source's buckets straight away, and counts for its service alone. Nobody answers to one that is too big (RFC 1812
-// 4.3.2.7): its first was told.
+// laterPart: follows its first within 10 s while its session lives, and is nobody's else. It is held to size and limits as any
+// packet, but draws on its source's buckets straight away. Nobody answers to one that is too big (RFC 1812 4.3.2.7): its first
+// was told.
 func (e *Edge) laterPart(p *view) Outcome {
 	f := e.parts[p.partKey()]
-	if f == nil || e.tick() >= f.expires {
+	var w way
+	if f != nil && f.service != 0 {
+		w = e.half(f.tuple)
+	}
+	if f == nil || e.tick() >= f.expires || f.service != 0 && (w.Session == nil || w.Closing) {
 		if e.own[p.dst] {
 			return drop(FragmentOrphan)
 		}
@@ -85,6 +90,7 @@ func (e *Edge) laterPart(p *view) Outcome {
 		if p.service == 0 {
 			return e.host(p)
 		}
+		w.half().count(e, p, 1)
 		return Outcome{Verdict: Pass}
 	}
 	hop := e.usable(p, &f.hop)
@@ -99,6 +105,7 @@ func (e *Edge) laterPart(p *view) Outcome {
 	ip, _ := p.copyIP()
 	readdress(ip, f.src, f.dst)
 	f.writeID(p, ip)
+	w.half().count(e, p, 1)
 	return e.leave(p, hop, ip)
 }
 
