@@ -97,6 +97,9 @@ func (c *crowd) depart(st *stream) {
 	c.sent += st.noLoss().sent
 	c.departed++
 	delete(c.ids, playerKey{"udp", st.p.addr()})
+	for _, v := range c.servers {
+		v.left(st.p.addr())
+	}
 }
 
 // listed are the sessions that the edge lists, by their client.

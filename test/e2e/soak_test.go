@@ -22,7 +22,9 @@ const (
 	quickSoak  = 20 * time.Second
 	soakEvery  = 40 * time.Millisecond // between two packets of a player
 	targetPort = 28000                 // of the services that are attacked
-	soakCrowd  = 40                    // more UDP players than that are not let in
+	// strangers' sessions may fill the tables for a while: nobody new is let in then
+	soakPatience = 30 * time.Second
+	soakCrowd    = 40 // more UDP players than that are not let in
 )
 
 // soak is a crowd that plays while everything else happens, at random.
@@ -188,7 +190,8 @@ func (k *soak) possible() []event {
 		}},
 		{"connects", 3, func() {
 			if len(k.pulses) < soakCrowd {
-				k.dial(k.ways[k.rng.IntN(len(k.ways))])
+				w := k.ways[k.rng.IntN(len(k.ways))]
+				k.pulses = append(k.pulses, k.s.dialUntil(w.player, w.vip, soakPatience).pulse(&k.hold, k.every))
 			}
 		}},
 		{"disconnects", 2, func() {
@@ -242,11 +245,11 @@ func (k *soak) happen() {
 	k.more(1 + k.rng.IntN(5))
 }
 
-// arrive lets somebody in, who may have to try for a while: strangers' sessions may have filled the table.
+// arrive lets somebody in.
 func (k *soak) arrive(w way) {
 	k.t.Helper()
 	p := k.s.udpPlayer(k.s.players, w.player, w.vip)
-	if p.tryJoin(30*time.Second) == 0 {
+	if p.tryJoin(soakPatience) == 0 {
 		k.t.Errorf("nobody is let in to %s any more", w.name)
 		return
 	}
@@ -305,7 +308,7 @@ func (k *soak) silenced() {
 // revived waits until the victim plays again.
 func (k *soak) revived() {
 	k.t.Helper()
-	k.victim.alive(30 * time.Second)
+	k.victim.alive(soakPatience)
 	k.victim.forgive()
 }
 

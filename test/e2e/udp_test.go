@@ -112,6 +112,13 @@ func (s *udpServer) known() map[netip.AddrPort]netip.AddrPort {
 	return maps.Clone(s.players)
 }
 
+// left is told of a player who won't come back: others may be given the port by which the server knew him.
+func (s *udpServer) left(player netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.players, func(_, p netip.AddrPort) bool { return p == player })
+}
+
 func (s *udpServer) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
