@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -34,6 +35,13 @@ type crowd struct {
 type playerKey struct {
 	protocol string
 	client   netip.AddrPort
+	front    netip.AddrPort
+}
+
+// A port of somebody who has left may be the next one's, who plays elsewhere.
+func udpKey(st *stream) playerKey { return playerKey{"udp", st.p.addr(), st.p.to} }
+func tcpKey(p *pulse) playerKey {
+	return playerKey{"tcp", p.p.addr(), p.p.conn.RemoteAddr().(*net.TCPAddr).AddrPort()}
 }
 
 // newCrowd opens the servers of the ways and lets so many UDP players in on each, and half as many TCP players.
@@ -96,7 +104,7 @@ func (c *crowd) depart(st *stream) {
 	c.t.Helper()
 	c.sent += st.noLoss().sent
 	c.departed++
-	delete(c.ids, playerKey{"udp", st.p.addr()})
+	delete(c.ids, udpKey(st))
 	for _, v := range c.servers {
 		v.left(st.p.addr())
 	}
@@ -107,7 +115,7 @@ func (c *crowd) listed() map[playerKey]api.Session {
 	c.t.Helper()
 	all := map[playerKey]api.Session{}
 	for _, v := range c.s.edge.sessions(api.Filter{}) {
-		all[playerKey{v.Protocol, v.Client}] = v
+		all[playerKey{v.Protocol, v.Client, v.Edge}] = v
 	}
 	return all
 }
@@ -140,10 +148,10 @@ func (c *crowd) meet() {
 func (c *crowd) players() []playerKey {
 	var all []playerKey
 	for _, st := range c.streams {
-		all = append(all, playerKey{"udp", st.p.addr()})
+		all = append(all, udpKey(st))
 	}
 	for _, p := range c.pulses {
-		all = append(all, playerKey{"tcp", p.p.addr()})
+		all = append(all, tcpKey(p))
 	}
 	return all
 }

@@ -262,7 +262,7 @@ func (k *soak) hangUp(n int) {
 	if err := p.end(); err != nil {
 		k.t.Errorf("the connection of %v broke: %v", p.p.addr(), err)
 	}
-	delete(k.ids, playerKey{"tcp", p.p.addr()})
+	delete(k.ids, tcpKey(p))
 	_ = p.p.conn.Close()
 	k.pulses = slices.Delete(k.pulses, n, n+1)
 	k.departed++
