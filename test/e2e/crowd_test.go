@@ -110,6 +110,21 @@ func (c *crowd) depart(st *stream) {
 	}
 }
 
+// books reads the counts of both sides of the edge while nothing is under way: one side is read after the other, and a packet
+// that passes between would be missing on one for good.
+func (c *crowd) books() ledger {
+	c.t.Helper()
+	c.hold.Store(true)
+	defer c.hold.Store(false)
+	last := c.s.books.read()
+	await(c.t, patience, "the links to be still", func() bool {
+		before := last
+		last = c.s.books.read()
+		return slices.Equal(before.in, last.in) && slices.Equal(before.out, last.out)
+	})
+	return last
+}
+
 // listed are the sessions that the edge lists, by their client.
 func (c *crowd) listed() map[playerKey]api.Session {
 	c.t.Helper()

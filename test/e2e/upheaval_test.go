@@ -127,7 +127,7 @@ func TestNICsComeAndGoUnderLoad(t *testing.T) {
 		for _, st := range m.streams {
 			st.forgive()
 		}
-		before := s.books.read()
+		before := m.books()
 		m.more(20)
 		m.meet()
 		lost := s.books.balance(before, v.what)
