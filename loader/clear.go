@@ -47,6 +47,19 @@ func (e *Edge) Clear() error {
 		e.natFamily(true).clear(), e.natFamily(false).clear())
 }
 
+// ClearHostSources forgets the host's sources, which Clear leaves: there are many, and a test knows which it used.
+func (e *Edge) ClearHostSources() error {
+	m := e.state[bpfMapHostSource]
+	keys := make([]uint32, m.MaxEntries())
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	if _, err := m.BatchUpdate(keys, make([]uint64, len(keys)), nil); err != nil {
+		return fmt.Errorf("write map host_source: %w", err)
+	}
+	return nil
+}
+
 // clearFilters takes the bits of the prefixes that are listed out of the filters; those of prefixes that went are left, as
 // always.
 func (e *Edge) clearFilters() error {

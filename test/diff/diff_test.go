@@ -52,13 +52,19 @@ func open(t *testing.T, kind string) *world {
 	return w
 }
 
-// Sequences that the edge and its model once came apart by.
+// Sequences that the edge and its model once came apart by, and those that mutants are caught by: on the edge as it is they
+// show nothing.
 func TestSeeds(t *testing.T) {
 	needRoot(t)
 	files, err := filepath.Glob("testdata/*.seq")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no sequences are kept: %v", err)
 	}
+	more, err := filepath.Glob("testdata/mutants/*.seq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(files, more...)
 	worlds := map[string]*world{}
 	for _, name := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".seq"), func(st *testing.T) {

@@ -90,7 +90,7 @@ func (w *world) play(moves []uint64, keep bool) error {
 		if !errors.As(err, &d) {
 			return err
 		}
-		f.moves, f.why = moves[:i+1], err
+		f.moves, f.why, w.apart = moves[:i+1], err, true
 		return f
 	}
 	for i, seed := range moves {

@@ -48,6 +48,7 @@ func moves() []move {
 		{25, draw.played},
 		{8, draw.contested},
 		{60, draw.parts},
+		{6, draw.orphaned},
 		{60, draw.aboutSession},
 		{80, draw.toHost},
 		{120, draw.hostile},

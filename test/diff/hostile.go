@@ -53,6 +53,22 @@ func (d draw) parts() []step {
 	return steps
 }
 
+// orphaned are a datagram's fragments whose session ends between them.
+func (d draw) orphaned() []step {
+	s := d.session()
+	if s == nil || s.Proto != packet.UDP {
+		return nil
+	}
+	p := packet.NewUDP(s.Client, s.Front, "")
+	if d.one(2) && !s.Local {
+		p = packet.NewUDP(s.Server, s.Face, "")
+	}
+	p.Payload = d.bytes(100 + d.IntN(200))
+	parts := d.frames(p.Fragments(uint32(d.IntN(1<<16)), 8*(4+d.IntN(8)))...)
+	ends := pick(d, [][]step{{{op: "kill", key: s.Key()}}, d.swept()})
+	return append(append(parts[:1:1], ends...), parts[1:]...)
+}
+
 // aboutSession is an ICMP error about a packet of a session, or one that says so.
 func (d draw) aboutSession() []step {
 	var x packet.Packet

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -68,9 +69,14 @@ func mutants() []mutant {
 	}
 }
 
-const caughtWithin = 40 * time.Second
+// kept is the sequence by which the fuzzer once caught it, cut down.
+func (m mutant) kept() string {
+	slug := strings.Trim(regexp.MustCompile("[^a-z0-9]+").ReplaceAllString(strings.ToLower(m.name), "-"), "-")
+	return filepath.Join("testdata", "mutants", slug+".seq")
+}
 
-// Every mutant is caught: the fuzzer sees what it is for.
+// Every mutant is caught: by the sequence that is kept of it, so that luck has no part in it. PARRY_MUTANTS=1 (make
+// fuzz-mutants) has the fuzzer catch each anew, and keeps the sequence of one that has none.
 func TestMutants(t *testing.T) {
 	needRoot(t)
 	clang := os.Getenv("BPF2GO_CC")
@@ -80,41 +86,107 @@ func TestMutants(t *testing.T) {
 	if _, err := exec.LookPath(clang); err != nil {
 		t.Skipf("needs %s (make setup-generate)", clang)
 	}
-	step := 1
-	if os.Getenv("PARRY_MUTANTS") == "" {
-		if os.Getenv("PARRY_E2E") == "" {
-			t.Skip("takes two minutes: set PARRY_MUTANTS=1 (make fuzz-mutants does)")
-		}
-		step = 4 // of every part of the fast path some
+	catch := mutant.replay
+	switch {
+	case os.Getenv("PARRY_MUTANTS") != "":
+		catch = mutant.search
+	case os.Getenv("PARRY_E2E") == "":
+		t.Skip("compiles for a minute: set PARRY_MUTANTS=1 (make fuzz-mutants does)")
 	}
-	for i, m := range mutants() {
-		if i%step != 0 {
-			continue
-		}
+	for _, m := range mutants() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			began := time.Now()
-			object := m.compile(t, clang)
-			compiled := time.Since(began)
-			w, err := openWorld(cmp.Or(m.kind, "all"), bytes.NewReader(object))
-			if err != nil {
-				t.Fatalf("the mutant does not load: %+v", err)
-			}
-			defer w.close()
-			ctx, cancel := context.WithTimeout(context.Background(), caughtWithin)
-			defer cancel()
-			err = w.fuzz(ctx, 1)
-			var f *failure
-			switch {
-			case err == nil:
-				t.Fatalf("%d packets, and nobody noticed", w.seen.Packets)
-			case !errors.As(err, &f):
-				t.Fatal(err)
-			}
-			first, _, _ := strings.Cut(f.why.Error(), "\n")
-			t.Logf("caught after %d packets, %v (compiled in %v): %s", w.seen.Packets, time.Since(began)-compiled, compiled, first)
+			catch(m, t, m.compile(t, clang))
 		})
 	}
+}
+
+// open makes an edge of the mutant's kind.
+func (m mutant) open(t *testing.T, object []byte) *world {
+	t.Helper()
+	w, err := openWorld(cmp.Or(m.kind, "all"), bytes.NewReader(object))
+	if err != nil {
+		t.Fatalf("the mutant does not load: %+v", err)
+	}
+	t.Cleanup(func() {
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// replay wants the edge to come apart from its model where it did when the sequence was kept.
+func (m mutant) replay(t *testing.T, object []byte) {
+	w := m.open(t, object)
+	kind, steps := load(t, m.kept())
+	if kind != w.kind {
+		t.Fatalf("%s is for edge %s, not %s", m.kept(), kind, w.kind)
+	}
+	differs, err := isFailure(w.replay(steps))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !differs {
+		t.Fatalf("%s: nobody noticed (after a change of what it shows: remove it, and `make fuzz-mutants` looks for another)", m.kept())
+	}
+}
+
+const (
+	caughtWithin = 2 * time.Minute
+	cutWithin    = time.Minute
+	sureAfter    = 4 // edges of its own that a kept sequence must show it on
+)
+
+// search has the fuzzer find it.
+func (m mutant) search(t *testing.T, object []byte) {
+	w := m.open(t, object)
+	for seed := firstSeed(t); ; seed += 1 << 32 {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), caughtWithin)
+		err := w.fuzz(ctx, seed)
+		cancel()
+		var f *failure
+		switch {
+		case err == nil:
+			t.Fatalf("%d packets, and nobody noticed", w.seen.Packets)
+		case !errors.As(err, &f):
+			t.Fatal(err)
+		}
+		first, _, _ := strings.Cut(f.why.Error(), "\n")
+		t.Logf("caught after %d packets, %v: %s", w.seen.Packets, time.Since(began).Round(time.Millisecond), first)
+		if _, err := os.Stat(m.kept()); err == nil || m.keep(t, object, w, f) {
+			return
+		}
+	}
+}
+
+// keep cuts a failing sequence down and keeps it, if other edges show it too: what depends on how a kernel's tables are
+// seeded is of no use.
+func (m mutant) keep(t *testing.T, object []byte, w *world, f *failure) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), cutWithin)
+	defer cancel()
+	small, err := w.shrink(ctx, f)
+	if err != nil {
+		t.Fatalf("cutting down: %v", err)
+	}
+	for range sureAfter {
+		if differs, err := isFailure(m.open(t, object).replay(small.steps)); err != nil {
+			t.Fatal(err)
+		} else if !differs {
+			t.Logf("%d steps, but not on every edge", len(small.steps))
+			return false
+		}
+	}
+	var b bytes.Buffer
+	if err := writeSequence(&b, small.kind, explained(w, small.steps), m.name+"\n"+small.why.Error()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(m.kept(), b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("kept %d steps in %s", len(small.steps), m.kept())
+	return true
 }
 
 // compile builds a copy of bpf/ with the fault in it.

@@ -30,6 +30,7 @@ type world struct {
 	faults map[string]uint64
 	seen   *coverage
 	last   model.Outcome // of a frame, by the model
+	apart  bool          // they may have come apart: the model does not know what the edge used of host_source
 	choose *chooser
 
 	four, six, nobody4, nobody6 []netip.Addr
@@ -42,7 +43,7 @@ const secret = 0x0123456789abcdef
 
 // openWorld makes an edge of a kind. object is another build of the fast path; nil = that of the tree.
 func openWorld(kind string, object io.ReaderAt) (_ *world, err error) {
-	w := &world{kind: kind, edge: edges()[kind], seen: newCoverage(), choose: newChooser()}
+	w := &world{kind: kind, edge: edges()[kind], seen: newCoverage(), choose: newChooser(), apart: object != nil}
 	w.four, w.six = players()
 	w.nobody4, w.nobody6 = nobodies()
 	if w.edge.plans == nil {
@@ -100,12 +101,8 @@ func (w *world) reset() error {
 		return err
 	}
 	w.lists = w.real.Lists()
-	if w.model != nil {
-		for _, i := range w.model.HostBuckets() {
-			if err := w.real.Poke("host_source", binary.NativeEndian.AppendUint32(nil, i), make([]byte, 8)); err != nil {
-				return err
-			}
-		}
+	if err := w.resetHostSources(); err != nil {
+		return err
 	}
 	if w.plan != 0 {
 		if err := w.use(w.edge.plans[0]); err != nil {
@@ -134,6 +131,21 @@ func (w *world) reset() error {
 	}
 	w.faults, err = w.real.Faults()
 	return err
+}
+
+func (w *world) resetHostSources() error {
+	if w.apart {
+		return w.real.ClearHostSources()
+	}
+	if w.model == nil {
+		return nil
+	}
+	for _, i := range w.model.HostBuckets() {
+		if err := w.real.Poke("host_source", binary.NativeEndian.AppendUint32(nil, i), make([]byte, 8)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // links are what the daemon says of interfaces: the one that frames come in by, another, and a VLAN on that.
