@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Free ports of a NAT address, in the order in which they were freed. Many takers (admit, on any CPU) and many
- * givers (the reaper; admit, for a port it could not use: `rest` 0). A ring has a cell for each of 65536 ports and never
+ * givers (the reaper; admit, for a port that it could not use). A ring has a cell for each of 65536 ports and never
  * holds more than the address has, so a giver never meets the head.
  */
 #pragma once
@@ -49,25 +49,11 @@ NOINLINE int ring_take(__u32 family, __u32 addr, __u32 tick)
 		}
 		if (__sync_val_compare_and_swap(&a->head, head, head + 1) != head)
 			continue;
-		*cell = 0;
+		/* Not what was read above: the port may have been taken, and another been put back in its place, since. */
+		c = __sync_lock_test_and_set(cell, 0);
 		return (c >> 32) & 0xffff;
 	}
 	return 0;
-}
-
-/* Puts back what was just taken, where it came from: at the tail it would lie behind the ports at rest, and whoever can
- * have sessions refused would turn the ring until all do. Where another took meanwhile, the tail it is. */
-static __always_inline bool ring_put_back(struct nat_addr *a, __u32 family, __u32 addr, __u32 port, __u32 tick)
-{
-	__u32 head = *(volatile __u32 *)&a->head;
-	__u64 *cell = ring_cell(family, addr, head - 1);
-
-	if (!cell || __sync_val_compare_and_swap(cell, 0, tick | (__u64)port << 32))
-		return false; /* its taker has yet to clear it, or another puts back */
-	if (__sync_val_compare_and_swap(&a->head, head, head - 1) == head)
-		return true;
-	*(volatile __u64 *)cell = 0;
-	return false;
 }
 
 NOINLINE int ring_give(__u32 family, __u32 slot, __u32 tick, __u32 rest)
@@ -78,11 +64,29 @@ NOINLINE int ring_give(__u32 family, __u32 slot, __u32 tick, __u32 rest)
 
 	if (!a)
 		return -1;
-	if (!rest && ring_put_back(a, family, addr, port, tick))
-		return 0;
 	cell = ring_cell(family, addr, __sync_fetch_and_add(&a->tail, 1));
 	if (!cell)
 		return -1;
 	*(volatile __u64 *)cell = tick | (__u64)port << 32 | (__u64)(rest >> REST_SHIFT & 0xffff) << 48;
 	return 0;
+}
+
+/* Puts back what was just taken, where it came from: at the tail it would lie behind the ports at rest, and whoever can
+ * have sessions refused would turn the ring until all do. Where another took meanwhile, the tail it is. */
+NOINLINE int ring_put_back(__u32 family, __u32 slot, __u32 tick)
+{
+	__u32 addr = slot >> 16, port = slot & 0xffff, head;
+	struct nat_addr *a = ring_of(family, addr);
+	__u64 *cell;
+
+	if (!a)
+		return -1;
+	head = *(volatile __u32 *)&a->head;
+	cell = ring_cell(family, addr, head - 1);
+	if (cell && !__sync_val_compare_and_swap(cell, 0, tick | (__u64)port << 32)) {
+		if (__sync_val_compare_and_swap(&a->head, head, head - 1) == head)
+			return 0;
+		*(volatile __u64 *)cell = 0;
+	} /* else its taker has yet to clear it, or another puts back */
+	return ring_give(family, slot, tick, 0);
 }

@@ -276,7 +276,7 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 	if (!err)
 		return VERDICT_AGAIN;
 	limit_undo(p, svc);
-	if (m->slot && ring_give(p->family, m->slot, p->tick, 0))
+	if (m->slot && ring_put_back(p->family, m->slot, p->tick))
 		fault(FAULT_PORT_LOST);
 	return lost(p, err);
 }

@@ -271,6 +271,39 @@ func TestChurn(t *testing.T) {
 	w.clear(t)
 }
 
+// Strangers come by two CPUs while there is room for none: the ports that they take go back, each once, whoever took
+// meanwhile.
+func TestPortsArePutBack(t *testing.T) {
+	const sessions, each = 4, 20_000
+	sizes := smallSizes()
+	sizes.Sessions = sessions
+	w := newWorldOf(t, basePlan(), sizes)
+	for n := range sessions {
+		w.begin(t, hello(client(n), natPort))
+	}
+	before := w.counts(t)
+	onTwoCPUs(t, func(cpu int) error {
+		for n := range each {
+			frame := hello(client(sessions+cpu*20+n%20), natPort).Bytes()
+			if r, err := w.edge.Process(frame); err != nil {
+				return err
+			} else if r.Code != loader.XDPDrop {
+				return fmt.Errorf("packet %d: %d, though there is no room", n, r.Code)
+			}
+		}
+		return nil
+	})
+	w.wantPorts(t)
+	moved := w.counts(t).since(before)
+	reasons := moved.Services["nat"].Reasons
+	if full, none := reasons["sessions_full"].Packets, reasons["no_port"].Packets; full+none != 2*each || full < each {
+		t.Errorf("%d packets of %d dropped for want of room, %d of a port", full, 2*each, none)
+	}
+	if moved.Faults["port_lost"] != 0 {
+		t.Errorf("faults %v", moved.Faults)
+	}
+}
+
 // churn ends what there is and sweeps a second later.
 func (w *world) churn() error {
 	var all []loader.Session
