@@ -75,7 +75,7 @@ func runBench(cmd *cobra.Command, o bench.Options, asJSON, check bool) error {
 	clear()
 	switch {
 	case errors.Is(err, bench.ErrNoCase):
-		return usagef("--case: %w; see `parry bench --help`", err)
+		return usagef("--case: %w", err)
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted; all that was made is removed")
 	case err != nil:

@@ -11,7 +11,8 @@ import (
 func TestBenchRefusesWhatItCannotMeasure(t *testing.T) {
 	for _, row := range []struct{ args, want string }{
 		{"--case (", "--case: "},
-		{"--case nothing_like_it", "--case: no such case"},
+		{"--case nothing_like_it", `--case: no case matches "nothing_like_it": there are established_udp4, `},
+		{"--case blokced_host", `no case matches "blokced_host": did you mean blocked_host? There are established_udp4, `},
 		{"--rounds 0", "--rounds"},
 		{"--time 1ns", "--time"},
 		{"--csae x", "did you mean --case?"},

@@ -2,6 +2,13 @@
 
 package bench
 
+import (
+	"fmt"
+	"strings"
+
+	"parry/pkg/spell"
+)
+
 // Names of floors that have one for all.
 const (
 	floorEmpty   = "empty"
@@ -75,4 +82,17 @@ func onceCases() []Case {
 		{"new_session_unknown_source", "the same by a source that was never here", floorEmpty, []Target{atMost(75, floorEmpty)}},
 		{"new_session_ports_taken", "the first with 90 % of NAT's ports taken", floorEmpty, []Target{atMost(55, floorEmpty), atMost(1.25, known)}},
 	}
+}
+
+// noCase says that no case's name matches what was asked for, and what names there are.
+func noCase(pattern string) error {
+	var names []string
+	for _, c := range Cases() {
+		names = append(names, c.Name)
+	}
+	list := strings.Join(names, ", ")
+	if near, ok := spell.Nearest(pattern, names); ok {
+		return fmt.Errorf("%w %q: did you mean %s? There are %s", ErrNoCase, pattern, near, list)
+	}
+	return fmt.Errorf("%w %q: there are %s", ErrNoCase, pattern, list)
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -77,13 +76,13 @@ const method = "BPF_PROG_TEST_RUN, 64 byte frames, CPU time of the thread over t
 func (r *run) report(cases []Case) *Report {
 	out := &Report{Machine: ThisMachine(), Rounds: r.opts.Rounds, Method: method}
 	for _, c := range cases {
-		rel := ratios(r.net(c.Name), r.net(c.Floor))
+		rel := Ratios(r.net(c.Name), r.net(c.Floor))
 		res := Result{
 			Cost: r.cost(c.Name), What: c.What, Floor: c.Floor, FloorNS: r.cost(c.Floor).NS, Rounds: r.opts.Rounds,
-			Ratio: round(median(rel)), RatioMin: round(slices.Min(rel)), RatioMax: round(slices.Max(rel)), OK: true, Targets: []Target{},
+			Ratio: Round(Median(rel)), RatioMin: Round(slices.Min(rel)), RatioMax: Round(slices.Max(rel)), OK: true, Targets: []Target{},
 		}
 		for i, t := range c.Targets {
-			t.Ratio = round(median(ratios(r.net(c.Name), r.net(t.Of))))
+			t.Ratio = Round(Median(Ratios(r.net(c.Name), r.net(t.Of))))
 			t.OK = t.Ratio <= t.Limit
 			res.OK = res.OK && (t.OK || t.Aim)
 			res.Targets = append(res.Targets, t)
@@ -107,12 +106,10 @@ func (r *run) cost(name string) Cost {
 	if strings.HasPrefix(name, floorEmpty+" under ") {
 		all = r.probes[name].samples
 	}
-	return Cost{Name: name, NS: round(median(all)), Min: round(slices.Min(all)), Max: round(slices.Max(all))}
+	return Cost{Name: name, NS: Round(Median(all)), Min: Round(slices.Min(all)), Max: Round(slices.Max(all))}
 }
 
 // round leaves what is worth reading.
-func round(v float64) float64 { return math.Round(v*1000) / 1000 }
-
 // Missed are the cases that cost more than they may.
 func (r *Report) Missed() []string {
 	var all []string

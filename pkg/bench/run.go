@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
-	"slices"
 	"time"
 
 	"parry/loader"
@@ -30,8 +29,8 @@ const (
 	DefaultTime   = 20 * time.Millisecond
 )
 
-// ErrNoCase says that no case has such a name.
-var ErrNoCase = errors.New("no such case")
+// ErrNoCase says that no case has such a name: which, follows.
+var ErrNoCase = errors.New("no case matches")
 
 // Run measures. It needs root, and lasts about Rounds times Time for each case and floor, and some seconds to make
 // what they work on.
@@ -43,7 +42,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		}
 	}
 	if len(cases) == 0 {
-		return nil, ErrNoCase
+		return nil, noCase(o.Cases.String())
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
@@ -156,27 +155,10 @@ func (r *run) net(name string) []float64 {
 	for i, empty := range r.probes[floorEmpty].samples {
 		shares = append(shares, r.probes[around(p.driver)].samples[i]-empty)
 	}
-	share := median(shares)
+	share := Median(shares)
 	net := make([]float64, len(p.samples))
 	for i, s := range p.samples {
 		net[i] = s - share
 	}
 	return net
-}
-
-func ratios(a, b []float64) []float64 {
-	all := make([]float64, len(a))
-	for i := range a {
-		all[i] = a[i] / b[i]
-	}
-	return all
-}
-
-func median(all []float64) float64 {
-	s := slices.Sorted(slices.Values(all))
-	n := len(s)
-	if n == 0 {
-		return 0
-	}
-	return (s[(n-1)/2] + s[n/2]) / 2
 }

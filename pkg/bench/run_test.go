@@ -116,10 +116,10 @@ func TestRatiosAreOfARoundAndTheDriversShareGoes(t *testing.T) {
 	if got, want := r.net("case"), []float64{30, 60, 40}; !slices.Equal(got, want) {
 		t.Errorf("net %v, not %v", got, want)
 	}
-	if got, want := ratios(r.net("case"), r.net("floor")), []float64{1.5, 1.5, 2}; !slices.Equal(got, want) {
+	if got, want := Ratios(r.net("case"), r.net("floor")), []float64{1.5, 1.5, 2}; !slices.Equal(got, want) {
 		t.Errorf("ratios %v, not %v", got, want)
 	}
-	if got := median([]float64{4, 1, 3, 2}); got != 2.5 {
+	if got := Median([]float64{4, 1, 3, 2}); got != 2.5 {
 		t.Errorf("the median of four is %v", got)
 	}
 }

@@ -67,17 +67,17 @@ func report(all []*runner, skipped []string, rounds int) *Report {
 	routed := find(keyRoute)
 	for _, r := range all {
 		row := Row{
-			Key: r.key, Name: r.name, Proxy: r.proxy, CPUNS: round(median(r.cpu)), CPUMin: round(slices.Min(r.cpu)), CPUMax: round(slices.Max(r.cpu)),
-			Delivered: round(median(r.delivered)), Rate: math.Round(median(r.rate)), Lost: r.lost,
+			Key: r.key, Name: r.name, Proxy: r.proxy, CPUNS: bench.Round(bench.Median(r.cpu)), CPUMin: bench.Round(slices.Min(r.cpu)), CPUMax: bench.Round(slices.Max(r.cpu)),
+			Delivered: bench.Round(bench.Median(r.delivered)), Rate: math.Round(bench.Median(r.rate)), Lost: r.lost,
 		}
 		if r.site != nil && r.site.note != "" {
 			row.Name += " (" + r.site.note + ")"
 		}
 		if len(r.p50) > 0 {
-			row.P50US, row.P50Min, row.P50Max, row.P99US = round(median(r.p50)), round(slices.Min(r.p50)), round(slices.Max(r.p50)), round(median(r.p99))
+			row.P50US, row.P50Min, row.P50Max, row.P99US = bench.Round(bench.Median(r.p50)), bench.Round(slices.Min(r.p50)), bench.Round(slices.Max(r.p50)), bench.Round(bench.Median(r.p99))
 		}
 		if routed != nil {
-			row.OfRoute = round(median(ratios(r.cpu, routed.cpu)))
+			row.OfRoute = bench.Round(bench.Median(bench.Ratios(r.cpu, routed.cpu)))
 		}
 		out.Ways = append(out.Ways, row)
 	}
@@ -92,7 +92,7 @@ func report(all []*runner, skipped []string, rounds int) *Report {
 		{"median round trip by kernel routing's", keyRoute, 1, func(r *runner) []float64 { return r.p50 }},
 	} {
 		if other := find(g.key); parry != nil && other != nil {
-			ratio := round(median(ratios(g.of(parry), g.of(other))))
+			ratio := bench.Round(bench.Median(bench.Ratios(g.of(parry), g.of(other))))
 			out.Targets = append(out.Targets, Target{What: g.what, Limit: g.limit, Ratio: ratio, OK: ratio <= g.limit})
 		}
 	}
@@ -176,18 +176,3 @@ func (r *Report) writeJSON(w io.Writer) error {
 	e.SetIndent("", "  ")
 	return e.Encode(r)
 }
-
-func ratios(a, b []float64) []float64 {
-	all := make([]float64, len(a))
-	for i := range a {
-		all[i] = a[i] / b[i]
-	}
-	return all
-}
-
-func median(all []float64) float64 {
-	s := slices.Sorted(slices.Values(all))
-	return s[len(s)/2]
-}
-
-func round(v float64) float64 { return math.Round(v*1000) / 1000 }
