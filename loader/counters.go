@@ -117,7 +117,7 @@ func (e *Edge) Fills() ([]Fill, error) {
 	return all, nil
 }
 
-// natFill counts ports of NAT addresses: those that are in sessions or at rest are taken.
+// natFill counts ports of NAT addresses: those of sessions are taken. One at rest is back in its ring, and counts as free.
 func (e *Edge) natFill(v4 bool) (Fill, error) {
 	f := Fill{Name: "nat6_ports"}
 	if v4 {
