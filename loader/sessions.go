@@ -101,14 +101,14 @@ func (e *Edge) Sessions(fn func(*Session) bool) error {
 		return err
 	}
 	err = iterate(e, bpfProgList4, bpfMapFlow4, func(r *bpfReapItem4) error {
-		if s := session4(r, tick); !fn(&s) {
+		if s := r.session(tick); !fn(&s) {
 			return errStop
 		}
 		return nil
 	})
 	if err == nil {
 		err = iterate(e, bpfProgList6, bpfMapFlow6, func(r *bpfReapItem6) error {
-			if s := session6(r, tick); !fn(&s) {
+			if s := r.session(tick); !fn(&s) {
 				return errStop
 			}
 			return nil
@@ -138,7 +138,7 @@ func (e *Edge) CountSessions() ([]map[SessionState]uint64, error) {
 	return all, err
 }
 
-func session4(r *bpfReapItem4, tick uint32) Session {
+func (r *bpfReapItem4) session(tick uint32) Session {
 	s := Session{
 		Client: netip.AddrPortFrom(addr4(r.Key.Src), be16(r.Key.Sport)),
 		Front:  netip.AddrPortFrom(addr4(r.Key.Dst), be16(r.Key.Dport)),
@@ -150,7 +150,7 @@ func session4(r *bpfReapItem4, tick uint32) Session {
 	return s
 }
 
-func session6(r *bpfReapItem6, tick uint32) Session {
+func (r *bpfReapItem6) session(tick uint32) Session {
 	s := Session{
 		Client: netip.AddrPortFrom(netip.AddrFrom16(r.Key.Src), be16(r.Key.Sport)),
 		Front:  netip.AddrPortFrom(netip.AddrFrom16(r.Key.Dst), be16(r.Key.Dport)),

@@ -33,9 +33,9 @@ func (e *Edge) Sweep(gone func(*Session)) (Swept, error) {
 // told of each session that is deleted; it may be nil.
 func (e *Edge) SweepSessions(gone func(*Session)) (Swept, error) {
 	var s Swept
-	err := sweep(e, bpfProgDue4, bpfMapFlow4, &s, func(due []bpfReapItem4) error { return e.reap4(due, bpfReapOpREAP_SWEEP, &s, gone) })
+	err := sweep(e, bpfProgDue4, bpfMapFlow4, &s, func(due []bpfReapItem4) error { return reap(e, due, bpfReapOpREAP_SWEEP, &s, gone) })
 	if err == nil {
-		err = sweep(e, bpfProgDue6, bpfMapFlow6, &s, func(due []bpfReapItem6) error { return e.reap6(due, bpfReapOpREAP_SWEEP, &s, gone) })
+		err = sweep(e, bpfProgDue6, bpfMapFlow6, &s, func(due []bpfReapItem6) error { return reap(e, due, bpfReapOpREAP_SWEEP, &s, gone) })
 	}
 	if err == nil {
 		err = e.sweepSources(&s)
@@ -82,9 +82,9 @@ func (e *Edge) EndSessions(all []Session) (int, error) {
 		}
 	}
 	var s Swept
-	err := e.reap4(four, bpfReapOpREAP_END, &s, nil)
+	err := reap(e, four, bpfReapOpREAP_END, &s, nil)
 	if err == nil {
-		err = e.reap6(six, bpfReapOpREAP_END, &s, nil)
+		err = reap(e, six, bpfReapOpREAP_END, &s, nil)
 	}
 	return s.Ended, err
 }
@@ -137,43 +137,39 @@ func chunks[T any](all []T, fn func([]T) error) error {
 	return nil
 }
 
-func (e *Edge) reap4(all []bpfReapItem4, op bpfReapOp, s *Swept, gone func(*Session)) error {
-	tick, err := e.now()
-	if err != nil {
-		return err
-	}
-	return chunks(all, func(items []bpfReapItem4) error {
-		for i := range items {
-			items[i].Op = uint32(op)
-		}
-		if err := exchange(e, bpfMapReapBox4, bpfProgReap4, items); err != nil {
-			return err
-		}
-		for i := range items {
-			if s.took(items[i].Done, items[i].Up.F.State) && gone != nil {
-				session := session4(&items[i], tick)
-				gone(&session)
-			}
-		}
-		return nil
-	})
+// reapItem is an order of either family, and its answer.
+type reapItem[T any] interface {
+	*T
+	to(bpfReapOp)
+	reaper() (box, prog string)
+	outcome() (done, before uint32)
+	session(tick uint32) Session
 }
 
-func (e *Edge) reap6(all []bpfReapItem6, op bpfReapOp, s *Swept, gone func(*Session)) error {
+func (r *bpfReapItem4) to(op bpfReapOp)                { r.Op = uint32(op) }
+func (r *bpfReapItem6) to(op bpfReapOp)                { r.Op = uint32(op) }
+func (r *bpfReapItem4) reaper() (box, prog string)     { return bpfMapReapBox4, bpfProgReap4 }
+func (r *bpfReapItem6) reaper() (box, prog string)     { return bpfMapReapBox6, bpfProgReap6 }
+func (r *bpfReapItem4) outcome() (done, before uint32) { return r.Done, r.Up.F.State }
+func (r *bpfReapItem6) outcome() (done, before uint32) { return r.Done, r.Up.F.State }
+
+// reap has the kernel do op to all that are named. gone is told of each session that is deleted; it may be nil.
+func reap[T any, P reapItem[T]](e *Edge, all []T, op bpfReapOp, s *Swept, gone func(*Session)) error {
 	tick, err := e.now()
 	if err != nil {
 		return err
 	}
-	return chunks(all, func(items []bpfReapItem6) error {
+	box, prog := P(nil).reaper()
+	return chunks(all, func(items []T) error {
 		for i := range items {
-			items[i].Op = uint32(op)
+			P(&items[i]).to(op)
 		}
-		if err := exchange(e, bpfMapReapBox6, bpfProgReap6, items); err != nil {
+		if err := exchange(e, box, prog, items); err != nil {
 			return err
 		}
 		for i := range items {
-			if s.took(items[i].Done, items[i].Up.F.State) && gone != nil {
-				session := session6(&items[i], tick)
+			if done, before := P(&items[i]).outcome(); s.took(done, before) && gone != nil {
+				session := P(&items[i]).session(tick)
 				gone(&session)
 			}
 		}
