@@ -95,8 +95,7 @@ func TestPlayGoesOnAfterANICWasGone(t *testing.T) {
 	s := newSite(t, "nicgone", siteOptions{})
 	s.edge.run(everyMode(unlimited))
 	streams, lines := s.forwardedPlay()
-	must(t, s.down.Remove())
-	await(t, protectedWithin, "status to say that the interface is not protected", func() bool { return !s.protected("servers") })
+	s.gone(s.down)
 	if !s.protected("players") {
 		t.Error("the other interface is called unprotected, too")
 	}
@@ -105,8 +104,7 @@ func TestPlayGoesOnAfterANICWasGone(t *testing.T) {
 			t.Error("status doesn't say why the interface isn't protected")
 		}
 	}
-	s.atServers, s.toServers = s.link(ends(s.servers, "up0", "10.0.1.11/24", "fd00:1::11/64"),
-		ends(s.gate, "servers", "10.0.1.1/24", "fd00:1::1/64"), netns.LinkOptions{Offloads: true})
+	s.linkServers(netns.LinkOptions{Offloads: true})
 	back := await(t, protectedWithin, "the interface to be protected again", func() bool { return s.protected("servers") })
 	// The program may be there before the link is set up: its peer then can't be told to leave segments whole.
 	s.run(s.servers, ethtool, "-K", "up0", "tx", "off")

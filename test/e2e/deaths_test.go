@@ -89,7 +89,8 @@ func (m *mortal) killOnce(i int) (early bool) {
 	m.more(2)
 	if early = m.rng.IntN(2) == 0; early {
 		e.launch()
-		time.Sleep(time.Duration(m.rng.IntN(400)) * time.Millisecond) // any moment will do
+		// Nothing is waited for here: the moment of the kill is what is tried, and any of a start's is to be survived.
+		time.Sleep(time.Duration(m.rng.IntN(400)) * time.Millisecond)
 		e.kill()
 		m.more(2)
 	}

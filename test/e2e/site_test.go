@@ -80,11 +80,8 @@ func newSite(t *testing.T, name string, o siteOptions) *site {
 	if o.routed {
 		s.routed(o)
 	} else {
-		s.atPlayers, s.toPlayers = w.link(ends(s.players, "up0", "192.0.2.2/24", "2001:db8:1::2/64"),
-			ends(s.gate, "players", "192.0.2.1/24", "2001:db8:1::1/64"), netns.LinkOptions{})
-		s.atServers, s.toServers = w.link(ends(s.servers, "up0", "10.0.1.11/24", "fd00:1::11/64"),
-			ends(s.gate, "servers", "10.0.1.1/24", "fd00:1::1/64"), netns.LinkOptions{})
-		s.up, s.down = s.toPlayers, s.toServers
+		s.linkPlayers(netns.LinkOptions{})
+		s.linkServers(netns.LinkOptions{})
 		if o.counted {
 			s.books = s.keepBooks(natPort, transparentPort, localPort, laterPort)
 		} else {
@@ -98,6 +95,22 @@ func newSite(t *testing.T, name string, o siteOptions) *site {
 	s.meetServers()
 	s.edge = newEdge(w, s.gate)
 	return s
+}
+
+// linkPlayers puts a link between players and the edge.
+func (s *site) linkPlayers(o netns.LinkOptions) {
+	s.t.Helper()
+	s.atPlayers, s.toPlayers = s.link(ends(s.players, "up0", "192.0.2.2/24", "2001:db8:1::2/64"),
+		ends(s.gate, "players", "192.0.2.1/24", "2001:db8:1::1/64"), o)
+	s.up = s.toPlayers
+}
+
+// linkServers puts a link between the edge and servers.
+func (s *site) linkServers(o netns.LinkOptions) {
+	s.t.Helper()
+	s.atServers, s.toServers = s.link(ends(s.servers, "up0", "10.0.1.11/24", "fd00:1::11/64"),
+		ends(s.gate, "servers", "10.0.1.1/24", "fd00:1::1/64"), o)
+	s.down = s.toServers
 }
 
 // meetServers has the edge's host know its neighbours towards the servers, as one that has been up for a while does:

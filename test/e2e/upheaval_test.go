@@ -149,24 +149,25 @@ func (s *site) downAndUp(i *netns.Interface, c *mortal) {
 // does.
 func (s *site) serversAnew(ethtool string) {
 	s.t.Helper()
-	must(s.t, s.down.Remove())
-	await(s.t, protectedWithin, "status to say that the interface is not protected", func() bool { return !s.protected("servers") })
-	s.atServers, s.toServers = s.link(ends(s.servers, "up0", "10.0.1.11/24", "fd00:1::11/64"),
-		ends(s.gate, "servers", "10.0.1.1/24", "fd00:1::1/64"), netns.LinkOptions{Offloads: true})
-	s.down = s.toServers
+	s.gone(s.down)
+	s.linkServers(netns.LinkOptions{Offloads: true})
 	s.back(ethtool, s.atServers, s.toServers)
 	s.defaults(s.servers, "10.0.1.1", "fd00:1::1")
 }
 
 func (s *site) playersAnew(ethtool string) {
 	s.t.Helper()
-	must(s.t, s.up.Remove())
-	await(s.t, protectedWithin, "status to say that the interface is not protected", func() bool { return !s.protected("players") })
-	s.atPlayers, s.toPlayers = s.link(ends(s.players, "up0", "192.0.2.2/24", "2001:db8:1::2/64"),
-		ends(s.gate, "players", "192.0.2.1/24", "2001:db8:1::1/64"), netns.LinkOptions{Offloads: true})
-	s.up = s.toPlayers
+	s.gone(s.up)
+	s.linkPlayers(netns.LinkOptions{Offloads: true})
 	s.back(ethtool, s.atPlayers, s.toPlayers)
 	s.defaults(s.players, "192.0.2.1", "2001:db8:1::1")
+}
+
+// gone removes a NIC of the edge, and waits until that is known.
+func (s *site) gone(i *netns.Interface) {
+	s.t.Helper()
+	must(s.t, i.Remove())
+	await(s.t, protectedWithin, "status to say that the interface is not protected", func() bool { return !s.protected(i.Name) })
 }
 
 // back waits for the program on a NIC that is new. It may be there before the link is set up: the peer then can't be told
