@@ -16,6 +16,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
+
+	"parry/test/need"
 )
 
 var updateBudgets = flags.Bool("update-budgets", false, "write testdata/budgets.json from what the programs take now (make budgets)")
@@ -43,7 +45,7 @@ func production() map[string]*Plan {
 
 // A program grows only by who says so: with the budget file in the same change.
 func TestProgramsKeepTheirBudgets(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	e, err := Open(Options{Sizes: smallSizes(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatalf("%+v", err)

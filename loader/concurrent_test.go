@@ -8,11 +8,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"parry/test/need"
 )
 
 // What reads an edge or sweeps it needs no lock of its caller's, not even while generations are replaced.
 func TestReadersOutliveGenerations(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	e, err := Open(Options{Sizes: smallSizes(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

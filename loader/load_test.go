@@ -12,14 +12,9 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-)
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
-}
+	"parry/test/need"
+)
 
 func smallSizes() Sizes {
 	return Sizes{Sessions: 1024, Blocks: 1024, Allows: 1024, Prefixes: 1024, Sources: 1024, Fragments: 64, Services: 16, NAT4: 2, NAT6: 1}
@@ -79,7 +74,7 @@ func featurePlan(ipv4, ipv6, nat, transparent, local, limits, sizes, frags bool)
 // Every program loads with all features on, all off, and each one alone off and on: run on the oldest kernel by
 // make kernels-load.
 func TestLoadMatrix(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	names := []string{"ipv4", "ipv6", "nat", "transparent", "local", "limits", "sizes", "frags"}
 	type row struct {
 		name string
@@ -130,7 +125,7 @@ func TestLoadMatrix(t *testing.T) {
 
 // A daemon that is replaced by a newer one left a shorter struct service.
 func TestReadServicesOfAnOlderParry(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	want := bpfService{Forward: uint8(Local), Ever: everLocal}
 	copy(want.Name[:], "arena")
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(want)) - 8, MaxEntries: 2})

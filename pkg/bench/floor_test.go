@@ -12,12 +12,13 @@ import (
 	"github.com/cilium/ebpf"
 
 	"parry/loader"
+	"parry/test/need"
 )
 
 // testBench runs f inside a bench.
 func testBench(t *testing.T, f func(b *bench) error) {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	b, err := newBench(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

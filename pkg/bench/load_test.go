@@ -4,22 +4,16 @@ package bench
 
 import (
 	"errors"
-	"os"
 	"testing"
 
 	"github.com/cilium/ebpf"
-)
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("BPF and network namespaces need root")
-	}
-}
+	"parry/test/need"
+)
 
 // TestLoad is also what the virtual machines of other kernels run.
 func TestLoad(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	var f floorObjects
 	var d driveObjects
 	err := errors.Join(loadFloorObjects(&f, nil), loadDriveObjects(&d, nil))

@@ -15,6 +15,7 @@ import (
 
 	"parry/pkg/netns"
 	"parry/pkg/show"
+	"parry/test/need"
 )
 
 func options(pattern string) Options {
@@ -23,7 +24,7 @@ func options(pattern string) Options {
 
 // What outside tools rely on (spec 4.5).
 func TestReportHasItsShape(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	r, err := Run(t.Context(), options(`^established_udp4(_redirect|_down|_bumped|_transparent)?$|tcp4$|udp6$|blocked_host$|blocked_prefix|local|known_source`))
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +62,7 @@ func TestReportHasItsShape(t *testing.T) {
 }
 
 func TestInterruptedRunLeavesNothing(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	o := options("^established_udp4$")
 	o.Rounds = 1 << 30

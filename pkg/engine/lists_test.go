@@ -8,7 +8,6 @@ import (
 	"iter"
 	"log/slog"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,14 +17,13 @@ import (
 	"parry/loader"
 	"parry/pkg/api"
 	"parry/pkg/blocklist"
+	"parry/test/need"
 )
 
 // anEdge is one with services arena (1) and gone (2), of which the second left the configuration.
 func anEdge(t *testing.T) *loader.Edge {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
+	need.Root(t)
 	e, err := loader.Open(loader.Options{Log: slog.New(slog.DiscardHandler), Injected: true, Sizes: loader.Sizes{
 		Sessions: 64, Blocks: 64, Allows: 64, Prefixes: 64, Sources: 64, Fragments: 16, Services: 16, NAT4: 1, NAT6: 1,
 	}})

@@ -11,21 +11,14 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"parry/pkg/netns"
+	"parry/test/need"
 )
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("network namespaces and BPF need root")
-	}
-}
 
 func must(t *testing.T, errs ...error) {
 	t.Helper()
@@ -37,7 +30,7 @@ func must(t *testing.T, errs ...error) {
 // pair is a sender and a receiver on one link.
 func pair(t *testing.T, name string) (out, in *netns.Interface) {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	w, err := netns.NewWorld(t.Context(), name, slog.New(slog.DiscardHandler))
 	must(t, err)
 	t.Cleanup(func() { must(t, w.Close()) })

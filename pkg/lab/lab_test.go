@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"parry/pkg/config"
+	"parry/test/need"
 )
 
 func TestMain(m *testing.M) {
@@ -126,7 +127,7 @@ func TestInterruptedLabLeavesNothingBehind(t *testing.T) {
 }
 
 func TestEdgeThatDoesNotStartIsReported(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	_, err := Run(t.Context(), Options{Scenario: "play", Duration: shortRun, Edge: Parry("/bin/false"), View: Quiet{},
 		Log: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), "parry run ended") {

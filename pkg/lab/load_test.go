@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+
+	"parry/test/need"
 )
 
 // TestLoad is also what the virtual machines of other kernels run.
 func TestLoad(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	explain := func(err error) {
 		t.Helper()
 		var verifier *ebpf.VerifierError

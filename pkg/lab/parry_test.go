@@ -7,13 +7,15 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"parry/test/need"
 )
 
 // fixedSources is how many addresses the fixed-udp scenario sends from.
 const fixedSources = 50
 
 func TestParryKeepsPlayersPlaying(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	binary := os.Getenv("PARRY_BIN")
 	if binary == "" {
 		t.Skip("PARRY_BIN is not set: make e2e builds parry and sets it")

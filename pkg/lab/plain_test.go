@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"parry/pkg/netns"
+	"parry/test/need"
 )
 
 // plainEdge forwards with the kernel and nftables: what the lab is proven on, and compared with. It can block and,
@@ -32,7 +33,7 @@ var (
 
 func plain(t *testing.T) EdgeMaker {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	if _, err := exec.LookPath("nft"); err != nil {
 		t.Skip("nft is not installed: the plain edge needs it")
 	}

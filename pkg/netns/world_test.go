@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"parry/test/need"
 )
 
 func TestMain(m *testing.M) {
@@ -53,16 +55,9 @@ func crashWithWorld() {
 	os.Exit(1)
 }
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("making network namespaces needs root")
-	}
-}
-
 func newWorld(t *testing.T, name string) *World {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	w, err := NewWorld(t.Context(), name, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +144,7 @@ func TestClosedWorldLeavesNothingBehind(t *testing.T) {
 }
 
 func TestWorldOfKilledOwnerIsRemovedByTheNext(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	self, err := os.Executable()
 	must(t, err)
 	cmd := exec.Command(self)
@@ -193,7 +188,7 @@ func waitGone(t *testing.T, pid int) {
 }
 
 func TestOrphanNamespaceIsRemoved(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	cmd := exec.Command("true")
 	must(t, cmd.Run())
 	path := fmt.Sprintf("%s/parry-%d-orphan-edge", namesDir, cmd.ProcessState.Pid())

@@ -18,6 +18,8 @@ import (
 	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"parry/test/need"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,17 +34,9 @@ type host struct {
 	nl *netlink.Handle
 }
 
-// needRoot skips a test that makes namespaces.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("network namespaces need root")
-	}
-}
-
 func newHost(t *testing.T) *host {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	var ns netns.NsHandle
 	var err error
 	onThread(func() { ns, err = netns.New() })

@@ -6,26 +6,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
-)
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("BPF and network namespaces need root")
-	}
-}
+	"parry/test/need"
+)
 
 // TestLoad is also what the virtual machines of other kernels run.
 func TestLoad(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	var o endsObjects
 	err := loadEndsObjects(&o, nil)
 	var verifier *ebpf.VerifierError
@@ -37,24 +29,19 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// program is the parry under test: PARRY_BIN, or one built now.
+// program is the parry under test.
 func program(t *testing.T) string {
 	t.Helper()
-	if bin := os.Getenv("PARRY_BIN"); bin != "" {
-		return bin
-	}
-	bin := filepath.Join(t.TempDir(), "parry")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "parry/cmd/parry")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build parry: %v\n%s", err, out)
+	bin, err := need.Parry(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }
 
 // Every way that there are tools for carries floods and pings. Figures are for a quiet machine, and `make compare`.
 func TestEachWayCarriesItsFlood(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	r, err := compare(t.Context(), ways(program(t), t.TempDir()), load{rounds: 2, packets: 2000, pings: 20}, func(s string) { t.Log(s) })
 	if err != nil {
 		t.Fatal(err)

@@ -13,11 +13,12 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"parry/pkg/netns"
+	"parry/test/need"
 )
 
 // TestLoad is also what the virtual machines of other kernels run.
 func TestLoad(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	var o tallyObjects
 	err := loadTallyObjects(&o, nil)
 	var verifier *ebpf.VerifierError

@@ -18,6 +18,7 @@ import (
 
 	"parry/pkg/api"
 	"parry/pkg/netns"
+	"parry/test/need"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 // bigGame is for games whose packages are too much for every day's tests.
 func bigGame(t *testing.T) {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	if os.Getenv("PARRY_E2E") == "quick" {
 		t.Skip("a big download: `make e2e-all` plays it")
 	}

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"parry/pkg/netns"
+	"parry/test/need"
 )
 
 func TestMain(m *testing.M) {
@@ -35,29 +35,15 @@ var built string
 
 // program is the parry that the tests run.
 var program = sync.OnceValues(func() (string, error) {
-	if bin := os.Getenv("PARRY_BIN"); bin != "" {
-		return filepath.Abs(bin)
+	if os.Getenv("PARRY_BIN") == "" {
+		dir, err := os.MkdirTemp("", "parry-e2e-")
+		if err != nil {
+			return "", err
+		}
+		built = dir
 	}
-	dir, err := os.MkdirTemp("", "parry-e2e-")
-	if err != nil {
-		return "", err
-	}
-	built = dir
-	bin := filepath.Join(dir, "parry")
-	cmd := exec.Command("go", "build", "-o", bin, "parry/cmd/parry")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build parry: %w\n%s", err, out)
-	}
-	return bin, nil
+	return need.Parry(built)
 })
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("attaching XDP programs in network namespaces needs root")
-	}
-}
 
 var discard = slog.New(slog.DiscardHandler)
 
@@ -102,7 +88,7 @@ type world struct {
 
 func newWorld(t *testing.T, name string) *world {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	n, err := netns.NewWorld(t.Context(), name, discard)
 	must(t, err)
 	t.Cleanup(func() {

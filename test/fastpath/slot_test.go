@@ -19,14 +19,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"parry/loader"
+	"parry/test/need"
 	"parry/test/packet"
 )
 
 // TestLoad: the kernel takes the program that the tests use, run on the oldest kernel by make kernels-load.
 func TestLoad(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
+	need.Root(t)
 	spec, err := loadSlot()
 	must(t, err)
 	var objs slotPrograms

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"parry/loader"
+	"parry/test/need"
 	"parry/test/packet"
 )
 
@@ -48,9 +48,7 @@ func newWorldOf(t *testing.T, plan *loader.Plan, sizes loader.Sizes) *world {
 
 func openWorld(t *testing.T, plan *loader.Plan, sizes loader.Sizes, pin string) *world {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
+	need.Root(t)
 	e, err := loader.Open(loader.Options{Pin: pin, Sizes: sizes, Log: slog.New(slog.DiscardHandler), Injected: true, Traced: true})
 	if err != nil {
 		t.Fatalf("%+v", err)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"parry/loader"
+	"parry/test/need"
 )
 
 // What the limited source may do, and how fast time passes for the program: 4 ms is the coarsest grain of jiffies
@@ -39,7 +40,7 @@ type limited struct {
 
 func newLimited(t *testing.T, flows int, limits loader.Limits) *limited {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	e, err := loader.Open(loader.Options{Log: slog.New(slog.DiscardHandler), Injected: true, Sizes: loader.Sizes{
 		Sessions: 1024, Blocks: 64, Allows: 64, Prefixes: 64, Sources: 64, Fragments: 64, Services: 4, NAT4: 1, NAT6: 1,
 	}})

@@ -20,6 +20,7 @@ import (
 
 	"parry/pkg/api"
 	"parry/pkg/netns"
+	"parry/test/need"
 )
 
 const patience = 20 * time.Second
@@ -27,16 +28,9 @@ const patience = 20 * time.Second
 // all skips what takes longer than a unit test should.
 func all(t *testing.T) {
 	t.Helper()
-	needRoot(t)
+	need.Root(t)
 	if os.Getenv("PARRY_FIGURES") == "" {
 		t.Skip("takes long or a quiet machine: `make figures` (PARRY_FIGURES=1) runs it")
-	}
-}
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("BPF and network namespaces need root")
 	}
 }
 
@@ -131,17 +125,12 @@ pools:
 %s`, edgeAddr, servicePort, service, serverAddr, servicePort, more)
 }
 
-// program is the parry under test: PARRY_BIN, or one built now.
+// program is the parry under test.
 func program(t *testing.T) string {
 	t.Helper()
-	if bin := os.Getenv("PARRY_BIN"); bin != "" {
-		return bin
-	}
-	bin := filepath.Join(t.TempDir(), "parry")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "../../cmd/parry")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build parry: %v\n%s", err, out)
+	bin, err := need.Parry(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }
