@@ -213,13 +213,24 @@ func (b *builder) local() bool {
 	return slices.ContainsFunc(b.services, func(s bpfService) bool { return s.Ever&everLocal != 0 })
 }
 
-// sizes of the generation's maps, with headroom for the hashes' buckets.
+// families counts keys by address family.
+func families[V any](all map[frontKey]V) (v4, v6 int) {
+	for k := range all {
+		if k.addr.Is4() {
+			v4++
+		}
+	}
+	return v4, len(all) - v4
+}
+
+// sizes of the generation's maps: the hashes have room for what is in them.
 func (b *builder) sizes() map[string]int {
-	keys := len(b.fronts)
+	front4, front6 := families(b.fronts)
+	origin4, origin6 := families(b.origins)
 	return map[string]int{
-		bpfMapService: len(b.services), bpfMapFront4: keys, bpfMapFront6: keys, bpfMapOwn4: len(b.own), bpfMapOwn6: len(b.own),
+		bpfMapService: len(b.services), bpfMapFront4: front4, bpfMapFront6: front6, bpfMapOwn4: len(b.own), bpfMapOwn6: len(b.own),
 		bpfMapNatPick: len(b.nat.pick), bpfMapPoolTable: len(b.tables), bpfMapServer: len(b.servers),
-		bpfMapOrigin4: len(b.origins), bpfMapOrigin6: len(b.origins),
+		bpfMapOrigin4: origin4, bpfMapOrigin6: origin6,
 		bpfMapInside4: max(len(b.plan.Inside), 1), bpfMapInside6: max(len(b.plan.Inside), 1),
 	}
 }

@@ -12,6 +12,7 @@ const (
 	MaxServers     = 4095   // in all pools together
 	MaxPrefixes    = 131072 // in all regions together
 	MaxListenPorts = 65536  // address, port and protocol, over all services
+	MaxServerPorts = 262144 // each service's listened ports on each of its servers: a fast path's entry each
 	minNATPorts    = 64
 	maxSocketPath  = 107 // sun_path without its final zero
 )

@@ -52,6 +52,26 @@ func (k *checker) serverRegion(at, name string) {
 	k.fail(at, hint, "unknown region %q", name)
 }
 
+// serverPorts bounds what services lead to in all: ports times servers, which short lines of a file make millions of.
+func (k *checker) serverPorts() {
+	total := 0
+	for i, s := range k.c.Services {
+		p := k.c.Pool(s.Pool)
+		if p == nil || s.Forward == ForwardLocal {
+			continue
+		}
+		ports := 0
+		for _, l := range s.Listen {
+			ports += PortRange{l.First, l.Last}.Len()
+		}
+		if total += ports * len(s.Protocol) * len(p.Servers); total > MaxServerPorts {
+			k.fail(fmt.Sprintf("services[%d].pool", i), "", "%d server ports (each listened port on each server, by protocol) up to this service: "+
+				"the limit is %d; listen on fewer ports, or split the servers over several edges", total, MaxServerPorts)
+			return
+		}
+	}
+}
+
 // loops refuses servers whose address is a listened port of this edge: a player's packet would
 // go round in circles. spans are sorted and don't overlap.
 func (k *checker) loops(spans []span) {

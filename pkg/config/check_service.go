@@ -160,6 +160,8 @@ func (k *checker) listens() {
 	spans, ports := k.spans()
 	if ports > MaxListenPorts {
 		k.fail("services", "", "%d listened ports (address, port, protocol) in all services: the limit is %d", ports, MaxListenPorts)
+	} else {
+		k.serverPorts()
 	}
 	overlap := false
 	for i := 1; i < len(spans); i++ {

@@ -289,6 +289,29 @@ func TestBoundsOfTheWholeFile(t *testing.T) {
 	}
 }
 
+func TestPortsTimesServersAreBounded(t *testing.T) {
+	file := func(servers int) []byte {
+		var b strings.Builder
+		b.WriteString("services:\n")
+		for i, protocol := range []string{"udp", "tcp"} { // 65536 ports are listened to
+			fmt.Fprintf(&b, "  - {name: s%d, listen: 203.0.113.10:32768-65535, protocol: %s, pool: p}\n", i, protocol)
+		}
+		b.WriteString("pools:\n  - name: p\n    servers:\n")
+		for i := range servers {
+			fmt.Fprintf(&b, "      - {name: s%d, address: 10.0.0.%d:32768-65535}\n", i, i+1)
+		}
+		return []byte(b.String())
+	}
+	if _, err := Parse("x", file(4)); err != nil {
+		t.Error("as many as may be:", err)
+	}
+	want := "x:3:71: 327680 server ports (each listened port on each server, by protocol) up to this service: the limit is 262144; " +
+		"listen on fewer ports, or split the servers over several edges"
+	if _, err := Parse("x", file(5)); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestErrorReportIsBounded(t *testing.T) {
 	text := "regions:\n" + strings.Repeat("  - {nam: x, a: 1, b: 1}\n", 1000)
 	_, err := Parse("x", []byte(text))

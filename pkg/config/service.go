@@ -21,7 +21,8 @@ type Service struct {
 	// Name is the service's name in listings, metrics and commands.
 	Name string `yaml:"name" check:"required format=name"`
 	// Listen is where players connect: `address:port`, `address:first-last`, `[v6]:port`, or a list of these. All of one
-	// address family unless `forward` is `local`. At most 64 entries, and 65536 ports in the file.
+	// address family unless `forward` is `local`. At most 64 entries, and in the file 65536 ports, by
+	// protocol, and 262144 counted on each server that they lead to.
 	Listen []Listen `yaml:"listen" check:"required single items=64"`
 	// Protocol is `udp`, `tcp` or both in a list. Default: what the game uses.
 	Protocol []string `yaml:"protocol" check:"single enum=udp|tcp items=2"`
