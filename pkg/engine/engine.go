@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	group.start(stop, func() error { return e.watcher.Run(work) })
 	if err := e.attach(); err != nil {
 		stop()
-		return errors.Join(err, group.wait(), e.close())
+		return errors.Join(err, group.wait(), e.close(), e.undo())
 	}
 	if err := e.serve(work, stop, &group); err != nil {
 		stop()
@@ -101,6 +101,16 @@ func (e *Engine) close() error {
 		return nil
 	}
 	return e.edge.Close()
+}
+
+// undo removes what a first start made before it failed: nobody would run it, and `parry block` would take it for an
+// edge. What was adopted stays as it is.
+func (e *Engine) undo() error {
+	if e.edge == nil || e.edge.Adopted() {
+		return nil
+	}
+	_, err := loader.Detach(e.cfg.Pin)
+	return err
 }
 
 // attach adopts or makes the fast path and puts it on the interfaces.

@@ -230,3 +230,26 @@ func TestDetachLeavesNothing(t *testing.T) {
 	s.edge.start() // it can come back
 	s.udpPlayer(s.players, player4, at(vip4, natPort)).echo(10)
 }
+
+// A first start that one interface refuses leaves the others, the pins and the host as they were.
+func TestFirstStartThatFailsLeavesNothing(t *testing.T) {
+	s := newSite(t, "failed", siteOptions{})
+	keys := sysctls(t, s.gate)
+	s.receiver(s.down) // another's program
+	s.edge.configure(everyMode(unlimited))
+	o := s.edge.cli("", "run", "-c", s.edge.file)
+	if o.code != 1 || !strings.Contains(o.err, "servers already carries an XDP program that is not this parry's") {
+		t.Errorf("exit code %d, %q", o.code, o.err)
+	}
+	if id := s.attached()["players"]; id != 0 {
+		t.Errorf("program %d is left on the other interface", id)
+	}
+	for path, value := range sysctls(t, s.gate) {
+		if keys[path] != value {
+			t.Errorf("%s was %q and is %q", path, keys[path], value)
+		}
+	}
+	if _, err := os.Stat(s.edge.pin); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is left (%v)", s.edge.pin, err)
+	}
+}
