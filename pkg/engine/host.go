@@ -24,21 +24,26 @@ import (
 // prepareHost says what this machine lacks for the configuration, and mounts a bpffs where none is.
 func prepareHost(c *config.Config, log *slog.Logger) error {
 	facts := hostfacts.Read("/")
-	var errs []error
-	for _, l := range facts.Lacks(hostfacts.Need{}) {
-		if l.Fatal {
-			errs = append(errs, errors.New(l.Text))
-		} else {
-			log.Warn(l.Text)
-		}
-	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
+	if err := lacking(facts, func(s string) { log.Warn(s) }); err != nil {
+		return err
 	}
 	for _, f := range lessThanNewest(facts.Kernel) {
 		log.Info(f)
 	}
 	return mountBPF(filepath.Dir(c.Pin))
+}
+
+// lacking are the host's lacks that no program of ours runs with; the others go to warn.
+func lacking(facts hostfacts.Facts, warn func(string)) error {
+	var errs []error
+	for _, l := range facts.Lacks(hostfacts.Need{}) {
+		if l.Fatal {
+			errs = append(errs, errors.New(l.Text))
+		} else {
+			warn(l.Text)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // lessThanNewest says what the kernel does in an older way.

@@ -16,6 +16,7 @@ import (
 
 	"parry/loader"
 	"parry/pkg/config"
+	"parry/pkg/hostfacts"
 	"parry/pkg/nexthop"
 	"parry/pkg/pcap"
 )
@@ -70,6 +71,9 @@ func Replay(ctx context.Context, o ReplayOptions, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
+	if err := lacking(hostfacts.Read("/"), func(string) {}); err != nil {
+		return err
+	}
 	e, err := loader.Open(loader.Options{Sizes: sizesOf(c), Log: slog.New(slog.DiscardHandler), Injected: true, Traced: true})
 	if err != nil {
 		return err
