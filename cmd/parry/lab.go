@@ -23,7 +23,7 @@ func newLabCommand() *cobra.Command {
 	var asJSON, keep bool
 	cmd := &cobra.Command{
 		Use:   "lab",
-		Short: "build a whole edge on this machine, play and attack, and show what happens (root)",
+		Short: "Build a whole edge on this machine, play and attack, and show what happens (root)",
 		Long: `Builds players, attackers, an edge with real XDP and game servers out of network namespaces on this machine,
 plays through the edge, attacks it, blocks someone, kills the daemon, and says what the players felt. It touches
 none of the machine's own interfaces, ends by itself, and removes all that it made, also after Ctrl-C.

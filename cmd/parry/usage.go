@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,8 +46,16 @@ func report(cmd *cobra.Command, err error, w io.Writer) int {
 		fmt.Fprintln(w, err) // a line for each fault: file:line:column first, for editors
 		return exitUsage
 	}
-	fmt.Fprintf(w, "%s: %v\n", cmd.CommandPath(), err)
+	fmt.Fprintf(w, "%s: %v%s\n", cmd.CommandPath(), err, advice(err, os.Geteuid()))
 	return exitFailed
+}
+
+// advice is what to do about what the kernel does not allow this user.
+func advice(err error, uid int) string {
+	if uid != 0 && errors.Is(err, fs.ErrPermission) {
+		return ": run it with sudo"
+	}
+	return ""
 }
 
 // group makes a command that only holds others.
@@ -75,7 +86,7 @@ func group(cmd *cobra.Command) *cobra.Command {
 func badFlag(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
-		return usagef("--%s: %w", invalid.GetFlag().Name, errors.Unwrap(invalid))
+		return usagef("--%s: %w", invalid.GetFlag().Name, badValue(invalid))
 	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
@@ -88,6 +99,23 @@ func badFlag(cmd *cobra.Command, err error) error {
 		return usagef("there is no flag --%s: did you mean --%s?", name, near)
 	}
 	return usagef("there is no flag --%s", name)
+}
+
+// badValue says why a flag's value is none. pflag hands on what Go's parsers say, which names them and not what they want.
+func badValue(invalid *pflag.InvalidValueError) error {
+	err := errors.Unwrap(invalid)
+	var number *strconv.NumError
+	switch {
+	case errors.As(err, &number) && errors.Is(err, strconv.ErrRange):
+		return fmt.Errorf("%q is too large", invalid.GetValue())
+	case errors.As(err, &number) && number.Func == "ParseUint":
+		return fmt.Errorf("%q is not a whole number from 0 on", invalid.GetValue())
+	case errors.As(err, &number):
+		return fmt.Errorf("%q is not a whole number", invalid.GetValue())
+	case strings.HasPrefix(err.Error(), "time: "):
+		return fmt.Errorf("%q is not a duration like 500ms, 90s or 1h30m", invalid.GetValue())
+	}
+	return err
 }
 
 // badArgs makes usageErrors of what the argument checks of all commands find, cobra's own included.
