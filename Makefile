@@ -3,6 +3,7 @@
 
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 # sudo and bare systems leave these folders out of PATH
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 export GO ?= go
@@ -21,13 +22,13 @@ TEST_FLAGS ?= -race -timeout 10m
 KERNEL_TESTS ?= ^TestLoad(Matrix)?$$|VirtioNICs
 KERNEL_RUN = VM_CABLES=2 VM_PROGRAM=bin/parry scripts/vm/go-test
 KERNEL_PACKAGES = $(sort $(shell find . -name '*_bpfel.o' -printf '%h\n'))
+# tell ENVIRONMENT,ARGUMENTS: a long `go test` whose words are shown as it goes
+tell = $(1) PARRY_BIN=$(CURDIR)/bin/parry $(GO) test -count=1 -v $(2) | grep --line-buffered -v '^=== '
 
-.PHONY: all build generate generate-check fmt lint docs test test-unit test-go e2e e2e-all e2e-kernel lab \
-	bench compare budgets figures deaths soak fuzz fuzz-mutants kernels-load kernels clean help root
+.PHONY: $(shell sed -nE 's/^([a-z0-9-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 .NOTPARALLEL: # the order of a target's prerequisites counts
 
 all: build
-
 build: ## leave the program in bin/parry (needs Go alone; GOARCH=arm64 works)
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/parry
 
@@ -39,7 +40,6 @@ test: root setup-test setup-e2e lint generate-check test-go kernels-load ## ever
 
 test-unit: ## tests that need no privilege; the others skip and say so
 	scripts/run-tests $(TEST_FLAGS) ./...
-
 test-go: root build
 	PARRY_E2E=quick PARRY_BIN=$(CURDIR)/bin/parry scripts/run-tests $(TEST_FLAGS) -p 1 ./...
 
@@ -48,7 +48,6 @@ e2e: root setup-e2e build ## real games through the edge, those that are small t
 
 # What needs a kernel's modules (VLANs), and what is done in another way before Linux 6.6.
 E2E_KERNEL_TESTS = VLANs|PathMTU|Fragments|Hairpin|Heartbeat|Detach|Ranges|HostTraffic|Terminated|Allowlist|Import|LinkAddress|Pool|ClockJumps|EntryByBpftool
-
 e2e-kernel: setup-vm build ## play through the edge on kernel 6.1, on VLANs too, in a virtual machine
 	VM_LIMIT=900 VM_PROGRAM=bin/parry scripts/vm/go-test bookworm '$(E2E_KERNEL_TESTS)' ./test/e2e
 
@@ -62,38 +61,29 @@ compare: root setup-compare build ## the same packets by kernel routing, nftable
 	$(GO) run ./test/compare $(COMPARE_FLAGS)
 
 figures: root build ## measure what parry promises in figures, each beside its target (root; 4 minutes)
-	@set -o pipefail; PARRY_FIGURES=1 PARRY_BIN=$(CURDIR)/bin/parry $(GO) test -count=1 -v -timeout 8m ./test/figures | grep -v '^=== '
-
-# What the daemon may die of, by the names of the tests.
-DEATH_TESTS = TestDeaths|PortReuse|NextLayout|NICsComeAndGo|FullDisk
+	@$(call tell,PARRY_FIGURES=1,-timeout 8m ./test/figures)
 
 deaths: root setup-test build ## kill, replace, reload, upset the daemon under load: nothing may be lost (root; 10 minutes)
-	@set -o pipefail; PARRY_DEATHS=full PARRY_BIN=$(CURDIR)/bin/parry \
-		$(GO) test -count=1 -v -timeout 40m -run '$(DEATH_TESTS)' ./test/e2e | grep --line-buffered -v '^=== '
+	@$(call tell,PARRY_DEATHS=full,-timeout 40m -run 'TestDeaths|PortReuse|NextLayout|NICsComeAndGo|FullDisk' ./test/e2e)
 	VM_PROGRAM=bin/parry scripts/vm/go-test bookworm ClockJumps ./test/e2e
 
-DURATION ?= 30m
 soak: root setup-test build ## play, attack, kill, reload and block at random for DURATION, and look for leaks (root)
-	@set -o pipefail; PARRY_SOAK=$(DURATION) PARRY_BIN=$(CURDIR)/bin/parry \
-		$(GO) test -count=1 -v -timeout 0 -run TestSoak ./test/e2e | grep --line-buffered -v '^=== '
+	@$(call tell,PARRY_SOAK=$(or $(DURATION),30m),-timeout 0 -run TestSoak ./test/e2e)
 
-fuzz: DURATION = 10m
 fuzz: root setup-test ## compare the fast path with its model, and feed every parser, for DURATION (root)
-	scripts/fuzz $(DURATION)
+	scripts/fuzz $(or $(DURATION),10m)
 
 fuzz-mutants: root setup-generate ## break the fast path on purpose in many places: the fuzzer is to notice each (root)
-	@set -o pipefail; PARRY_MUTANTS=1 $(GO) test -count=1 -v -timeout 30m -run TestMutants ./test/diff | grep -v '^=== '
+	@$(call tell,PARRY_MUTANTS=1,-timeout 30m -run TestMutants ./test/diff)
 
 kernels-load: setup-vm build ## every BPF object loads and play goes through virtio NICs on kernel 6.1 in a virtual machine
 	$(KERNEL_RUN) bookworm '$(KERNEL_TESTS)' $(KERNEL_PACKAGES)
-
 kernels: setup-vm build ## the same on 6.1, 6.12 and the newest kernel
 	set -e; for suite in bookworm bookworm-backports sid; do \
 		$(KERNEL_RUN) $$suite '$(KERNEL_TESTS)' $(KERNEL_PACKAGES); done
 
 generate: setup-generate ## compile bpf/ and write the Go bindings (both are checked in)
 	$(GO) generate -run bpf2go ./...
-
 generate-check: setup-generate ## fail if the checked-in objects and bindings are not what bpf/ gives
 	scripts/check-generate
 
@@ -122,7 +112,6 @@ clean: ## remove what building leaves
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo 'This attaches XDP programs: run it with sudo. (make test-unit needs no root.)'; exit 1; }
-
 setup-%:
 	@scripts/setup-debian $*
 
