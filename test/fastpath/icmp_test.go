@@ -140,6 +140,27 @@ func TestICMPErrorWithTrailer(t *testing.T) {
 	w.send(t, short.Bytes(), outcome{verdict: "pass"}, nil)
 }
 
+// Headers may begin as late as byte 1023 of a frame. What an error quotes may begin there, and its checksum lies beyond:
+// it is amended all the same. One step later it is not taken for a session's.
+func TestICMPErrorBehindLongHeaders(t *testing.T) {
+	w := newWorld(t, basePlan())
+	headers := func(n int) func(*packet.Packet) { // in octets of eight; the quoted ports then begin at byte 14+40+8n+8+40
+		return func(p *packet.Packet) { p.Exts = []packet.Ext{{Type: packet.Destination, Body: make([]byte, 8*n-2)}} }
+	}
+	for name, first := range map[string]packet.Packet{"UDP": hello(player6, natPort), "TCP": syn(player6, natPort)} {
+		t.Run(name, func(t *testing.T) {
+			defer w.clear(t)
+			s := w.prove(t, first)
+			up := first.With(func(p *packet.Packet) { p.Flags, p.TCPOptions = packet.ACK, nil })
+			e := icmpErrors()[1]
+			in := about(forwarded(up, s), router6, e, 0).With(headers(115))
+			out := sent(about(up.With(func(p *packet.Packet) { p.TTL-- }), vip6, e, 0).With(headers(115)), wire, at(vip6, 0), at(player6.Addr(), 0))
+			w.send(t, in.Bytes(), outcome{verdict: "tx", service: "nat", down: true}, out.Bytes())
+			w.send(t, in.With(headers(116)).Bytes(), outcome{verdict: "pass"}, nil)
+		})
+	}
+}
+
 // A UDP datagram without a checksum is quoted without one.
 func TestICMPErrorAboutNoChecksum(t *testing.T) {
 	w := newWorld(t, basePlan())
