@@ -67,8 +67,8 @@ func (e *Edge) clearFilters() error {
 	for _, which := range []List{Deny, Allow} {
 		s := e.Lists().set(which)
 		err := errors.Join(
-			trieEach(s.net4, func(k *bpfNetKey4, _ *bpfListEntry) bool { f.add4(which, *k); return true }),
-			trieEach(s.net6, func(k *bpfNetKey6, _ *bpfListEntry) bool { f.v6.add6(*k); return true }))
+			batchEach(s.net4, func(k *bpfNetKey4, _ *bpfListEntry) bool { f.add4(which, *k); return true }),
+			batchEach(s.net6, func(k *bpfNetKey6, _ *bpfListEntry) bool { f.v6.add6(*k); return true }))
 		if err != nil {
 			return fmt.Errorf("read the prefix lists: %w", err)
 		}

@@ -310,12 +310,12 @@ func (l *Lists) Entries(which List) iter.Seq2[Entry, error] {
 			})
 		}
 		if err == nil {
-			err = trieEach(s.net4, func(k *bpfNetKey4, v *bpfListEntry) bool {
+			err = batchEach(s.net4, func(k *bpfNetKey4, v *bpfListEntry) bool {
 				return each(netip.PrefixFrom(addr4(k.Addr), int(k.Prefixlen)-32), k.Service, v)
 			})
 		}
 		if err == nil {
-			err = trieEach(s.net6, func(k *bpfNetKey6, v *bpfListEntry) bool {
+			err = batchEach(s.net6, func(k *bpfNetKey6, v *bpfListEntry) bool {
 				return each(netip.PrefixFrom(netip.AddrFrom16(k.Addr), int(k.Prefixlen)-32), k.Service, v)
 			})
 		}
@@ -327,10 +327,11 @@ func (l *Lists) Entries(which List) iter.Seq2[Entry, error] {
 
 var errStop = errors.New("the caller has seen enough")
 
+// batchEach hands every entry of a list to each, until that returns false (errStop).
 func batchEach[K any](m *ebpf.Map, each func(*K, *bpfListEntry) bool) error {
 	keys, values := make([]K, 4096), make([]bpfListEntry, 4096)
 	var cursor ebpf.MapBatchCursor
-	for {
+	for seen := 0; ; {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return err
@@ -343,17 +344,9 @@ func batchEach[K any](m *ebpf.Map, each func(*K, *bpfListEntry) bool) error {
 		if err != nil {
 			return nil
 		}
-	}
-}
-
-func trieEach[K any](m *ebpf.Map, each func(*K, *bpfListEntry) bool) error {
-	var k K
-	var v bpfListEntry
-	it := m.Iterate()
-	for it.Next(&k, &v) {
-		if !each(&k, &v) {
-			return errStop
+		// A trie's walk begins anew where the last entry of a batch is deleted before the next: not for ever.
+		if seen += n; seen > 2*int(m.MaxEntries()) {
+			return ebpf.ErrIterationAborted
 		}
 	}
-	return it.Err()
 }

@@ -216,7 +216,7 @@ func (l *Lists) Refilter() (int, error) {
 func tend[K any](m *ebpf.Map, now uint64, add func(K), prefixlen func(*K) uint32) (int, error) {
 	var expired []K
 	n := 0
-	err := trieEach(m, func(k *K, v *bpfListEntry) bool {
+	err := batchEach(m, func(k *K, v *bpfListEntry) bool {
 		if v.Expires != 0 && v.Expires <= now {
 			expired = append(expired, *k)
 			return true
