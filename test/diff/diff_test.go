@@ -21,14 +21,8 @@ import (
 
 	"parry/loader"
 	"parry/test/model"
+	"parry/test/need"
 )
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to load BPF programs")
-	}
-}
 
 func open(t *testing.T, kind string) *world {
 	t.Helper()
@@ -55,7 +49,7 @@ func open(t *testing.T, kind string) *world {
 // Sequences that the edge and its model once came apart by, and those that mutants are caught by: on the edge as it is they
 // show nothing.
 func TestSeeds(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	files, err := filepath.Glob("testdata/*.seq")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no sequences are kept: %v", err)
@@ -138,7 +132,7 @@ const (
 
 // The edge and its model agree in whatever happens to them, for as long as they are given.
 func TestFuzz(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	whole, seed := duration(t), firstSeed(t)
 	worlds := make([]map[string]*world, fuzzers)
 	for i := range worlds {

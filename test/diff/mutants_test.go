@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"parry/test/need"
 )
 
 // mutant is the fast path with one fault made on purpose. The text must be in the file exactly once.
@@ -78,7 +80,7 @@ func (m mutant) kept() string {
 // Every mutant is caught: by the sequence that is kept of it, so that luck has no part in it. PARRY_MUTANTS=1 (make
 // fuzz-mutants) has the fuzzer catch each anew, and keeps the sequence of one that has none.
 func TestMutants(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	clang := os.Getenv("BPF2GO_CC")
 	if clang == "" {
 		clang = "clang-14"
