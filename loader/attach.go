@@ -208,7 +208,8 @@ func (e *Edge) pinLink(l link.Link, kind string, i Interface) error {
 func explainAttach(i Interface, err error) error {
 	switch {
 	case errors.Is(err, syscall.EOPNOTSUPP):
-		return fmt.Errorf("%s: its driver has no native XDP: set `mode: generic` for this interface to accept the slow kind, or use another NIC: %w", i.Name, err)
+		return fmt.Errorf("%s: its driver has no native XDP, or not while the device merges packets (`ethtool -K %s lro off rx-gro-hw off`; where that is fixed, a virtual "+
+			"machine's host decides): set `mode: generic` for this interface to accept the slow kind, or use another NIC: %w", i.Name, i.Name, err)
 	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EEXIST):
 		return fmt.Errorf("%s already carries an XDP program that is not this parry's: see `bpftool net`, remove it with `ip link set dev %s xdp off`: %w", i.Name, i.Name, err)
 	case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ERANGE), errors.Is(err, syscall.E2BIG):
