@@ -69,9 +69,6 @@ NOINLINE int express_borrow(struct flow *f, __u64 client, __u32 family, __u64 no
 static __always_inline bool express_limits(struct flow *f, __u32 state, __u64 client, __u32 family, __u64 now,
 					   __u32 l3_len)
 {
-	struct tokens t;
-	__u64 old;
-
 	if (cfg.sizes) {
 		__u32 i = f->service;
 		struct service *svc = bpf_map_lookup_elem(&service, &i);
@@ -81,10 +78,7 @@ static __always_inline bool express_limits(struct flow *f, __u32 state, __u64 cl
 	}
 	if (!cfg.limits || state & FLOW_UNLIMITED)
 		return true;
-	old = *(volatile __u64 *)&f->word;
-	t = tokens_of(old);
-	if (t.packets && t.bytes >= l3_len && (__u16)((now >> (TICK_SHIFT + LAPSE_SHIFT)) - t.lapse) <= LAPSE &&
-	    __sync_val_compare_and_swap(&f->word, old, old - 1 - ((__u64)l3_len << 32)) == old)
+	if (limit_spend(f, now >> TICK_SHIFT, l3_len))
 		return true;
 	return express_borrow(f, client, family, now, l3_len);
 }
@@ -121,14 +115,6 @@ static __always_inline void express_sum(void *l4, const void *end, __u8 proto, _
 	}
 }
 
-/* Counts it in its session, as flow_count does. */
-static __always_inline void express_flow(struct flow *f, __u32 tick, __u32 l3_len)
-{
-	f->packets++;
-	f->bytes += l3_len;
-	f->seen = tick;
-}
-
 /* Counts it in its service, as the exit does. */
 static __always_inline void express_count(__u32 service, __u32 state, __u32 l3_len, enum verdict v)
 {
@@ -152,7 +138,7 @@ static __always_inline int express_leave(struct xdp_md *ctx, struct flow *f, __u
 {
 	__u32 out = h->ifindex;
 
-	express_flow(f, tick, l3_len);
+	flow_count(f, tick, l3_len);
 	if (out == ctx->ingress_ifindex) {
 		express_count(service, state, l3_len, VERDICT_TX);
 		return XDP_TX;
@@ -163,30 +149,15 @@ static __always_inline int express_leave(struct xdp_md *ctx, struct flow *f, __u
 	return XDP_REDIRECT;
 }
 
-/* The half whose packets look like this, as half4 finds it, by the two words of its key. */
-static __always_inline struct flow4 *express_half4(__u64 addrs, __u64 rest, __u64 *from)
+/* Its server is this host. */
+static __always_inline int express_local(struct flow *f, __u32 state, __u64 client, __u32 family, __u64 now,
+					 __u32 l3_len)
 {
-	struct flow_key4 k;
-	__u64 *w = (__u64 *)&k;
-
-	if (cfg.nat && nat_port_taken(rest >> 16)) {
-		__u32 dst = addrs >> 32, *addr = bpf_map_lookup_elem(&nat_index4, &dst), i;
-		struct flow4 *f;
-
-		if (addr) {
-			i = *addr << 16 | bpf_ntohs(rest >> 16);
-			f = bpf_map_lookup_elem(&nat4, &i);
-			if (!f)
-				return NULL;
-			*from = *(volatile __u64 *)&f->f.word;
-			if (!((*from ^ from_word(addrs, rest, rest >> 32)) << 8) && carries(f->f.state))
-				return f;
-		}
-	}
-	*from = 0;
-	w[0] = addrs;
-	w[1] = rest;
-	return bpf_map_lookup_elem(&flow4, &k);
+	if (!express_limits(f, state, client, family, now, l3_len))
+		return EXPRESS_NO;
+	flow_count(f, now >> TICK_SHIFT, l3_len);
+	express_count(f->service, state, l3_len, VERDICT_PASS);
+	return XDP_PASS;
 }
 
 static __always_inline int express4(struct xdp_md *ctx, __u64 now)
@@ -204,7 +175,7 @@ static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 	if (total < sizeof(*ip) || *(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET) || ip->ttl <= 1 ||
 	    total + sizeof(struct ethhdr) > end - data || !express_l4(l4, end, ip->protocol, total - sizeof(*ip), 4))
 		return EXPRESS_NO;
-	f = express_half4(*(volatile __u64 *)&ip->saddr, *l4 | (__u64)ip->protocol << 32, &from);
+	f = half4(*(volatile __u64 *)&ip->saddr, *l4 | (__u64)ip->protocol << 32, &from);
 	if (!f)
 		return EXPRESS_STRANGER;
 	state = *(volatile __u32 *)&f->f.state;
@@ -212,13 +183,8 @@ static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 	if (express_turns(l4, end, ip->protocol) || !express_fresh(&f->f, state, now >> TICK_SHIFT))
 		return EXPRESS_NO;
 	total = bpf_ntohs(*(volatile __u16 *)&ip->tot_len); /* cheaper read again than kept over the lookup */
-	if (cfg.local && state & FLOW_LOCAL) {
-		if (!express_limits(&f->f, state, ip->saddr, 4, now, total))
-			return EXPRESS_NO;
-		express_flow(&f->f, now >> TICK_SHIFT, total);
-		express_count(service, state, total, VERDICT_PASS);
-		return XDP_PASS;
-	}
+	if (cfg.local && state & FLOW_LOCAL)
+		return express_local(&f->f, state, ip->saddr, 4, now, total);
 	h = express_hop(f->f.hop, total);
 	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, ip->saddr, 4, now, total)))
 		return EXPRESS_NO;
@@ -234,25 +200,7 @@ static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 	return express_leave(ctx, &f->f, service, state, now >> TICK_SHIFT, total, h);
 }
 
-/* As express_half4. */
-static __always_inline struct flow6 *express_half6(const struct ipv6hdr *ip, __u32 ports, __u64 *from)
-{
-	const __u64 *addrs = (const __u64 *)&ip->saddr;
-	struct flow_key6 k;
-	__u64 *w = (__u64 *)&k;
-
-	if (cfg.nat && nat_port_taken(ports >> 16))
-		return half6((const __u8 *)&ip->saddr, (const __u8 *)&ip->daddr, ports, ports >> 16, ip->nexthdr, from);
-	*from = 0;
-	w[0] = addrs[0];
-	w[1] = addrs[1];
-	w[2] = addrs[2];
-	w[3] = addrs[3];
-	w[4] = ports | (__u64)ip->nexthdr << 32;
-	return bpf_map_lookup_elem(&flow6, &k);
-}
-
-/* Out of line: its key and spills are not to lie beneath the common way's chain of calls. */
+/* As express4. Out of line: its key and spills are not to lie beneath the common way's chain of calls. */
 static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -268,7 +216,7 @@ static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
 	if (*(__u8 *)ip >> 4 != 6 || ip->hop_limit <= 1 || total + sizeof(struct ethhdr) > end - data ||
 	    !express_l4(l4, end, ip->nexthdr, total - sizeof(*ip), 6))
 		return EXPRESS_NO;
-	f = express_half6(ip, *l4, &from);
+	f = half6(ip->saddr.in6_u.u6_addr8, ip->daddr.in6_u.u6_addr8, *l4 | (__u64)ip->nexthdr << 32, &from);
 	if (!f)
 		return EXPRESS_STRANGER;
 	state = *(volatile __u32 *)&f->f.state;
@@ -276,13 +224,8 @@ static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
 	if (express_turns(l4, end, ip->nexthdr) || !express_fresh(&f->f, state, now >> TICK_SHIFT))
 		return EXPRESS_NO;
 	total = bpf_ntohs(*(volatile __u16 *)&ip->payload_len) + sizeof(*ip);
-	if (cfg.local && state & FLOW_LOCAL) {
-		if (!express_limits(&f->f, state, *(__u64 *)&ip->saddr, 6, now, total))
-			return EXPRESS_NO;
-		express_flow(&f->f, now >> TICK_SHIFT, total);
-		express_count(service, state, total, VERDICT_PASS);
-		return XDP_PASS;
-	}
+	if (cfg.local && state & FLOW_LOCAL)
+		return express_local(&f->f, state, *(__u64 *)&ip->saddr, 6, now, total);
 	h = express_hop(f->f.hop, total);
 	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, *(__u64 *)&ip->saddr, 6, now, total)))
 		return EXPRESS_NO;

@@ -167,7 +167,7 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 			if (refused)
 				return refused;
 		}
-		if (cfg.limits && !(state & FLOW_UNLIMITED) && !limit_spend(p, f)) {
+		if (cfg.limits && !(state & FLOW_UNLIMITED) && !limit_spend(f, p->tick, p->l3_len)) {
 			refused = flow_borrow(p, f);
 			if (refused)
 				return refused;
@@ -196,7 +196,7 @@ NOINLINE int established4(struct xdp_md *ctx, struct pkt *p)
 
 	if (!p)
 		return VERDICT_ABORT;
-	f = half4(addr4(p->src), addr4(p->dst), p->sport, p->dport, p->proto, &from);
+	f = half4(addrs_word(addr4(p->src), addr4(p->dst)), rest_word(p->sport, p->dport, p->proto), &from);
 	if (!f)
 		return VERDICT_NEXT;
 	state = *(volatile __u32 *)&f->f.state;
@@ -222,7 +222,7 @@ NOINLINE int established4(struct xdp_md *ctx, struct pkt *p)
 	if (cfg.local && state & FLOW_LOCAL) {
 		if (p->frag && frag_note(ctx, p, state, 0))
 			return abort_changed(p);
-		flow_count(&f->f, p);
+		flow_count(&f->f, p->tick, p->l3_len);
 		return VERDICT_PASS;
 	}
 	h = hop_get(f->f.hop) ?: hop_again(ctx, p, &f->f.hop);
@@ -235,7 +235,7 @@ NOINLINE int established4(struct xdp_md *ctx, struct pkt *p)
 		return err == DROP_REASON_TTL ? drop(p, err) : abort_changed(p);
 	if (p->frag && frag_note(ctx, p, state, f->f.hop))
 		return abort_changed(p);
-	flow_count(&f->f, p);
+	flow_count(&f->f, p->tick, p->l3_len);
 	return leave(ctx, p, h);
 }
 
@@ -249,7 +249,7 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 
 	if (!p)
 		return VERDICT_ABORT;
-	f = half6(p->src, p->dst, p->sport, p->dport, p->proto, &from);
+	f = half6(p->src, p->dst, rest_word(p->sport, p->dport, p->proto), &from);
 	if (!f)
 		return VERDICT_NEXT;
 	state = *(volatile __u32 *)&f->f.state;
@@ -273,7 +273,7 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 	if (cfg.local && state & FLOW_LOCAL) {
 		if (p->frag && frag_note(ctx, p, state, 0))
 			return abort_changed(p);
-		flow_count(&f->f, p);
+		flow_count(&f->f, p->tick, p->l3_len);
 		return VERDICT_PASS;
 	}
 	h = hop_get(f->f.hop) ?: hop_again(ctx, p, &f->f.hop);
@@ -286,6 +286,6 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 		return err == DROP_REASON_TTL ? drop(p, err) : abort_changed(p);
 	if (p->frag && frag_note(ctx, p, state, f->f.hop))
 		return abort_changed(p);
-	flow_count(&f->f, p);
+	flow_count(&f->f, p->tick, p->l3_len);
 	return leave(ctx, p, h);
 }

@@ -147,15 +147,15 @@ static __always_inline int frag_rewrite(struct xdp_md *ctx, struct pkt *p, const
  * asks for routes. */
 static NOINLINE struct flow *frag_half(const struct pkt *p, const struct frag *f)
 {
+	__u64 rest = rest_word(f->sport, f->dport, p->proto), from;
 	struct flow *half;
-	__u64 from;
 
 	if (p->family == 4) {
-		struct flow4 *h = half4(addr4(p->src), addr4(p->dst), f->sport, f->dport, p->proto, &from);
+		struct flow4 *h = half4(addrs_word(addr4(p->src), addr4(p->dst)), rest, &from);
 
 		half = h ? &h->f : NULL;
 	} else {
-		struct flow6 *h = half6(p->src, p->dst, f->sport, f->dport, p->proto, &from);
+		struct flow6 *h = half6(p->src, p->dst, rest, &from);
 
 		half = h ? &h->f : NULL;
 	}
@@ -189,20 +189,19 @@ NOINLINE int frag_later(struct xdp_md *ctx, struct pkt *p)
 		return drop(p, err);
 	if (f->state & FLOW_LOCAL) {
 		if (half)
-			flow_count(half, p);
+			flow_count(half, p->tick, p->l3_len);
 		return VERDICT_PASS;
 	}
 	addr_copy(p->to, f->dst);
 	h = hop_get(f->hop) ?: hop_again(ctx, p, &f->hop);
 	if (!h)
 		return drop(p, DROP_REASON_NO_NEIGHBOR);
-	if (p->l3_len >
-	    h->mtu) /* its first was told, if that was too big; nobody answers to a part (RFC 1812 4.3.2.7) */
+	if (p->l3_len > h->mtu) /* the first's sender was told; nobody answers to a part (RFC 1812 4.3.2.7) */
 		return drop(p, DROP_REASON_TOO_BIG);
 	err = frag_rewrite(ctx, p, f);
 	if (err)
 		return err == DROP_REASON_TTL ? drop(p, err) : abort_changed(p);
 	if (half)
-		flow_count(half, p);
+		flow_count(half, p->tick, p->l3_len);
 	return leave(ctx, p, h);
 }

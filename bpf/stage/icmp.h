@@ -273,7 +273,7 @@ NOINLINE int error4(struct xdp_md *ctx, struct pkt *p)
 
 	if (!p || !x || embedded_read(x, ctx, p))
 		return VERDICT_NEXT;
-	f = half4(addr4(x->dst), addr4(x->src), x->dport, x->sport, x->proto, &from);
+	f = half4(addrs_word(addr4(x->dst), addr4(x->src)), rest_word(x->dport, x->sport, x->proto), &from);
 	if (!f || !carries(f->f.state))
 		return error_unrelated(p, x);
 	v = error_pass(p, &f->f, &h);
@@ -293,7 +293,7 @@ NOINLINE int error6(struct xdp_md *ctx, struct pkt *p)
 
 	if (!p || !x || embedded_read(x, ctx, p))
 		return VERDICT_NEXT;
-	f = half6(x->dst, x->src, x->dport, x->sport, x->proto, &from);
+	f = half6(x->dst, x->src, rest_word(x->dport, x->sport, x->proto), &from);
 	if (!f || !carries(f->f.state))
 		return error_unrelated(p, x);
 	v = error_pass(p, &f->f, &h);

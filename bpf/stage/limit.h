@@ -190,14 +190,14 @@ NOINLINE int limit_borrow(struct pkt *p, struct flow *f, const struct service *s
 }
 
 /* Spends the flow's own tokens. False: it must borrow. */
-static __always_inline bool limit_spend(const struct pkt *p, struct flow *f)
+static __always_inline bool limit_spend(struct flow *f, __u32 tick, __u32 l3_len)
 {
 	__u64 old = *(volatile __u64 *)&f->word;
 	struct tokens t = tokens_of(old);
 
-	if (!t.packets || t.bytes < p->l3_len || (__u16)((p->tick >> LAPSE_SHIFT) - t.lapse) > LAPSE)
+	if (!t.packets || t.bytes < l3_len || (__u16)((tick >> LAPSE_SHIFT) - t.lapse) > LAPSE)
 		return false;
 	t.packets--;
-	t.bytes -= p->l3_len;
+	t.bytes -= l3_len;
 	return __sync_val_compare_and_swap(&f->word, old, tokens_word(t)) == old;
 }

@@ -50,8 +50,8 @@ static __always_inline struct making *making_new(__u32 flags)
 
 	if (!m)
 		return NULL;
-	__builtin_memset(m, 0,
-			 __builtin_offsetof(struct making, key)); /* the rest is written whole before it is read */
+	/* The key and the half are written whole before they are read. */
+	__builtin_memset(m, 0, __builtin_offsetof(struct making, key));
 	m->flags = flags;
 	return m;
 }
@@ -61,12 +61,23 @@ static __always_inline bool carries(__u32 state)
 	return FLOW_PHASE(state) == PHASE_OPENING || FLOW_PHASE(state) == PHASE_OPEN;
 }
 
+/* The words of a key, as they lie in memory: IPv4's addresses; ports and protocol. */
+static __always_inline __u64 addrs_word(__be32 src, __be32 dst)
+{
+	return src | (__u64)dst << 32;
+}
+
+static __always_inline __u64 rest_word(__be16 sport, __be16 dport, __u8 proto)
+{
+	return sport | (__u32)dport << 16 | (__u64)proto << 32;
+}
+
 static __always_inline void key4(struct flow_key4 *k, __be32 src, __be32 dst, __be16 sport, __be16 dport, __u8 proto)
 {
 	__u64 *w = (__u64 *)k;
 
-	w[0] = src | (__u64)dst << 32;
-	w[1] = sport | (__u32)dport << 16 | (__u64)proto << 32;
+	w[0] = addrs_word(src, dst);
+	w[1] = rest_word(sport, dport, proto);
 }
 
 static __always_inline void key6(struct flow_key6 *k, const __u8 *src, const __u8 *dst, __be16 sport, __be16 dport,
@@ -78,7 +89,7 @@ static __always_inline void key6(struct flow_key6 *k, const __u8 *src, const __u
 	w[1] = addr_lo(src);
 	w[2] = addr_hi(dst);
 	w[3] = addr_lo(dst);
-	w[4] = sport | (__u32)dport << 16 | (__u64)proto << 32;
+	w[4] = rest_word(sport, dport, proto);
 }
 
 /* struct from as one word, generation apart. */
