@@ -102,7 +102,8 @@ enum session_phase {
 };
 
 /* struct flow.state: phase in the low byte, flags above it, all moved by atomics. */
-#define FLOW_PHASE(state) ((state)&0xff)
+#define FLOW_PHASES 0xff
+#define FLOW_PHASE(state) ((state)&FLOW_PHASES)
 enum flow_flag {
 	FLOW_RETURN = 1u << 8, /* this entry is the server-to-client half */
 	FLOW_NAT = 1u << 9, /* its return half is a slot of nat4/nat6 (numbered `peer`), not a second entry */

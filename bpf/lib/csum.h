@@ -37,6 +37,14 @@ static __always_inline __u32 csum_change16(const __u8 *from, const __u8 *to)
 	       csum_change4(a[3], b[3]);
 }
 
+/* ~ of a checksum after its data changed by a folded delta: two 16-bit numbers take but one fold. */
+static __always_inline __u32 csum_sum(__u16 check, __u16 delta)
+{
+	__u32 sum = (check ^ 0xffff) + delta;
+
+	return (sum & 0xffff) + (sum >> 16);
+}
+
 /* A checksum after its data changed by `delta`. */
 static __always_inline __u16 csum_apply(__u16 check, __u32 delta)
 {

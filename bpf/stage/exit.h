@@ -61,16 +61,13 @@ static __always_inline void count(const struct pkt *p, enum verdict v, __u32 pac
 	__u32 bytes = p->l3_len ?: p->len;
 	struct service_count *n;
 	__u32 i = p->service;
+	__u64 *way;
 
 	n = bpf_map_lookup_elem(&service_count, &i);
 	if (n) {
-		if (p->down) {
-			n->down_packets += packets;
-			n->down_bytes += bytes;
-		} else {
-			n->up_packets += packets;
-			n->up_bytes += bytes;
-		}
+		way = p->down ? &n->down_packets : &n->up_packets; /* their bytes lie behind */
+		way[0] += packets;
+		way[1] += bytes;
 		if (v == VERDICT_TX)
 			n->tx += packets;
 		else if (v == VERDICT_REDIRECT)

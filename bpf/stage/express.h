@@ -14,21 +14,24 @@
 #define EXPRESS_STRANGER (EXPRESS_NO - KNOWN_STRANGER)
 #define EXPRESS_UNLISTED (EXPRESS_NO - KNOWN_UNLISTED)
 
-/* Of L4 what says that the packet is ordinary: ports are there, and lengths can be. */
-static __always_inline bool express_l4(const void *l4, const void *end, __u8 proto, __u32 len, __u32 family)
+/* Three bytes of the frame: IPv4, and no options. */
+#define EXPRESS_IPV4 (bpf_htons(ETH_P_IP) | 0x45 << 16)
+
+/* Of L4 what says that the packet is ordinary: ports are there, and lengths can be. `proto` is a constant. */
+static __always_inline bool express_l4(const void *l4, const void *end, __u8 proto, __s32 len, __u32 family)
 {
 	const struct udphdr *udp = l4;
 	const __u8 *tcp = l4;
-	__u32 said;
+	__s32 said;
 
 	if (proto == IPPROTO_UDP) {
 		said = bpf_ntohs(udp->len);
-		return said >= sizeof(*udp) && said <= len && (family == 4 || udp->check);
+		return said >= (__s32)sizeof(*udp) && said <= len && (family == 4 || udp->check);
 	}
-	if (proto != IPPROTO_TCP || (void *)tcp + sizeof(struct tcphdr) > end)
+	if ((void *)tcp + sizeof(struct tcphdr) > end)
 		return false;
 	said = (tcp[12] >> 4) * 4;
-	return said >= sizeof(struct tcphdr) && said <= len;
+	return said >= (__s32)sizeof(struct tcphdr) && said <= len;
 }
 
 /* Does it change TCP's state? */
@@ -40,11 +43,10 @@ static __always_inline bool express_turns(const void *l4, const void *end, __u8 
 	       ((void *)tcp + sizeof(struct tcphdr) > end || tcp[13] & (TCP_SYN | TCP_FIN | TCP_RST));
 }
 
-/* Open, judged since policy moved and within two seconds, and not the answer of a local server, which never comes in. */
-static __always_inline bool express_fresh(const struct flow *f, __u32 state, __u32 tick)
+/* Judged since policy moved and within two seconds. */
+static __always_inline bool express_fresh(const struct flow *f, __u32 tick)
 {
-	return FLOW_PHASE(state) == PHASE_OPEN && !forged(state) && f->epoch == policy_epoch() &&
-	       tick - f->checked <= RECHECK_TICKS;
+	return f->epoch == policy_epoch() && tick - f->checked <= RECHECK_TICKS;
 }
 
 /* Out of line: it is for one packet of a loan. Where the source has none to give, the common way asks it again (the answer
@@ -76,9 +78,7 @@ static __always_inline bool express_limits(struct flow *f, __u32 state, __u64 cl
 		if (!svc || l3_len > svc->max_packet)
 			return false;
 	}
-	if (!cfg.limits || state & FLOW_UNLIMITED)
-		return true;
-	if (limit_spend(f, now >> TICK_SHIFT, l3_len))
+	if (!cfg.limits || state & FLOW_UNLIMITED || limit_spend(f, now >> TICK_SHIFT, l3_len))
 		return true;
 	return express_borrow(f, client, family, now, l3_len);
 }
@@ -87,15 +87,17 @@ static __always_inline bool express_limits(struct flow *f, __u32 state, __u64 cl
 static __always_inline struct hop *express_hop(__u32 i, __u32 l3_len)
 {
 	struct hop *h = bpf_map_lookup_elem(&hop, &i);
+	__u32 fits;
 
-	if (!h || h->state != HOP_VALID || h->tags || l3_len > h->mtu)
+	if (!h)
 		return NULL;
-	return h;
+	fits = *(volatile __u32 *)&h->mtu - (HOP_VALID << 24); /* MTU, tags, state: valid without tags leaves the MTU */
+	return fits <= 0xffff && l3_len <= fits ? h : NULL;
 }
 
 static __always_inline void express_link(void *frame, const struct hop *h)
 {
-	*(__u64 *)frame = *(const __u64 *)h->dst; /* both addresses lie in one row, as they do on the wire */
+	wide_put(frame, wide(h->dst)); /* both addresses lie in one row, as they do on the wire */
 	*(__u32 *)(frame + 8) = *(const __u32 *)(h->dst + 8);
 }
 
@@ -103,15 +105,15 @@ static __always_inline void express_sum(void *l4, const void *end, __u8 proto, _
 {
 	struct udphdr *udp = l4;
 	struct tcphdr *tcp = l4;
-	__u16 check;
+	__u32 sum;
 
 	if (proto == IPPROTO_UDP) {
 		if (udp->check) {
-			check = csum_apply(udp->check, delta);
-			udp->check = check ?: 0xffff;
+			sum = csum_sum(udp->check, delta);
+			udp->check = sum == 0xffff ? sum : ~sum; /* a computed 0 is sent as ffff (RFC 768) */
 		}
 	} else if ((void *)(tcp + 1) <= end) { /* it is: said again for the verifier */
-		tcp->check = csum_apply(tcp->check, delta);
+		tcp->check = ~csum_sum(tcp->check, delta);
 	}
 }
 
@@ -124,13 +126,17 @@ static __always_inline void express_count(__u32 service, __u32 state, __u32 l3_l
 	note_trace(&p, v);
 }
 
-/* It is changed already, and can't leave. */
-static __always_inline int express_end(__u32 service, __u32 state, __u32 l3_len, enum verdict v,
-				       enum drop_reason reason)
+/* It is changed already, and can't leave. Out of line: it never happens. */
+NOINLINE int express_abort(__u32 service, __u32 state, __u32 l3_len)
 {
-	struct pkt p = { .service = service, .down = !!(state & FLOW_RETURN), .l3_len = l3_len, .reason = reason };
+	struct pkt p = {
+		.service = service,
+		.down = !!(state & FLOW_RETURN),
+		.l3_len = l3_len,
+		.reason = DROP_REASON_INTERNAL,
+	};
 
-	return parry_exit(&p, v);
+	return parry_exit(&p, VERDICT_ABORT);
 }
 
 static __always_inline int express_leave(struct xdp_md *ctx, struct flow *f, __u32 service, __u32 state, __u32 tick,
@@ -144,103 +150,134 @@ static __always_inline int express_leave(struct xdp_md *ctx, struct flow *f, __u
 		return XDP_TX;
 	}
 	if (bpf_redirect_map(&tx_port, out, XDP_ABORTED) != XDP_REDIRECT)
-		return express_end(service, state, l3_len, VERDICT_ABORT, DROP_REASON_INTERNAL);
+		return express_abort(service, state, l3_len);
 	express_count(service, state, l3_len, VERDICT_REDIRECT);
 	return XDP_REDIRECT;
 }
 
-/* Its server is this host. */
+/* An open session's packet that is not forwarded: its server is this host. The answer of such a server never comes in. */
 static __always_inline int express_local(struct flow *f, __u32 state, __u64 client, __u32 family, __u64 now,
 					 __u32 l3_len)
 {
-	if (!express_limits(f, state, client, family, now, l3_len))
+	if (!cfg.local || (state & (FLOW_PHASES | FLOW_LOCAL | FLOW_RETURN)) != (PHASE_OPEN | FLOW_LOCAL) ||
+	    !express_limits(f, state, client, family, now, l3_len))
 		return EXPRESS_NO;
 	flow_count(f, now >> TICK_SHIFT, l3_len);
 	express_count(f->service, state, l3_len, VERDICT_PASS);
 	return XDP_PASS;
 }
 
-static __always_inline int express4(struct xdp_md *ctx, __u64 now)
+static __always_inline int express4_as(struct xdp_md *ctx, __u64 now, __u8 proto)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct iphdr *ip = data + sizeof(struct ethhdr);
 	__u32 *l4 = (void *)(ip + 1), total, state, service;
+	__u64 from, addrs, rest;
 	struct flow4 *f;
 	struct hop *h;
-	__u64 from;
 
-	if ((void *)(l4 + 2) > end || *(__be16 *)(data + 12) != bpf_htons(ETH_P_IP))
+	if ((void *)(l4 + 2) > end)
 		return EXPRESS_NO;
 	total = bpf_ntohs(ip->tot_len);
-	if (total < sizeof(*ip) || *(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET) || ip->ttl <= 1 ||
-	    total + sizeof(struct ethhdr) > end - data || !express_l4(l4, end, ip->protocol, total - sizeof(*ip), 4))
+	if (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET) || ip->ttl <= 1 || total + sizeof(struct ethhdr) > end - data ||
+	    !express_l4(l4, end, proto, total - sizeof(*ip), 4))
 		return EXPRESS_NO;
-	f = half4(*(volatile __u64 *)&ip->saddr, *l4 | (__u64)ip->protocol << 32, &from);
+	f = half4(wide(&ip->saddr), *l4 | (__u64)proto << 32, &from);
 	if (!f)
 		return EXPRESS_STRANGER;
 	state = *(volatile __u32 *)&f->f.state;
 	service = f->f.service;
-	if (express_turns(l4, end, ip->protocol) || !express_fresh(&f->f, state, now >> TICK_SHIFT))
+	if (express_turns(l4, end, proto) || !express_fresh(&f->f, now >> TICK_SHIFT))
 		return EXPRESS_NO;
 	total = bpf_ntohs(*(volatile __u16 *)&ip->tot_len); /* cheaper read again than kept over the lookup */
-	if (cfg.local && state & FLOW_LOCAL)
+	if ((state & (FLOW_PHASES | FLOW_LOCAL)) != PHASE_OPEN)
 		return express_local(&f->f, state, ip->saddr, 4, now, total);
 	h = express_hop(f->f.hop, total);
 	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, ip->saddr, 4, now, total)))
 		return EXPRESS_NO;
-	express_link(data, h);
-	*(volatile __u64 *)&ip->saddr = *(volatile __u64 *)&f->src;
-	ip->ttl--;
-	ip->check = csum_apply(ip->check, f->l3_delta);
-	*l4 = *(__u32 *)&f->sport;
-	express_sum(l4, end, ip->protocol, f->l4_delta);
+	addrs = wide(&f->src);
+	rest = wide(&f->sport);
 	barrier(); /* nothing of it is read again after the check */
-	if (from && *(volatile __u64 *)&f->f.word != from) /* the slot changed hands while it was read */
-		return express_end(service, state, total, VERDICT_DROP, DROP_REASON_RACE);
+	if (state & FLOW_RETURN && wide(&f->f.word) != from) /* the slot changed hands while it was read */
+		return EXPRESS_NO;
+	express_link(data, h);
+	wide_put(&ip->saddr, addrs);
+	ip->ttl--;
+	ip->check = ~csum_sum(ip->check, rest >> 32);
+	*l4 = rest;
+	express_sum(l4, end, proto, rest >> 48);
 	return express_leave(ctx, &f->f, service, state, now >> TICK_SHIFT, total, h);
 }
 
-/* As express4. Out of line: its key and spills are not to lie beneath the common way's chain of calls. */
-static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
+static __always_inline int express4(struct xdp_md *ctx, __u64 now)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + sizeof(struct ethhdr);
+
+	if ((void *)(ip + 1) > end || (*(__u32 *)(data + 12) & 0xffffff) != EXPRESS_IPV4)
+		return EXPRESS_NO;
+	if (ip->protocol == IPPROTO_UDP)
+		return express4_as(ctx, now, IPPROTO_UDP);
+	if (ip->protocol == IPPROTO_TCP)
+		return express4_as(ctx, now, IPPROTO_TCP);
+	return EXPRESS_NO;
+}
+
+static __always_inline int express6_as(struct xdp_md *ctx, __u64 now, __u8 proto)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct ipv6hdr *ip = data + sizeof(struct ethhdr);
-	__u32 *l4 = (void *)(ip + 1), total, state, service;
-	__u64 from, *to, *as;
+	__u32 *l4 = (void *)(ip + 1), total, state, service, ports, delta;
+	__u64 from, addrs[4];
 	struct flow6 *f;
 	struct hop *h;
 
-	if ((void *)(l4 + 2) > end || *(__be16 *)(data + 12) != bpf_htons(ETH_P_IPV6))
+	if ((void *)(l4 + 2) > end)
 		return EXPRESS_NO;
 	total = bpf_ntohs(ip->payload_len) + sizeof(*ip);
 	if (*(__u8 *)ip >> 4 != 6 || ip->hop_limit <= 1 || total + sizeof(struct ethhdr) > end - data ||
-	    !express_l4(l4, end, ip->nexthdr, total - sizeof(*ip), 6))
+	    !express_l4(l4, end, proto, total - sizeof(*ip), 6))
 		return EXPRESS_NO;
-	f = half6(ip->saddr.in6_u.u6_addr8, ip->daddr.in6_u.u6_addr8, *l4 | (__u64)ip->nexthdr << 32, &from);
+	f = half6(ip->saddr.in6_u.u6_addr8, ip->daddr.in6_u.u6_addr8, *l4 | (__u64)proto << 32, &from);
 	if (!f)
 		return EXPRESS_STRANGER;
 	state = *(volatile __u32 *)&f->f.state;
 	service = f->f.service;
-	if (express_turns(l4, end, ip->nexthdr) || !express_fresh(&f->f, state, now >> TICK_SHIFT))
+	if (express_turns(l4, end, proto) || !express_fresh(&f->f, now >> TICK_SHIFT))
 		return EXPRESS_NO;
 	total = bpf_ntohs(*(volatile __u16 *)&ip->payload_len) + sizeof(*ip);
-	if (cfg.local && state & FLOW_LOCAL)
-		return express_local(&f->f, state, *(__u64 *)&ip->saddr, 6, now, total);
+	if ((state & (FLOW_PHASES | FLOW_LOCAL)) != PHASE_OPEN)
+		return express_local(&f->f, state, wide(&ip->saddr), 6, now, total);
 	h = express_hop(f->f.hop, total);
-	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, *(__u64 *)&ip->saddr, 6, now, total)))
+	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, wide(&ip->saddr), 6, now, total)))
+		return EXPRESS_NO;
+	for (int i = 0; i < 4; i++) /* both addresses lie in a row, here as there */
+		addrs[i] = wide(f->src + 8 * i);
+	ports = *(__u32 *)&f->sport;
+	delta = f->l4_delta;
+	barrier();
+	if (state & FLOW_RETURN && wide(&f->f.word) != from)
 		return EXPRESS_NO;
 	express_link(data, h);
-	to = (__u64 *)&ip->saddr;
-	as = (__u64 *)f->src; /* both addresses in a row, here as there */
-	to[0] = as[0];
-	to[1] = as[1];
-	to[2] = as[2];
-	to[3] = as[3];
+	for (int i = 0; i < 4; i++)
+		wide_put((void *)&ip->saddr + 8 * i, addrs[i]);
 	ip->hop_limit--;
-	*l4 = *(__u32 *)&f->sport;
-	express_sum(l4, end, ip->nexthdr, f->l4_delta);
-	barrier();
-	if (from && *(volatile __u64 *)&f->f.word != from)
-		return express_end(service, state, total, VERDICT_DROP, DROP_REASON_RACE);
+	*l4 = ports;
+	express_sum(l4, end, proto, delta);
 	return express_leave(ctx, &f->f, service, state, now >> TICK_SHIFT, total, h);
+}
+
+/* Out of line: its key and spills are not to lie beneath the common way's chain of calls. */
+static NOINLINE int express6(struct xdp_md *ctx, __u64 now)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ipv6hdr *ip = data + sizeof(struct ethhdr);
+
+	if ((void *)(ip + 1) > end || *(__be16 *)(data + 12) != bpf_htons(ETH_P_IPV6))
+		return EXPRESS_NO;
+	if (ip->nexthdr == IPPROTO_UDP)
+		return express6_as(ctx, now, IPPROTO_UDP);
+	if (ip->nexthdr == IPPROTO_TCP)
+		return express6_as(ctx, now, IPPROTO_TCP);
+	return EXPRESS_NO;
 }

@@ -22,6 +22,7 @@ static __always_inline struct flow4 *half4(__u64 addrs, __u64 rest, __u64 *from)
 	struct flow_key4 k;
 	__u64 *w = (__u64 *)&k;
 
+	*from = 0;
 	if (cfg.nat && nat_port_taken(rest >> 16)) {
 		__u32 dst = addrs >> 32, *addr = bpf_map_lookup_elem(&nat_index4, &dst), i;
 		struct flow4 *f;
@@ -34,9 +35,9 @@ static __always_inline struct flow4 *half4(__u64 addrs, __u64 rest, __u64 *from)
 			*from = *(volatile __u64 *)&f->f.word;
 			if (!((*from ^ from_word(addrs, rest, rest >> 32)) << 8) && carries(f->f.state))
 				return f;
+			*from = 0;
 		}
 	}
-	*from = 0;
 	w[0] = addrs;
 	w[1] = rest;
 	return bpf_map_lookup_elem(&flow4, &k);
@@ -47,6 +48,7 @@ static __always_inline struct flow6 *half6(const __u8 *src, const __u8 *dst, __u
 	struct flow_key6 k;
 	__u64 *w = (__u64 *)&k;
 
+	*from = 0;
 	if (cfg.nat && nat_port_taken(rest >> 16)) {
 		struct in6 a;
 		__u32 *addr, i;
@@ -63,10 +65,10 @@ static __always_inline struct flow6 *half6(const __u8 *src, const __u8 *dst, __u
 				    addr_hi(n->from) == addr_hi(src) && addr_lo(n->from) == addr_lo(src) &&
 				    carries(n->flow.f.state))
 					return &n->flow;
+				*from = 0;
 			}
 		}
 	}
-	*from = 0;
 	w[0] = addr_hi(src);
 	w[1] = addr_lo(src);
 	w[2] = addr_hi(dst);
