@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -57,5 +58,26 @@ func bumpEpoch(m *ebpf.Map) error {
 	if err := m.Put(uint32(0), n+1); err != nil {
 		return fmt.Errorf("write map epoch: %w", err)
 	}
+	return nil
+}
+
+// epochSection is where the programs have the epoch that they read. C has no name for the value of a map.
+const epochSection = ".data.epoch"
+
+// layEpoch has the programs read the value of the map where they name the section. Both are arrays of one value.
+func layEpoch(spec *ebpf.CollectionSpec) error {
+	section, m := spec.Maps[epochSection], spec.Maps[bpfMapEpoch]
+	if section == nil || m == nil || section.ValueSize != m.ValueSize || section.Type != m.Type || m.MaxEntries != 1 {
+		return errors.New("the object's epoch is not the map's")
+	}
+	for _, p := range spec.Programs {
+		for i, ins := range p.Instructions {
+			if ins.Reference() == epochSection {
+				p.Instructions[i] = ins.WithReference(bpfMapEpoch)
+			}
+		}
+	}
+	delete(spec.Maps, epochSection)
+	delete(spec.Variables, bpfVarEpochNow)
 	return nil
 }

@@ -21,6 +21,9 @@ volatile const struct cfg cfg;
 #define NAT_PORT_WORDS (PORTS_PER_ADDR / 64)
 volatile const __u64 nat_ports[NAT_PORT_WORDS];
 
+/* The value of the map `epoch`, read for each packet without a lookup: the loader lays the one over the other. */
+volatile __u32 epoch_now SEC(".data.epoch");
+
 static __always_inline struct env *env_injected(void)
 {
 	__u32 zero = 0;
@@ -61,9 +64,7 @@ static __always_inline struct secret *env_secret(void)
 
 static __always_inline __u32 policy_epoch(void)
 {
-	__u32 zero = 0, *e = bpf_map_lookup_elem(&epoch, &zero);
-
-	return e ? *(volatile __u32 *)e : 0;
+	return epoch_now;
 }
 
 /* Asks for the way to an address. Fills `key` (route's interface, gateway or the destination itself) and, where
