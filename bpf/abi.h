@@ -13,7 +13,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 2
+#define LAYOUT_VERSION 3
 
 #define TICK_SHIFT 20
 #define TICKS_PER_SECOND 954 /* 10^9 / 2^20, rounded up */
@@ -159,12 +159,14 @@ struct flow_key6 {
 	__u8 pad[3];
 };
 
-/* Tokens that a flow borrowed from its source's buckets. Moved as one word. */
-struct tokens {
-	__u16 packets;
-	__u16 lapse; /* tick >> 4 at borrowing; they go back after 2 s */
-	__u32 bytes;
-};
+/* Tokens that a flow borrowed from its source's buckets are one word (stage/limit.h). From its low end: packets, the CPU
+ * whose they are, when they were borrowed (tick >> 4), bytes. Of both counts the highest bit is never set. */
+#define LOAN_PACKET_BITS 13
+#define LOAN_CPU_BITS 13 /* Linux knows 8192 at most */
+#define LOAN_TICK_BITS 16
+#define LOAN_BYTE_BITS 22
+#define LOAN_PACKETS_MAX 0xfff /* the most that is lent at once */
+#define LOAN_BYTES_MAX 0xfffff /* more than any packet has */
 
 /* The only server whose packets a return slot takes. Read as one word, before and after the rest. */
 struct from {
@@ -179,7 +181,7 @@ struct from {
 struct flow {
 	__u64 packets;
 	__u64 bytes; /* L3 bytes as received */
-	__u64 word; /* client to server: struct tokens; return slot of NAT: struct from */
+	__u64 word; /* client to server: a loan (LOAN_*); return slot of NAT: struct from */
 	__u32 seen; /* tick of the last packet that passed */
 	__u32 epoch; /* policy epoch read before its last check */
 	__u32 checked; /* tick of its last check */
@@ -274,7 +276,7 @@ struct service {
 	struct rate packets; /* per source */
 	struct rate bytes;
 	struct rate sessions; /* new ones */
-	__u32 packet_batch; /* units that a flow may borrow at once: max(1, burst / 256) */
+	__u32 packet_batch; /* units that a flow may borrow at once: max(1, burst / 256), at most LOAN_*_MAX */
 	__u32 byte_batch;
 	__u32 max_sessions; /* concurrent, per source; 0 = no limit */
 	__u32 max_packet; /* L3 bytes */
@@ -500,7 +502,7 @@ struct env {
 	struct hop_key hop; /* the answer to every route question; ifindex 0 = no route */
 	__u8 dst[6]; /* the neighbour's link address and ours, as the kernel knows them; zero = it does not */
 	__u8 src[6];
-	__u8 pad[4];
+	__u32 cpu; /* that handles the packet; ~0 = the one that does */
 };
 
 /* What became of the last packet (cfg.traced): read by tests and replay. */
@@ -571,7 +573,9 @@ struct clocks {
 
 _Static_assert(sizeof(struct flow_key4) == 16, "two 8-byte stores");
 _Static_assert(sizeof(struct flow_key6) == 40, "five 8-byte stores");
-_Static_assert(sizeof(struct tokens) == 8 && sizeof(struct from) == 8, "moved as one word");
+_Static_assert(sizeof(struct from) == 8, "moved as one word");
+_Static_assert(LOAN_PACKET_BITS + LOAN_CPU_BITS + LOAN_TICK_BITS + LOAN_BYTE_BITS == 64, "moved as one word");
+_Static_assert(LOAN_PACKETS_MAX < 1 << (LOAN_PACKET_BITS - 1) && LOAN_BYTES_MAX < 1 << (LOAN_BYTE_BITS - 1), "");
 _Static_assert(sizeof(struct flow) == 48, "the common head");
 _Static_assert(sizeof(struct flow4) == 64, "kernel header 48 + key 16 + value 64 = two cache lines");
 _Static_assert(sizeof(struct flow6) == 88, "");

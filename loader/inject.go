@@ -18,7 +18,12 @@ type Env struct {
 	Hop    HopKey // Ifindex 0 = there is no route
 
 	Dst, Src [6]byte // link addresses that the kernel knows for it; zero = none
+
+	CPU uint32 // that handles the packets
 }
+
+// RealCPU as Env.CPU: the CPU that runs the program, whichever it is.
+const RealCPU = ^uint32(0)
 
 // Env reads the injected world.
 func (e *Edge) Env() (Env, error) {
@@ -32,7 +37,7 @@ func (e *Edge) Env() (Env, error) {
 	return Env{
 		Now: time.Duration(v.Now), Chance: v.Chance,
 		Hop: HopKey{Ifindex: int(v.Hop.Ifindex), Gateway: addrOf(v.Hop.Gateway, v.Hop.Family == 4)},
-		Dst: v.Dst, Src: v.Src,
+		Dst: v.Dst, Src: v.Src, CPU: v.Cpu,
 	}, nil
 }
 
@@ -41,7 +46,7 @@ func (e *Edge) SetEnv(v Env) error {
 	if e.gen == nil {
 		return errors.New("no generation is installed")
 	}
-	raw := bpfEnv{Now: uint64(v.Now), Chance: v.Chance, Dst: v.Dst, Src: v.Src}
+	raw := bpfEnv{Now: uint64(v.Now), Chance: v.Chance, Dst: v.Dst, Src: v.Src, Cpu: v.CPU}
 	if v.Hop.Ifindex != 0 {
 		raw.Hop = v.Hop.raw()
 	}

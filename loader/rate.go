@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	unlimitedBatch = 1 << 30 // a loan that no packet outgrows
-	tokenPackets   = 1<<16 - 1
+	loanPackets = 1<<12 - 1 // the most that a flow may borrow at once, and what it does where there is no limit
+	loanBytes   = 1<<20 - 1
 )
 
 // rateOf turns units per window with a burst into the cost of one unit and the time that may be used ahead, both in

@@ -95,7 +95,7 @@ int stranger(struct xdp_md *ctx)
 	}
 	if (ip->ttl <= 1)
 		ip->ttl = TTL_MAX;
-	*(__u64 *)&ip->saddr = spread(i) | (__u64)drive_to << 32;
+	*(__u64 *)(void *)&ip->saddr = spread(i) | (__u64)drive_to << 32; /* by void *: clang is to write it at once */
 	*udp = bpf_htons(port) | (__u32)drive_to_port << 16 | (__u64)drive_udp_rest << 32;
 	return target(ctx);
 }

@@ -55,6 +55,18 @@ static __always_inline __u32 env_chance(void)
 	return bpf_get_prandom_u32();
 }
 
+/* Which CPU handles the packet. */
+static __always_inline __u32 env_cpu(void)
+{
+	if (cfg.injected) {
+		struct env *e = env_injected();
+
+		if (!e || e->cpu != ~0u)
+			return e ? e->cpu : 0;
+	}
+	return bpf_get_smp_processor_id();
+}
+
 static __always_inline struct secret *env_secret(void)
 {
 	__u32 zero = 0;

@@ -78,7 +78,7 @@ static __always_inline bool express_limits(struct flow *f, __u32 state, __u64 cl
 		if (!svc || l3_len > svc->max_packet)
 			return false;
 	}
-	if (!cfg.limits || state & FLOW_UNLIMITED || limit_spend(f, now >> TICK_SHIFT, l3_len))
+	if (!cfg.limits || state & FLOW_UNLIMITED || limit_spend(f, loan_holder(now >> TICK_SHIFT), l3_len))
 		return true;
 	return express_borrow(f, client, family, now, l3_len);
 }

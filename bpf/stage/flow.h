@@ -167,7 +167,7 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 			if (refused)
 				return refused;
 		}
-		if (cfg.limits && !(state & FLOW_UNLIMITED) && !limit_spend(f, p->tick, p->l3_len)) {
+		if (cfg.limits && !(state & FLOW_UNLIMITED) && !limit_spend(f, loan_holder(p->tick), p->l3_len)) {
 			refused = flow_borrow(p, f);
 			if (refused)
 				return refused;

@@ -3,14 +3,22 @@
  * Is it sending too much? Every source has one entry a service with exact buckets; flows borrow small batches
  * of tokens from it, so that an established packet needs no second lookup. What a flow borrowed and did not use
  * within two seconds goes back when it next asks.
+ *
+ * A loan is its CPU's, which alone spends of it, by a plain load and store: no packet interrupts another on its CPU. All
+ * else is done to the word by compare-and-swap, and by another CPU only when the loan has no packets left or lapsed LOAN_GRACE
+ * ago; until then that CPU draws on the source's buckets packet by packet. So no token is spent twice: a CPU stores within
+ * nanoseconds of seeing that its loan has not lapsed. One that is held up for longer than the grace in between (a virtual
+ * machine that stands still) puts back a loan that another has returned. It has lapsed, so nobody spends of it;
+ * it is returned once more, one batch at most, and what the other had borrowed is lost.
  */
 #pragma once
 
 #include "../lib/rate.h"
 #include "exit.h"
 
-#define LAPSE_SHIFT 4 /* flow.tokens.lapse is in 16 ticks */
-#define LAPSE 119 /* as long as a check is believed. What it bounds, flows times batch, is no more for it */
+#define LAPSE_SHIFT 4 /* a loan's age is in 16 ticks */
+#define LAPSE 127 /* two seconds, as long as a check is believed; all ones, for it is compared as a mask */
+#define LOAN_GRACE 8 /* of the same */
 
 /* `addr` is IPv4's address, or the first word of IPv6's, as on the wire. */
 static __always_inline void source_key_of(struct source_key *k, __u64 addr, __u32 family, __u32 service_id,
@@ -128,14 +136,37 @@ NOINLINE int limit_undo(struct pkt *p, const struct service *svc)
 	return 0;
 }
 
-static __always_inline __u64 tokens_word(struct tokens t)
+#define LOAN_HOLDER_BITS (LOAN_CPU_BITS + LOAN_TICK_BITS)
+#define LOAN_BYTE_SHIFT (LOAN_PACKET_BITS + LOAN_HOLDER_BITS)
+#define LOAN_ONE(bytes) (1 | (__u64)(bytes) << LOAN_BYTE_SHIFT) /* what a packet takes of it */
+#define LOAN_SHORT (1ULL << 63 | 1 << (LOAN_PACKET_BITS - 1)) /* set where more was taken than there was */
+#define LOAN_PACKETS(word) ((word) & ((1 << LOAN_PACKET_BITS) - 1))
+#define LOAN_BYTES(word) ((word) >> LOAN_BYTE_SHIFT)
+
+/* Whose a loan is that is given now, and when: one number, so that both are compared at once. */
+static __always_inline __u32 loan_holder(__u32 tick)
 {
-	return t.packets | (__u64)t.lapse << 16 | (__u64)t.bytes << 32;
+	return tick >> LAPSE_SHIFT << LOAN_CPU_BITS | env_cpu();
 }
 
-static __always_inline struct tokens tokens_of(__u64 word)
+static __always_inline __u32 loan_since(__u64 word, __u32 holder)
 {
-	return (struct tokens){ .packets = word, .lapse = word >> 16, .bytes = word >> 32 };
+	return (holder - (__u32)(word >> LOAN_PACKET_BITS)) & ((1U << LOAN_HOLDER_BITS) - 1);
+}
+
+static __always_inline __u64 loan_word(__u32 packets, __u32 bytes, __u32 holder)
+{
+	return packets | (__u64)(holder & ((1U << LOAN_HOLDER_BITS) - 1)) << LOAN_PACKET_BITS |
+	       (__u64)bytes << LOAN_BYTE_SHIFT;
+}
+
+/* Another CPU may be spending of it. */
+static __always_inline bool loan_anothers(__u64 word, __u32 holder)
+{
+	__u32 since = loan_since(word, holder);
+
+	return LOAN_PACKETS(word) && since & ((1 << LOAN_CPU_BITS) - 1) &&
+	       (__u16)((holder >> LOAN_CPU_BITS) - (word >> (LOAN_PACKET_BITS + LOAN_CPU_BITS))) <= LAPSE + LOAN_GRACE;
 }
 
 /* Takes units from one bucket: a batch where it is to be had, else just what this packet needs. Returns how
@@ -153,26 +184,31 @@ static __always_inline __u32 borrow(__u64 *word, const struct rate *r, __u64 now
 static __always_inline int flow_loan(struct flow *f, const struct source_key *k, const struct service *svc, __u64 now,
 				     __u32 l3_len)
 {
-	bool enforced = cfg.enforce && svc->enforce && svc->enforce_limits;
+	bool enforced = cfg.enforce && svc->enforce && svc->enforce_limits, anothers;
 	struct source *s = bpf_map_lookup_elem(&source, k);
-	__u32 packets, bytes = 0, tick = now >> TICK_SHIFT;
-	struct tokens had, got = {};
+	__u32 packets, bytes = 0, tick = now >> TICK_SHIFT, holder = loan_holder(tick);
+	__u32 packets_left, bytes_left, batch;
+	__u64 had;
 
 	if (!s) {
 		fault(FAULT_SOURCE_MISSING);
 		return 0;
 	}
 	s->seen = tick;
-	had = tokens_of(__sync_lock_test_and_set(&f->word, 0));
-	packets = borrow(&s->packets, &svc->packets, now, 1, svc->packet_batch, had.packets);
+	had = *(volatile __u64 *)&f->word;
+	anothers = loan_anothers(had, holder);
+	if (anothers || __sync_val_compare_and_swap(&f->word, had, 0) != had)
+		had = 0;
+	batch = anothers ? 0 : svc->packet_batch & LOAN_PACKETS_MAX; /* the loader made it fit */
+	packets = borrow(&s->packets, &svc->packets, now, 1, batch, LOAN_PACKETS(had));
+	batch = anothers ? 0 : svc->byte_batch & LOAN_BYTES_MAX;
 	if (packets)
-		bytes = borrow(&s->bytes, &svc->bytes, now, l3_len, svc->byte_batch, had.bytes);
-	got.packets = packets ? packets - (bytes || !enforced) : had.packets;
-	got.bytes = bytes ? bytes - l3_len : had.bytes;
-	got.lapse = tick >> LAPSE_SHIFT;
-	if (__sync_val_compare_and_swap(&f->word, 0, tokens_word(got))) { /* another CPU's loan is there already */
-		rate_give(&s->packets, &svc->packets, got.packets);
-		rate_give(&s->bytes, &svc->bytes, got.bytes);
+		bytes = borrow(&s->bytes, &svc->bytes, now, l3_len, batch, LOAN_BYTES(had));
+	packets_left = packets ? packets - (bytes || !enforced) : LOAN_PACKETS(had);
+	bytes_left = bytes ? bytes - l3_len : LOAN_BYTES(had);
+	if (anothers || __sync_val_compare_and_swap(&f->word, 0, loan_word(packets_left, bytes_left, holder))) {
+		rate_give(&s->packets, &svc->packets, packets_left); /* another CPU's loan is there */
+		rate_give(&s->bytes, &svc->bytes, bytes_left);
 	}
 	return bytes ? 0 : packets ? DROP_REASON_RATE_BYTES : DROP_REASON_RATE_PACKETS;
 }
@@ -190,14 +226,13 @@ NOINLINE int limit_borrow(struct pkt *p, struct flow *f, const struct service *s
 }
 
 /* Spends the flow's own tokens. False: it must borrow. */
-static __always_inline bool limit_spend(struct flow *f, __u32 tick, __u32 l3_len)
+static __always_inline bool limit_spend(struct flow *f, __u32 holder, __u32 l3_len)
 {
-	__u64 old = *(volatile __u64 *)&f->word;
-	struct tokens t = tokens_of(old);
+	__u64 old = *(volatile __u64 *)&f->word, left = old - LOAN_ONE(l3_len);
 
-	if (!t.packets || t.bytes < l3_len || (__u16)((tick >> LAPSE_SHIFT) - t.lapse) > LAPSE)
+	/* Of its age all bits that are over LAPSE, of whose it is all: none may differ. */
+	if (left & LOAN_SHORT || loan_since(old, holder) & ~(LAPSE << LOAN_CPU_BITS))
 		return false;
-	t.packets--;
-	t.bytes -= l3_len;
-	return __sync_val_compare_and_swap(&f->word, old, tokens_word(t)) == old;
+	*(volatile __u64 *)&f->word = left;
+	return true;
 }

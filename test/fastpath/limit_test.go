@@ -326,3 +326,51 @@ func TestReloadChangesThePrefix(t *testing.T) {
 	}
 	w.clear(t)
 }
+
+// A loan is spent by the CPU that took it. Another draws on the source itself, to the last packet that it may have.
+func TestLoanIsItsCPUs(t *testing.T) {
+	const burst, batch = 2560, 10
+	for _, player := range []netip.AddrPort{player4, player6} {
+		w := newWorld(t, with(basePlan(), "open", func(s *loader.Service) { s.Limits.Packets, s.Limits.PacketBurst = 1, burst }))
+		p := hello(player, openPort)
+		begun := w.spend(t, p, 2)
+		w.onCPU(t, 1)
+		there := w.spend(t, p, burst)
+		if again := w.spend(t, p, 1); again != 0 {
+			t.Error("a packet passed that is another CPU's")
+		}
+		w.onCPU(t, 0)
+		here := w.spend(t, p, burst)
+		if begun+there+here != burst || here == 0 || here >= batch {
+			t.Errorf("%d, %d and %d packets passed of a burst of %d, %d at a time", begun, there, here, burst, batch)
+		}
+	}
+}
+
+// What a CPU borrowed and did not use is returned by another, but not while the first may still be spending of it.
+func TestLapsedLoanIsAnyones(t *testing.T) {
+	const burst, batch, refilled = 2560, 10, 2
+	for _, row := range []struct {
+		name    string
+		silence time.Duration
+		left    bool // to the CPU that borrowed it
+	}{
+		{"not lapsed", 2 * time.Second, true},
+		{"lapsed a moment ago", 2200 * time.Millisecond, true},
+		{"lapsed", 2400 * time.Millisecond, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t, with(basePlan(), "open", func(s *loader.Service) { s.Limits.Packets, s.Limits.PacketBurst = 1, burst }))
+			p := hello(player4, openPort)
+			begun := w.spend(t, p, batch+batch/2)
+			w.pass(t, row.silence)
+			w.onCPU(t, 1)
+			there := w.spend(t, p, 2*burst)
+			w.onCPU(t, 0)
+			here := w.spend(t, p, burst)
+			if begun+there+here != burst+refilled || (here > 0) != row.left || here >= batch {
+				t.Errorf("%d passed, %d on the other CPU, %d then here: not %d in all, or not whose they were", begun, there, here, burst+refilled)
+			}
+		})
+	}
+}

@@ -55,11 +55,29 @@ func onTwoCPUs(t *testing.T, fn func(cpu int) error) {
 	}
 }
 
+// onCPU has the packets from now on belong to a CPU.
+func (w *world) onCPU(t *testing.T, cpu uint32) {
+	t.Helper()
+	env, err := w.edge.Env()
+	must(t, err)
+	env.CPU = cpu
+	w.env = env
+	must(t, w.edge.SetEnv(env))
+}
+
+// newRace is a world whose packets belong to the CPUs that handle them.
+func newRace(t *testing.T, plan *loader.Plan) *world {
+	t.Helper()
+	w := newWorld(t, plan)
+	w.onCPU(t, loader.RealCPU)
+	return w
+}
+
 // One flow by two CPUs: the source's limit holds, every packet is counted, and the session's own plain counters lose
 // at most what overlapped.
 func TestOneFlowOnTwoCPUs(t *testing.T) {
 	const each, burst = 20_000, 5_000
-	w := newWorld(t, with(basePlan(), "open", func(s *loader.Service) { s.Limits.Packets, s.Limits.PacketBurst = 1, burst }))
+	w := newRace(t, with(basePlan(), "open", func(s *loader.Service) { s.Limits.Packets, s.Limits.PacketBurst = 1, burst }))
 	for _, player := range []netip.AddrPort{player4, player6} {
 		before := w.counts(t)
 		frame := hello(player, openPort).Bytes()
@@ -96,7 +114,7 @@ func TestOneFlowOnTwoCPUs(t *testing.T) {
 
 // Ten flows of one source on two CPUs, over ten seconds: burst + rate × 10 s within 2 %.
 func TestTenFlowsOnTwoCPUs(t *testing.T) {
-	w := newWorld(t, with(basePlan(), "open", func(s *loader.Service) { s.Limits.Packets, s.Limits.PacketBurst = 1000, 2000 }))
+	w := newRace(t, with(basePlan(), "open", func(s *loader.Service) { s.Limits.Packets, s.Limits.PacketBurst = 1000, 2000 }))
 	var frames [][]byte
 	for n := range 10 {
 		frames = append(frames, hello(port(player4, n), openPort).Bytes())
@@ -122,7 +140,7 @@ func TestTenFlowsOnTwoCPUs(t *testing.T) {
 
 // A session whose first packets come by two CPUs at once is made once, and no port is lost.
 func TestSessionIsMadeOnce(t *testing.T) {
-	w := newWorld(t, basePlan())
+	w := newRace(t, basePlan())
 	for _, mode := range []struct {
 		port uint16
 		far  func(int) netip.AddrPort
@@ -174,7 +192,7 @@ func TestPortChangesHands(t *testing.T) {
 	plan := basePlan()
 	plan.NATPorts = [2]uint16{natFirst, natFirst}
 	for _, far := range []func(int) netip.AddrPort{client, client6} {
-		w := newWorld(t, plan)
+		w := newRace(t, plan)
 		s := w.begin(t, hello(far(0), natPort))
 		frame := reply(s, "to whom?").Bytes()
 		var current atomic.Int64 // whom a word has reached
@@ -250,7 +268,7 @@ func (w *world) nextPlayer(first packet.Packet) error {
 // Sessions come and go by two CPUs while a third party sweeps: at the end each port is in one place, and no source is
 // left behind.
 func TestChurn(t *testing.T) {
-	w := newWorld(t, basePlan())
+	w := newRace(t, basePlan())
 	for round := range 5 {
 		onTwoCPUs(t, func(cpu int) error {
 			for n := range 600 {

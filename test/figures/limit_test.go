@@ -50,7 +50,7 @@ func newLimited(t *testing.T, flows int, limits loader.Limits) *limited {
 	must(t, err, e.Use(g))
 	// The only way out is by the interface that the frames seem to come in by.
 	must(t, e.SetLink(loader.LinkInfo{Ifindex: 7, Phys: 1, MTU: 1500, MAC: [6]byte{2, 0, 0, 0, 0, 2}}))
-	l := &limited{Edge: e, env: loader.Env{Now: time.Hour, Hop: loader.HopKey{Ifindex: 7, Gateway: serverAddr}}}
+	l := &limited{Edge: e, env: loader.Env{Now: time.Hour, Hop: loader.HopKey{Ifindex: 7, Gateway: serverAddr}, CPU: loader.RealCPU}}
 	_, err = e.SetHop(loader.Hop{HopKey: l.env.Hop, Phys: 1, MTU: 1500, Dst: [6]byte{2, 0, 0, 0, 0, 3}, Src: [6]byte{2, 0, 0, 0, 0, 2}, Valid: true})
 	must(t, err, e.SetEnv(l.env))
 	for i := range flows {

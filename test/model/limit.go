@@ -80,7 +80,7 @@ func (e *Edge) attempt(p *view, client netip.Addr, s *service, free bool) (admit
 	return a, None
 }
 
-// tokens are what a session borrowed from its source and has not used. They go back 100 ms after they were borrowed.
+// tokens are what a session borrowed from its source and has not used. They go back two seconds after they were borrowed.
 type tokens struct {
 	packets, bytes uint64
 	borrowed       uint64 // tick / 16
@@ -88,12 +88,12 @@ type tokens struct {
 
 const (
 	loanGrain = 16  // ticks
-	loanLasts = 119 // grains: two seconds
+	loanLasts = 127 // grains: two seconds
 
 	// A session borrows 1/256 of the burst at a time, at least 1; these are the most, and what is lent where there is no
 	// limit.
-	mostPackets = 1<<16 - 1
-	mostBytes   = 1 << 30
+	mostPackets = 1<<12 - 1
+	mostBytes   = 1<<20 - 1
 )
 
 func batch(r Rate, most uint64) uint64 {
