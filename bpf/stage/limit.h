@@ -4,12 +4,12 @@
  * of tokens from it, so that an established packet needs no second lookup. What a flow borrowed and did not use
  * within two seconds goes back when it next asks.
  *
- * A loan is its CPU's, which alone spends of it, by a plain load and store: no packet interrupts another on its CPU. All
- * else is done to the word by compare-and-swap, and by another CPU only when the loan has no packets left or lapsed LOAN_GRACE
- * ago; until then that CPU draws on the source's buckets packet by packet. So no token is spent twice: a CPU stores within
- * nanoseconds of seeing that its loan has not lapsed. One that is held up for longer than the grace in between (a virtual
- * machine that stands still) puts back a loan that another has returned. It has lapsed, so nobody spends of it;
- * it is returned once more, one batch at most, and what the other had borrowed is lost.
+ * A loan is its CPU's, which alone spends of it, by a plain load and store: no packet interrupts another on its CPU.
+ * All else is done to the word by compare-and-swap, and by another CPU only when the loan has no packets left or lapsed
+ * LOAN_GRACE ago; until then that CPU draws on the source's buckets packet by packet. So no token is spent twice: a CPU
+ * stores within nanoseconds of seeing that its loan has not lapsed. One that is held up for longer than the grace in
+ * between (a virtual machine that stands still) puts back a loan that another has returned. It has lapsed, so nobody
+ * spends of it; it is returned once more, one batch at most, and what the other had borrowed is lost.
  */
 #pragma once
 
