@@ -167,7 +167,7 @@ type bpfEnv struct {
 	Hop    bpfHopKey
 	Dst    [6]uint8
 	Src    [6]uint8
-	Pad    [4]uint8
+	Cpu    uint32
 }
 
 type bpfFault uint32
@@ -721,6 +721,7 @@ const (
 	bpfProgReap6       = "reap6"
 	bpfProgReapSource  = "reap_source"
 	bpfVarCfg          = "cfg"
+	bpfVarEpochNow     = "epoch_now"
 	bpfVarExported     = "exported"
 	bpfVarNatPorts     = "nat_ports"
 )
@@ -852,6 +853,7 @@ type bpfMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
 	Cfg      *ebpf.VariableSpec `ebpf:"cfg"`
+	EpochNow *ebpf.VariableSpec `ebpf:"epoch_now"`
 	Exported *ebpf.VariableSpec `ebpf:"exported"`
 	NatPorts *ebpf.VariableSpec `ebpf:"nat_ports"`
 }
@@ -1004,6 +1006,7 @@ func (m *bpfMaps) Close() error {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
 	Cfg      *ebpf.Variable `ebpf:"cfg"`
+	EpochNow *ebpf.Variable `ebpf:"epoch_now"`
 	Exported *ebpf.Variable `ebpf:"exported"`
 	NatPorts *ebpf.Variable `ebpf:"nat_ports"`
 }

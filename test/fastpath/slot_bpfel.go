@@ -84,7 +84,7 @@ type slotEnv struct {
 	Hop    slotHopKey
 	Dst    [6]uint8
 	Src    [6]uint8
-	Pad    [4]uint8
+	Cpu    uint32
 }
 
 type slotFlow4 struct {
@@ -551,6 +551,7 @@ const (
 	slotMapTxPort       = "tx_port"
 	slotProgRemake      = "remake"
 	slotVarCfg          = "cfg"
+	slotVarEpochNow     = "epoch_now"
 	slotVarNatPorts     = "nat_ports"
 	slotVarWhose        = "whose"
 )
@@ -666,6 +667,7 @@ type slotMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type slotVariableSpecs struct {
 	Cfg      *ebpf.VariableSpec `ebpf:"cfg"`
+	EpochNow *ebpf.VariableSpec `ebpf:"epoch_now"`
 	NatPorts *ebpf.VariableSpec `ebpf:"nat_ports"`
 	Whose    *ebpf.VariableSpec `ebpf:"whose"`
 }
@@ -812,6 +814,7 @@ func (m *slotMaps) Close() error {
 // It can be passed to loadSlotObjects or ebpf.CollectionSpec.LoadAndAssign.
 type slotVariables struct {
 	Cfg      *ebpf.Variable `ebpf:"cfg"`
+	EpochNow *ebpf.Variable `ebpf:"epoch_now"`
 	NatPorts *ebpf.Variable `ebpf:"nat_ports"`
 	Whose    *ebpf.Variable `ebpf:"whose"`
 }
