@@ -20,7 +20,7 @@ static __always_inline struct front *front_of(__u32 family, const __u8 *addr, __
 	if (family == 4) {
 		struct front_key4 k = { .addr = addr4(addr), .port = port, .proto = proto };
 
-		return bpf_map_lookup_elem(&front4, &k);
+		return APART(bpf_map_lookup_elem(&front4, &k));
 	} else {
 		struct front_key6 k = { .port = port, .proto = proto };
 
@@ -34,7 +34,7 @@ static __always_inline struct origin *origin_of(const struct pkt *p)
 	if (p->family == 4) {
 		struct front_key4 k = { .addr = addr4(p->src), .port = p->sport, .proto = p->proto };
 
-		return bpf_map_lookup_elem(&origin4, &k);
+		return APART(bpf_map_lookup_elem(&origin4, &k));
 	} else {
 		struct front_key6 k = { .port = p->sport, .proto = p->proto };
 
@@ -48,7 +48,7 @@ static __always_inline bool is_own(const struct pkt *p, const __u8 *addr)
 	if (p->family == 4) {
 		__be32 a = addr4(addr);
 
-		return bpf_map_lookup_elem(&own4, &a);
+		return APART(bpf_map_lookup_elem(&own4, &a));
 	} else {
 		struct in6 a;
 
@@ -62,7 +62,7 @@ static __always_inline bool is_inside(const struct pkt *p)
 	if (p->family == 4) {
 		struct inside_key4 k = { .prefixlen = 32, .addr = addr4(p->src) };
 
-		return bpf_map_lookup_elem(&inside4, &k);
+		return APART(bpf_map_lookup_elem(&inside4, &k));
 	} else {
 		struct inside_key6 k = { .prefixlen = 128 };
 

@@ -29,7 +29,9 @@ static __always_inline struct list_entry *host_entry(enum list_kind kind, const 
 	if (p->family == 4) {
 		__u64 k = service | (__u64)addr4(client_of(p)) << 32; /* struct host_key4, by one store */
 
-		return kind == LIST_DENY ? bpf_map_lookup_elem(&deny_host4, &k) : bpf_map_lookup_elem(&allow_host4, &k);
+		if (kind == LIST_DENY)
+			return APART(bpf_map_lookup_elem(&deny_host4, &k));
+		return APART(bpf_map_lookup_elem(&allow_host4, &k));
 	} else {
 		struct host_key6 k = { .service = service };
 
@@ -125,7 +127,7 @@ static __always_inline bool net_filtered(const struct pkt *p)
 	if (p->family == 4) {
 		bit = __builtin_bswap32(addr4(client_of(p))) >> 8;
 		word = bit >> 6;
-		w = bpf_map_lookup_elem(&net_filter4, &word);
+		w = APART(bpf_map_lookup_elem(&net_filter4, &word));
 	} else {
 		bit = hash_mix(addr_hi(client_of(p)) & 0x0000ffffffffffffULL) >> 40;
 		word = bit >> 6;
