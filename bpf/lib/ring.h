@@ -15,14 +15,14 @@
 
 static __always_inline struct nat_addr *ring_of(__u32 family, __u32 addr)
 {
-	return family == 4 ? bpf_map_lookup_elem(&nat_addr4, &addr) : bpf_map_lookup_elem(&nat_addr6, &addr);
+	return family == 4 ? APART(bpf_map_lookup_elem(&nat_addr4, &addr)) : bpf_map_lookup_elem(&nat_addr6, &addr);
 }
 
 static __always_inline __u64 *ring_cell(__u32 family, __u32 addr, __u32 at)
 {
 	__u32 i = addr * PORTS_PER_ADDR + (at & RING_MASK);
 
-	return family == 4 ? bpf_map_lookup_elem(&nat_ring4, &i) : bpf_map_lookup_elem(&nat_ring6, &i);
+	return family == 4 ? APART(bpf_map_lookup_elem(&nat_ring4, &i)) : bpf_map_lookup_elem(&nat_ring6, &i);
 }
 
 /* The port that has been free for longest, in host order; 0 where there is none, or that one still rests. */
