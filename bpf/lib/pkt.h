@@ -73,7 +73,8 @@ struct pkt {
 	__u8 allowed; /* an allow entry names its client */
 	__u8 new_taken; /* a unit of its source's new sessions, for a session that is yet to be made */
 	__u8 known; /* enum known: what express found out */
-	__u8 pad[5];
+	__u8 ttl; /* or hop limit */
+	__u8 pad[4];
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

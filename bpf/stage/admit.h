@@ -7,6 +7,7 @@
 
 #include "../lib/hash.h"
 #include "../lib/ring.h"
+#include "begin.h"
 #include "flow.h"
 #include "revive.h"
 
@@ -239,8 +240,9 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 {
 	__u32 i, epoch = policy_epoch(); /* read before the checks */
 	struct service *svc;
+	struct source *s;
 	struct making *m;
-	int err;
+	int err, first;
 
 	if (!p)
 		return VERDICT_ABORT;
@@ -262,20 +264,25 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 	err = revive(p);
 	if (err)
 		return err;
-	err = limit_session(p, svc);
-	if (err)
-		return drop(p, err);
+	s = limit_session(p, svc);
+	if (!s)
+		return drop(p, p->reason);
 	m = making_new((p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0) | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
 	if (!m) {
-		limit_undo(p, svc);
+		limit_undo(p, s, svc);
 		return VERDICT_ABORT;
 	}
 	m->epoch = epoch - would_deny(p);
 	ends_of_client(p, m);
-	err = face_server(ctx, p, svc, m) ?: make(p, m);
-	if (!err)
-		return VERDICT_AGAIN;
-	limit_undo(p, svc);
+	err = face_server(ctx, p, svc, m);
+	if (!err) {
+		first = first_of(p, s, svc, m);
+		err = make(p, m);
+		if (!err)
+			return first ?: first_leave(ctx, p, m);
+		first_undo(p, s, svc, m);
+	}
+	limit_undo(p, s, svc);
 	if (m->slot && ring_put_back(p->family, m->slot, p->tick))
 		fault(FAULT_PORT_LOST);
 	return lost(p, err);
@@ -299,6 +306,7 @@ static __always_inline void ends_of_server(const struct pkt *p, const struct ori
 NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 {
 	struct service *svc;
+	struct source *s;
 	struct making *m;
 	struct origin *o;
 	__u32 i;
@@ -331,15 +339,15 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 		p->shadow = p->allowed = p->unlimited = 0; /* what was said of its client is nothing of the host's */
 		return VERDICT_NEXT;
 	}
-	err = limit_session(p, svc);
-	if (err)
-		return drop(p, err);
+	s = limit_session(p, svc);
+	if (!s)
+		return drop(p, p->reason);
 	m->epoch -= would_deny(p);
 	if (p->unlimited)
 		m->flags |= FLOW_UNLIMITED;
 	err = make(p, m);
 	if (!err)
 		return VERDICT_AGAIN;
-	limit_undo(p, svc);
+	limit_undo(p, s, svc);
 	return lost(p, err);
 }

@@ -79,34 +79,35 @@ static __always_inline __s64 source_join(struct source *s, const struct source_k
 }
 
 /* One more session of this source, unless it had too many. A session that a server starts is counted, never
- * refused. Returns 0 or the enum drop_reason. */
-NOINLINE int limit_session(struct pkt *p, const struct service *svc)
+ * refused. Returns its source, which stays as long as it has sessions; NULL: p->reason says why not. */
+static NOINLINE struct source *limit_session(struct pkt *p, const struct service *svc)
 {
+	bool enforced = svc->enforce && svc->enforce_limits;
 	struct source_key k = {};
 	struct source *s;
-	bool enforced;
 	__s64 n;
 
-	if (!p || !svc)
-		return DROP_REASON_INTERNAL;
-	enforced = svc->enforce && svc->enforce_limits;
 	source_key(&k, p, source_prefix(p, svc));
 	s = source_get(&k, p->tick);
-	if (!s)
-		return DROP_REASON_SOURCES_FULL;
+	if (!s) {
+		p->reason = DROP_REASON_SOURCES_FULL;
+		return NULL;
+	}
 	s->seen = p->tick;
 	n = source_join(s, &k);
-	if (n < 0)
-		return DROP_REASON_RACE;
+	if (n < 0) {
+		p->reason = DROP_REASON_RACE;
+		return NULL;
+	}
 	if (p->unlimited || p->down)
-		return 0;
+		return s;
 	if (!svc->max_sessions || n < svc->max_sessions || !refuse(p, DROP_REASON_TOO_MANY_SESSIONS, enforced)) {
 		p->new_taken = rate_take(&s->news, &svc->sessions, p->now, 1, 0);
 		if (p->new_taken || !refuse(p, DROP_REASON_RATE_SESSIONS, enforced))
-			return 0;
+			return s;
 	}
 	__sync_fetch_and_add(&s->sessions, -1);
-	return p->reason;
+	return NULL;
 }
 
 /* The session is over. */
@@ -119,21 +120,11 @@ static __always_inline void limit_forget(const struct source_key *k)
 }
 
 /* The session that limit_session counted did not come to be: limits count admitted attempts. */
-NOINLINE int limit_undo(struct pkt *p, const struct service *svc)
+static __always_inline void limit_undo(const struct pkt *p, struct source *s, const struct service *svc)
 {
-	struct source_key k = {};
-	struct source *s;
-
-	if (!p || !svc)
-		return 0;
-	source_key(&k, p, source_prefix(p, svc));
-	s = bpf_map_lookup_elem(&source, &k);
-	if (!s)
-		return 0;
 	__sync_fetch_and_add(&s->sessions, -1);
 	if (p->new_taken)
 		rate_give(&s->news, &svc->sessions, 1);
-	return 0;
 }
 
 #define LOAN_HOLDER_BITS (LOAN_CPU_BITS + LOAN_TICK_BITS)

@@ -60,6 +60,7 @@ static __always_inline int local_begin(struct pkt *p)
 {
 	struct front *front = front_of(p->family, p->src, p->sport, p->proto);
 	struct service *svc;
+	struct source *s;
 	struct making *m;
 	__u32 i;
 	int err;
@@ -85,15 +86,15 @@ static __always_inline int local_begin(struct pkt *p)
 		return err;
 	if (revive_down(p) != VERDICT_NEXT) /* it has a session again, or p->reason says why not */
 		return p->reason;
-	err = limit_session(p, svc);
-	if (err)
-		return err;
+	s = limit_session(p, svc);
+	if (!s)
+		return p->reason;
 	m->epoch -= would_deny(p);
 	if (p->unlimited)
 		m->flags |= FLOW_UNLIMITED;
 	err = make(p, m);
 	if (err)
-		limit_undo(p, svc);
+		limit_undo(p, s, svc);
 	return err == DROP_REASON_RACE ? 0 : err; /* another packet was first with it: that one's session serves */
 }
 

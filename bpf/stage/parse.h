@@ -102,6 +102,7 @@ static __always_inline int parse_ipv4(struct pkt *p, void *data, void *end)
 		return damaged(p, DROP_REASON_BAD_IPV4);
 	p->family = 4;
 	p->proto = ip->protocol;
+	p->ttl = ip->ttl;
 	*(__u32 *)p->src = ip->saddr;
 	*(__u32 *)p->dst = ip->daddr;
 	header = ip->ihl * 4;
@@ -180,6 +181,7 @@ static __always_inline int parse_ipv6(struct pkt *p, void *data, void *end)
 		return damaged(p, DROP_REASON_BAD_IPV6);
 	p->family = 6;
 	p->proto = ip->nexthdr;
+	p->ttl = ip->hop_limit;
 	__builtin_memcpy(p->src, &ip->saddr, 16);
 	__builtin_memcpy(p->dst, &ip->daddr, 16);
 	payload = bpf_ntohs(ip->payload_len);

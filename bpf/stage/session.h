@@ -31,8 +31,18 @@ struct making {
 	__u32 epoch;
 	__u16 up_hop;
 	__u16 down_hop;
+	__u32 packets; /* what the up half begins with: its first packet, if that is sure to leave (stage/begin.h) */
+	__u32 bytes;
+	__u64 word; /* what is left to it of its first loan */
+	__u32 lent_packets; /* and what that took from its source */
+	__u32 lent_bytes;
+	__u8 shadow; /* what policy would have said before that */
+	__u8 pad[7];
 	struct flow_key6 key; /* where IPv6 halves are put together */
-	struct flow6 half;
+	union { /* the half that was put together last: the up half */
+		struct flow4 half4;
+		struct flow6 half;
+	};
 };
 
 /* One for each CPU: on the stack it would not fit beneath the calls that admission is made of. */
@@ -113,6 +123,21 @@ static __always_inline void flow_begin(struct flow *f, const struct pkt *p, cons
 	f->peer = peer;
 }
 
+static __always_inline void up_begin(struct flow *f, const struct pkt *p, const struct making *m)
+{
+	flow_begin(f, p, m, m->up_hop, m->slot);
+	f->packets = m->packets;
+	f->bytes = m->bytes;
+	f->word = m->word;
+	f->state = PHASE_OPENING | m->flags;
+}
+
+static __always_inline void down_begin(struct flow *f, const struct pkt *p, const struct making *m)
+{
+	flow_begin(f, p, m, m->down_hop, p->tick);
+	f->state = PHASE_OPENING | FLOW_RETURN | m->flags;
+}
+
 /* What changes between C > V and F > S changes back between S > F and V > C: the deltas of one half are the
  * other's with the signs turned. */
 static __always_inline void up4(struct flow4 *f, const struct making *m)
@@ -191,55 +216,6 @@ static __always_inline void make4_slot(struct pkt *p, const struct making *m, st
 	slot_open(&slot->f, gen, from_word(addr4(m->server), m->server_port, p->proto), m->flags);
 }
 
-/* Static, for 6.1 takes no map key from the memory argument of a global function.
- *
- * The down half first, the up half last: the session exists from the moment that its key does. Both return 0 or
- * the enum drop_reason; then nothing of the session is left but its port, which is the caller's. */
-static NOINLINE int make4(struct pkt *p, const struct making *m)
-{
-	struct flow_key4 up, down;
-	struct flow4 f = {}, *slot;
-	long err;
-
-	if (!p || !m)
-		return DROP_REASON_INTERNAL;
-	key4(&up, addr4(m->client), addr4(m->vip), m->client_port, m->vip_port, p->proto);
-	key4(&down, addr4(m->server), addr4(m->face), m->server_port, m->face_port, p->proto);
-	if (m->flags & FLOW_NAT) {
-		__u32 i = m->slot;
-
-		slot = bpf_map_lookup_elem(&nat4, &i);
-		if (!slot)
-			return DROP_REASON_NO_PORT;
-		make4_slot(p, m, slot);
-	} else {
-		slot = NULL;
-		flow_begin(&f.f, p, m, m->down_hop, p->tick);
-		f.f.state = PHASE_OPENING | FLOW_RETURN | m->flags;
-		down4(&f, m);
-		err = bpf_map_update_elem(&flow4, &down, &f, BPF_NOEXIST);
-		if (err)
-			return insert_failed(err);
-	}
-	flow_begin(&f.f, p, m, m->up_hop, m->slot);
-	f.f.state = PHASE_OPENING | m->flags;
-	up4(&f, m);
-	err = bpf_map_update_elem(&flow4, &up, &f, BPF_NOEXIST);
-	if (!err)
-		return 0;
-	if (slot)
-		__sync_lock_test_and_set(&slot->f.state, PHASE_FREE);
-	else
-		bpf_map_delete_elem(&flow4, &down);
-	return insert_failed(err);
-}
-
-static __always_inline int insert6(struct making *m, __u32 state)
-{
-	m->half.f.state = state;
-	return bpf_map_update_elem(&flow6, &m->key, &m->half, BPF_NOEXIST);
-}
-
 static __always_inline void make6_slot(struct pkt *p, struct making *m, struct nat6 *slot)
 {
 	__u64 gen = slot_shut(&slot->flow.f);
@@ -248,6 +224,44 @@ static __always_inline void make6_slot(struct pkt *p, struct making *m, struct n
 	down6(&slot->flow, m);
 	addr_copy(slot->from, m->server);
 	slot_open(&slot->flow.f, gen, from_word(0, m->server_port, p->proto), m->flags);
+}
+
+/* Static, for 6.1 takes no map key from the memory argument of a global function.
+ *
+ * The session exists from the moment that its up half's key does. A down half of its own is made before that; a slot
+ * after, for it is the port's, which nobody else has, and no answer comes before the packet went. Both return 0 or the
+ * enum drop_reason; then nothing of the session is left but its port, which is the caller's. */
+static NOINLINE int make4(struct pkt *p, struct making *m)
+{
+	struct flow_key4 up, down;
+	struct flow4 *slot = NULL;
+	long err;
+
+	if (!p || !m)
+		return DROP_REASON_INTERNAL;
+	if (m->flags & FLOW_NAT) {
+		__u32 i = m->slot;
+
+		slot = bpf_map_lookup_elem(&nat4, &i);
+		if (!slot)
+			return DROP_REASON_NO_PORT;
+	} else {
+		key4(&down, addr4(m->server), addr4(m->face), m->server_port, m->face_port, p->proto);
+		down_begin(&m->half4.f, p, m);
+		down4(&m->half4, m);
+		err = bpf_map_update_elem(&flow4, &down, &m->half4, BPF_NOEXIST);
+		if (err)
+			return insert_failed(err);
+	}
+	key4(&up, addr4(m->client), addr4(m->vip), m->client_port, m->vip_port, p->proto);
+	up_begin(&m->half4.f, p, m);
+	up4(&m->half4, m);
+	err = bpf_map_update_elem(&flow4, &up, &m->half4, BPF_NOEXIST);
+	if (slot && !err)
+		make4_slot(p, m, slot);
+	else if (!slot && err)
+		bpf_map_delete_elem(&flow4, &down);
+	return err ? insert_failed(err) : 0;
 }
 
 static NOINLINE int make6(struct pkt *p, struct making *m)
@@ -263,26 +277,23 @@ static NOINLINE int make6(struct pkt *p, struct making *m)
 		slot = bpf_map_lookup_elem(&nat6, &i);
 		if (!slot)
 			return DROP_REASON_NO_PORT;
-		make6_slot(p, m, slot);
 	} else {
 		key6(&m->key, m->server, m->face, m->server_port, m->face_port, p->proto);
-		flow_begin(&m->half.f, p, m, m->down_hop, p->tick);
+		down_begin(&m->half.f, p, m);
 		down6(&m->half, m);
-		err = insert6(m, PHASE_OPENING | FLOW_RETURN | m->flags);
+		err = bpf_map_update_elem(&flow6, &m->key, &m->half, BPF_NOEXIST);
 		if (err)
 			return insert_failed(err);
 	}
 	key6(&m->key, m->client, m->vip, m->client_port, m->vip_port, p->proto);
-	flow_begin(&m->half.f, p, m, m->up_hop, m->slot);
+	up_begin(&m->half.f, p, m);
 	up6(&m->half, m);
-	err = insert6(m, PHASE_OPENING | m->flags);
-	if (!err)
-		return 0;
-	if (slot) {
-		__sync_lock_test_and_set(&slot->flow.f.state, PHASE_FREE);
-	} else {
+	err = bpf_map_update_elem(&flow6, &m->key, &m->half, BPF_NOEXIST);
+	if (slot && !err) {
+		make6_slot(p, m, slot);
+	} else if (!slot && err) {
 		key6(&m->key, m->server, m->face, m->server_port, m->face_port, p->proto);
 		bpf_map_delete_elem(&flow6, &m->key);
 	}
-	return insert_failed(err);
+	return err ? insert_failed(err) : 0;
 }

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How does the packet leave that began its session? By what admission has in hand, as the established path would send it:
+ * it need not find its session, its source and its service again. Where anything is out of the ordinary with it, it goes
+ * that path (AGAIN).
+ */
+#pragma once
+
+#include "flow.h"
+#include "revive.h"
+
+/* The first loan, put into the flow before anybody else can see it. Returns 0 or the enum drop_reason, as flow_loan does. */
+static __always_inline int first_loan(const struct pkt *p, struct source *s, const struct service *svc,
+				      struct making *m)
+{
+	bool enforced = cfg.enforce && svc->enforce && svc->enforce_limits;
+	__u32 packets, bytes = 0;
+	struct tokens got = {};
+
+	packets = borrow(&s->packets, &svc->packets, p->now, 1, svc->packet_batch, 0);
+	if (packets)
+		bytes = borrow(&s->bytes, &svc->bytes, p->now, p->l3_len, svc->byte_batch, 0);
+	got.packets = packets ? packets - (bytes || !enforced) : 0;
+	got.bytes = bytes ? bytes - p->l3_len : 0;
+	got.lapse = p->tick >> LAPSE_SHIFT;
+	m->word = tokens_word(got);
+	m->lent_packets = packets;
+	m->lent_bytes = bytes;
+	return bytes ? 0 : packets ? DROP_REASON_RATE_BYTES : DROP_REASON_RATE_PACKETS;
+}
+
+/* What becomes of the packet once its session is made: NEXT = first_leave sends it, and the session has counted it;
+ * AGAIN; or DROP, for its source has no tokens. */
+static __always_inline int first_of(struct pkt *p, struct source *s, const struct service *svc, struct making *m)
+{
+	struct hop *h;
+	int refused;
+
+	m->shadow = p->shadow;
+	if (p->frag || p->ttl <= 1 || would_deny(p))
+		return VERDICT_AGAIN;
+	if (!(m->flags & FLOW_LOCAL)) {
+		h = hop_get(m->up_hop);
+		if (!h || p->l3_len > h->mtu)
+			return VERDICT_AGAIN;
+	}
+	if (!(m->flags & FLOW_UNLIMITED)) {
+		refused = first_loan(p, s, svc, m);
+		if (refused && refuse(p, refused, svc->enforce && svc->enforce_limits))
+			return VERDICT_DROP;
+	}
+	m->packets = 1;
+	m->bytes = p->l3_len;
+	return VERDICT_NEXT;
+}
+
+/* The session did not come to be. */
+static __always_inline void first_undo(struct pkt *p, struct source *s, const struct service *svc,
+				       const struct making *m)
+{
+	p->reason = DROP_REASON_NONE;
+	p->shadow = m->shadow;
+	if (m->lent_packets)
+		rate_give(&s->packets, &svc->packets, m->lent_packets);
+	if (m->lent_bytes)
+		rate_give(&s->bytes, &svc->bytes, m->lent_bytes);
+}
+
+static __always_inline int first_leave(struct xdp_md *ctx, struct pkt *p, const struct making *m)
+{
+	const struct flow4 *f4 = &m->half4;
+	const struct flow6 *f6 = &m->half;
+	struct hop *h;
+	int err;
+
+	if (m->flags & FLOW_LOCAL)
+		return VERDICT_PASS;
+	if (p->family == 4) {
+		err = rewrite4(ctx, p, *(__u64 *)&f4->src, *(__u32 *)&f4->sport, f4->l3_delta, f4->l4_delta);
+	} else {
+		addr_copy(p->to, f6->dst);
+		addr_copy(p->as, f6->src);
+		err = rewrite6(ctx, p, *(__u32 *)&f6->sport, f6->l4_delta);
+	}
+	h = hop_get(m->up_hop);
+	return err || !h ? abort_changed(p) : leave(ctx, p, h);
+}
