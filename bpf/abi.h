@@ -541,7 +541,8 @@ struct cfg {
 	__u8 frags; /* loaded for multi-buffer frames */
 	__u8 sizes; /* some service bounds its packets' size */
 	__u8 monitor; /* some service does not enforce */
-	__u8 pad[4];
+	__u8 ordered; /* this machine's CPUs see each other's stores in the order in which they are made (x86) */
+	__u8 pad[3];
 };
 
 enum reap_op {

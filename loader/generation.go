@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sort"
 	"strconv"
@@ -123,6 +124,7 @@ func (e *Edge) generationSpec(p *Plan, b *builder) *ebpf.CollectionSpec {
 	}
 	cfg := b.cfg(e.clock)
 	cfg.Injected, cfg.Traced = flag(e.opts.Injected), flag(e.opts.Traced)
+	cfg.Ordered = flag(runtime.GOARCH == "amd64")
 	for name, value := range map[string]any{bpfVarCfg: cfg, bpfVarNatPorts: b.nat.ports} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			panic(err) // the type was generated from the same object

@@ -193,18 +193,33 @@ static __always_inline enum drop_reason insert_failed(long err)
 	return err == -17 /* EEXIST */ ? DROP_REASON_RACE : DROP_REASON_SESSIONS_FULL;
 }
 
+/* Is seen by other CPUs after what was stored before, and before what is stored next. Where the machine sees to that, an
+ * exchange would only wait for the slot's cache line. */
+static __always_inline void slot_word(struct flow *f, __u64 word)
+{
+	if (cfg.ordered) {
+		barrier();
+		*(volatile __u64 *)&f->word = word;
+		barrier();
+	} else {
+		__sync_lock_test_and_set(&f->word, word);
+	}
+}
+
 /* A slot is written between these two. Its word is what readers compare, before they read the rest and after: it is
- * nobody's from the first to the last moment of a change. The exchanges order the stores on every machine. Returns the
- * generation so far. */
+ * nobody's from the first to the last moment of a change. Returns the generation so far. */
 static __always_inline __u64 slot_shut(struct flow *f)
 {
-	return __sync_lock_test_and_set(&f->word, 0) >> FROM_GEN_SHIFT;
+	__u64 old = *(volatile __u64 *)&f->word; /* the port was taken: nobody else moves it */
+
+	slot_word(f, 0);
+	return old >> FROM_GEN_SHIFT;
 }
 
 static __always_inline void slot_open(struct flow *f, __u64 gen, __u64 from, __u32 flags)
 {
 	f->state = PHASE_OPENING | FLOW_RETURN | flags;
-	__sync_lock_test_and_set(&f->word, from | (gen + 1) << FROM_GEN_SHIFT);
+	slot_word(f, from | (gen + 1) << FROM_GEN_SHIFT);
 }
 
 static __always_inline void make4_slot(struct pkt *p, const struct making *m, struct flow4 *slot)

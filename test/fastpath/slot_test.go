@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -68,8 +69,9 @@ func removeStale(t *testing.T) {
 	}
 }
 
-// remaker is the program that has the session's slot change hands.
-func remaker(t *testing.T, pin string, o slotOwner) *ebpf.Program {
+// remaker is the program that has the session's slot change hands: by plain stores, where the machine orders them, or by
+// exchanges.
+func remaker(t *testing.T, pin string, o slotOwner, plain bool) *ebpf.Program {
 	t.Helper()
 	spec, err := loadSlot()
 	must(t, err)
@@ -82,6 +84,9 @@ func remaker(t *testing.T, pin string, o slotOwner) *ebpf.Program {
 		spec.Maps[name].MaxEntries = m.MaxEntries()
 	}
 	must(t, spec.Variables["whose"].Set(o))
+	if plain {
+		must(t, spec.Variables["cfg"].Set(slotCfg{Ordered: 1}))
+	}
 	var objs slotPrograms
 	must(t, spec.LoadAndAssign(&objs, &ebpf.CollectionOptions{MapReplacements: use}))
 	t.Cleanup(func() {
@@ -115,16 +120,21 @@ func TestSlotChangesHands(t *testing.T) {
 		hop, err := w.edge.SetHop(wire)
 		must(t, err)
 		s := w.begin(t, hello(player, natPort))
-		prog := remaker(t, pin, ownerOf(s, hop))
 		router := router4
 		if player.Addr().Is6() {
 			router = router6
 		}
-		for name, frame := range map[string][]byte{
-			"an answer": reply(s, "to whom?").Bytes(),
-			"an error":  about(forwarded(hello(player, natPort), s), router, icmpErrors()[0], 0).Bytes(),
-		} {
-			t.Run(player.String()+" "+name, func(t *testing.T) { w.sendWhileRemade(t, prog, player, frame) })
+		for kind, plain := range map[string]bool{"plain stores": true, "exchanges": false} {
+			if plain && runtime.GOARCH != "amd64" {
+				continue
+			}
+			prog := remaker(t, pin, ownerOf(s, hop), plain)
+			for name, frame := range map[string][]byte{
+				"an answer": reply(s, "to whom?").Bytes(),
+				"an error":  about(forwarded(hello(player, natPort), s), router, icmpErrors()[0], 0).Bytes(),
+			} {
+				t.Run(player.String()+" "+name+" "+kind, func(t *testing.T) { w.sendWhileRemade(t, prog, player, frame) })
+			}
 		}
 	}
 }
