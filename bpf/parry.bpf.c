@@ -19,6 +19,7 @@
 #include "stage/exit.h"
 #include "stage/express.h"
 #include "stage/quick.h"
+#include "stage/ahead.h"
 
 /* The common way's packet. One for each CPU: beneath the longest chain of calls the stack has no room for it. */
 struct {
@@ -80,6 +81,8 @@ int parry(struct xdp_md *ctx)
 			code = quick4(ctx, now);
 			if (code >= 0)
 				return code;
+			if (code == EXPRESS_UNLISTED)
+				ahead4(ctx);
 		}
 	}
 	if (cfg.ipv6 && code == EXPRESS_NO) {
