@@ -77,7 +77,8 @@ type bpfCfg struct {
 	Frags       uint8
 	Sizes       uint8
 	Monitor     uint8
-	Pad         [4]uint8
+	Ordered     uint8
+	Pad         [3]uint8
 }
 
 type bpfClocks struct {
@@ -399,22 +400,30 @@ type bpfListEntry struct {
 }
 
 type bpfMaking struct {
-	_          structs.HostLayout
-	Client     [16]uint8
-	Vip        [16]uint8
-	Server     [16]uint8
-	Face       [16]uint8
-	ClientPort uint16
-	VipPort    uint16
-	ServerPort uint16
-	FacePort   uint16
-	Slot       uint32
-	Flags      uint32
-	Epoch      uint32
-	UpHop      uint16
-	DownHop    uint16
-	Key        bpfFlowKey6
-	Half       bpfFlow6
+	_           structs.HostLayout
+	Client      [16]uint8
+	Vip         [16]uint8
+	Server      [16]uint8
+	Face        [16]uint8
+	ClientPort  uint16
+	VipPort     uint16
+	ServerPort  uint16
+	FacePort    uint16
+	Slot        uint32
+	Flags       uint32
+	Epoch       uint32
+	UpHop       uint16
+	DownHop     uint16
+	Packets     uint32
+	Bytes       uint32
+	Word        uint64
+	LentPackets uint32
+	LentBytes   uint32
+	Shadow      uint8
+	Pad         [7]uint8
+	Key         bpfFlowKey6
+	Half4       bpfFlow4
+	_           [24]byte
 }
 
 type bpfNat6 struct {
@@ -487,7 +496,8 @@ type bpfPkt struct {
 	Allowed   uint8
 	NewTaken  uint8
 	Known     uint8
-	Pad       [5]uint8
+	Ttl       uint8
+	Pad       [4]uint8
 }
 
 type bpfPortCell struct {

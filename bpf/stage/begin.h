@@ -15,15 +15,12 @@ static __always_inline int first_loan(const struct pkt *p, struct source *s, con
 {
 	bool enforced = cfg.enforce && svc->enforce && svc->enforce_limits;
 	__u32 packets, bytes = 0;
-	struct tokens got = {};
 
-	packets = borrow(&s->packets, &svc->packets, p->now, 1, svc->packet_batch, 0);
+	packets = borrow(&s->packets, &svc->packets, p->now, 1, svc->packet_batch & LOAN_PACKETS_MAX, 0);
 	if (packets)
-		bytes = borrow(&s->bytes, &svc->bytes, p->now, p->l3_len, svc->byte_batch, 0);
-	got.packets = packets ? packets - (bytes || !enforced) : 0;
-	got.bytes = bytes ? bytes - p->l3_len : 0;
-	got.lapse = p->tick >> LAPSE_SHIFT;
-	m->word = tokens_word(got);
+		bytes = borrow(&s->bytes, &svc->bytes, p->now, p->l3_len, svc->byte_batch & LOAN_BYTES_MAX, 0);
+	m->word = loan_word(packets ? packets - (bytes || !enforced) : 0, bytes ? bytes - p->l3_len : 0,
+			    loan_holder(p->tick));
 	m->lent_packets = packets;
 	m->lent_bytes = bytes;
 	return bytes ? 0 : packets ? DROP_REASON_RATE_BYTES : DROP_REASON_RATE_PACKETS;

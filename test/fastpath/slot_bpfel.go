@@ -60,7 +60,8 @@ type slotCfg struct {
 	Frags       uint8
 	Sizes       uint8
 	Monitor     uint8
-	Pad         [4]uint8
+	Ordered     uint8
+	Pad         [3]uint8
 }
 
 type slotClocks struct {
@@ -290,22 +291,30 @@ type slotListEntry struct {
 }
 
 type slotMaking struct {
-	_          structs.HostLayout
-	Client     [16]uint8
-	Vip        [16]uint8
-	Server     [16]uint8
-	Face       [16]uint8
-	ClientPort uint16
-	VipPort    uint16
-	ServerPort uint16
-	FacePort   uint16
-	Slot       uint32
-	Flags      uint32
-	Epoch      uint32
-	UpHop      uint16
-	DownHop    uint16
-	Key        slotFlowKey6
-	Half       slotFlow6
+	_           structs.HostLayout
+	Client      [16]uint8
+	Vip         [16]uint8
+	Server      [16]uint8
+	Face        [16]uint8
+	ClientPort  uint16
+	VipPort     uint16
+	ServerPort  uint16
+	FacePort    uint16
+	Slot        uint32
+	Flags       uint32
+	Epoch       uint32
+	UpHop       uint16
+	DownHop     uint16
+	Packets     uint32
+	Bytes       uint32
+	Word        uint64
+	LentPackets uint32
+	LentBytes   uint32
+	Shadow      uint8
+	Pad         [7]uint8
+	Key         slotFlowKey6
+	Half4       slotFlow4
+	_           [24]byte
 }
 
 type slotNat6 struct {
