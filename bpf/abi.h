@@ -27,6 +27,7 @@
 #define ALWAYS_MAX 16
 #define HOST_SOURCES 65536
 #define REAP_BATCH 256
+#define SETTLE_BATCH 128 /* lines: half a millisecond, when each cell has something to tell */
 
 /* Why a packet was dropped. Append only: a number keeps its meaning, a retired reason gets _RETIRED. The
  * lower-case name without prefix is what people see everywhere. */
@@ -374,14 +375,25 @@ enum entry_source {
 
 struct list_entry {
 	__u64 expires; /* CLOCK_MONOTONIC ns; 0 = never */
-	__u64 hits; /* packets judged by it; plain, so a guess under contention */
-	__u64 judged; /* of a denied host: the allow lists were asked about it, for this service and in this moment (stage/quick.h) */
+	__u64 hits; /* packets judged by it; plain, so a guess under contention. Some are still in cells (struct denial) */
+	__u64 pad;
 	__u32 added; /* Unix seconds; 0 = not said */
 	__u8 source; /* enum entry_source */
 	__u8 confidence; /* percent; 0 = not said */
 	__u8 unlimited; /* allow lists: source limits don't hold for it */
 	__u8 bits; /* prefix lists: the prefix's own length, so that an expired entry can look past itself; 0 = unknown */
 	__u8 reason[REASON_TEXT_LEN];
+};
+
+/* A denial that was judged a moment ago (stage/denial.h). One cell holds for an address or a /24, and one service. */
+struct denial {
+	__u64 whom; /* address | service << 32 | kind << 48 | loosenings of policy before it was judged << 49 */
+	__u32 until; /* eighths of a second */
+	__u32 hits; /* that its entry is still to be told of */
+};
+
+struct denial_line {
+	struct denial cell[4];
 };
 
 /* A next hop: what egress writes. The daemon keeps the link half fresh, the fast path makes entries. */
@@ -542,7 +554,8 @@ struct cfg {
 	__u8 sizes; /* some service bounds its packets' size */
 	__u8 monitor; /* some service does not enforce */
 	__u8 ordered; /* this machine's CPUs see each other's stores in the order in which they are made (x86) */
-	__u8 pad[3];
+	__u8 denial_shift; /* of a 32-bit hash, to the number of a line of denial */
+	__u8 pad[2];
 };
 
 enum reap_op {
@@ -583,5 +596,6 @@ _Static_assert(sizeof(struct flow6) == 88, "");
 _Static_assert(sizeof(struct hop) == 64, "one cache line");
 _Static_assert(sizeof(struct service_count) == 64, "one cache line");
 _Static_assert(sizeof(struct list_entry) == 72, "kernel header 48 + key 8 + value 72 = two cache lines");
+_Static_assert(sizeof(struct denial_line) == 64, "one cache line");
 _Static_assert(sizeof(struct port_cell) == 8, "moved as one word");
 _Static_assert(DROP_REASON_LEN <= REASONS_MAX, "the stride holds every reason");

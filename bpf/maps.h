@@ -166,6 +166,26 @@ struct {
 	__uint(max_entries, 1 << 10);
 } allow_filter4 SEC(".maps");
 
+/* One bit for each IPv4 /16 that some allowed host is in: where it and the one above are clear, a denied /24 is denied as a whole.
+ * Derived likewise; that some host is allowed is seen by how many are (Linux 6.4 and newer; before, all bits are set). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1 << 10);
+} allow_hosts4 SEC(".maps");
+
+/* Denials of a moment ago, by hash. Written by quick (stage/denial.h). A miss says nothing. A line that is full takes no more
+ * until one of it is over. Sized by sizes.blocks: two far cells for each, and an eighth as many near ones. Mapped for the sake of
+ * alignment: a line is one of the cache's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct denial_line);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} denial SEC(".maps");
+
 /* ---- state: the way out ----------------------------------------------------------------------------- */
 
 /* Next hops by index; 0 is never used. Made by the fast path, link half kept by the daemon. Full: sessions
@@ -240,6 +260,14 @@ struct {
 	__type(value, __u32);
 	__uint(max_entries, 1);
 } epoch SEC(".maps");
+
+/* How often policy was loosened, moved likewise: a denial of before is not believed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} loosened SEC(".maps");
 
 /* Keyed hashes' secrets; random at the edge's first start, set by tests. */
 struct {

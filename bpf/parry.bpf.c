@@ -195,6 +195,12 @@ int due_host6(struct bpf_iter__bpf_map_elem *ctx)
 	return 0;
 }
 
+SEC("xdp")
+int settle(struct xdp_md *ctx)
+{
+	return settle_lines(ctx);
+}
+
 /* A byte for each element: the cheapest way to count a hash. */
 SEC("iter/bpf_map_elem")
 int count_elems(struct bpf_iter__bpf_map_elem *ctx)

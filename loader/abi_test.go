@@ -58,6 +58,7 @@ func TestABI(t *testing.T) {
 		{"IPPROTO_ICMP", ProtoICMP}, {"IPPROTO_TCP", ProtoTCP}, {"IPPROTO_UDP", ProtoUDP}, {"IPPROTO_ICMPV6", ProtoICMPv6},
 		{"NAME_LEN", uint64(len(bpfService{}.Name))}, {"REASON_TEXT_LEN", uint64(len(bpfListEntry{}.Reason))}, {"ALWAYS_MAX", uint64(len(bpfCfg{}.Always))},
 		{"EVER_IPV4", everIPv4}, {"EVER_IPV6", everIPv6}, {"EVER_TRANSPARENT", everTransparent}, {"EVER_LOCAL", everLocal},
+		{"DENIAL_NEAR", denialNear}, {"SETTLE_BATCH", settleBatch},
 		{"LINK_TAGS_MAX", uint64(len(bpfHop{}.Tag))},
 	} {
 		if want, ok := c[x.name]; !ok || want != x.got {
@@ -66,7 +67,7 @@ func TestABI(t *testing.T) {
 	}
 	for name, entries := range map[string]uint32{
 		bpfMapHop: hopsMax, bpfMapHopIndex: hopsMax, bpfMapReapBox4: reapBatch, bpfMapReapBox6: reapBatch, bpfMapReapBoxSrc: reapBatch,
-		bpfMapNetFilter4: filterWords, bpfMapNetFilter6: filterWords, bpfMapAllowFilter4: allowFilterWords, bpfMapPoolTable: maglevSize, bpfMapNat4: portsOfAddr,
+		bpfMapNetFilter4: filterWords, bpfMapNetFilter6: filterWords, bpfMapAllowFilter4: allowFilterWords, bpfMapAllowHosts4: allowFilterWords, bpfMapPoolTable: maglevSize, bpfMapNat4: portsOfAddr,
 	} {
 		if got := spec.Maps[name].MaxEntries; got != entries {
 			t.Errorf("map %s holds %d entries in C, %d in Go", name, got, entries)
@@ -86,7 +87,7 @@ func TestABITypes(t *testing.T) {
 		"host_key4": unsafe.Sizeof(bpfHostKey4{}), "host_key6": unsafe.Sizeof(bpfHostKey6{}), "net_key4": unsafe.Sizeof(bpfNetKey4{}),
 		"net_key6": unsafe.Sizeof(bpfNetKey6{}), "list_entry": unsafe.Sizeof(bpfListEntry{}), "port_cell": unsafe.Sizeof(bpfPortCell{}),
 		"flow4": unsafe.Sizeof(bpfFlow4{}), "nat6": unsafe.Sizeof(bpfNat6{}), "service": unsafe.Sizeof(bpfService{}), "cfg": unsafe.Sizeof(bpfCfg{}),
-		"env": unsafe.Sizeof(bpfEnv{}), "hop": unsafe.Sizeof(bpfHop{}),
+		"env": unsafe.Sizeof(bpfEnv{}), "denial_line": unsafe.Sizeof(bpfDenialLine{}), "hop": unsafe.Sizeof(bpfHop{}),
 	} {
 		var s *btf.Struct
 		if err := spec.Types.TypeByName(name, &s); err != nil {

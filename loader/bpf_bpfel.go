@@ -78,13 +78,24 @@ type bpfCfg struct {
 	Sizes       uint8
 	Monitor     uint8
 	Ordered     uint8
-	Pad         [3]uint8
+	DenialShift uint8
+	Pad         [2]uint8
 }
 
 type bpfClocks struct {
 	_         structs.HostLayout
 	Jiffies   uint64
 	Monotonic uint64
+}
+
+type bpfDenialLine struct {
+	_    structs.HostLayout
+	Cell [4]struct {
+		_     structs.HostLayout
+		Whom  uint64
+		Until uint32
+		Hits  uint32
+	}
 }
 
 type bpfDropReason uint32
@@ -390,7 +401,7 @@ type bpfListEntry struct {
 	_          structs.HostLayout
 	Expires    uint64
 	Hits       uint64
-	Judged     uint64
+	Pad        uint64
 	Added      uint32
 	Source     uint8
 	Confidence uint8
@@ -661,9 +672,11 @@ const (
 	bpfMapAllowFilter4 = "allow_filter4"
 	bpfMapAllowHost4   = "allow_host4"
 	bpfMapAllowHost6   = "allow_host6"
+	bpfMapAllowHosts4  = "allow_hosts4"
 	bpfMapAllowNet4    = "allow_net4"
 	bpfMapAllowNet6    = "allow_net6"
 	bpfMapClocks       = "clocks"
+	bpfMapDenial       = "denial"
 	bpfMapDenyHost4    = "deny_host4"
 	bpfMapDenyHost6    = "deny_host6"
 	bpfMapDenyNet4     = "deny_net4"
@@ -687,6 +700,7 @@ const (
 	bpfMapInside4      = "inside4"
 	bpfMapInside6      = "inside6"
 	bpfMapLink         = "link"
+	bpfMapLoosened     = "loosened"
 	bpfMapMaking       = "making"
 	bpfMapNat4         = "nat4"
 	bpfMapNat6         = "nat6"
@@ -730,9 +744,11 @@ const (
 	bpfProgReap4       = "reap4"
 	bpfProgReap6       = "reap6"
 	bpfProgReapSource  = "reap_source"
+	bpfProgSettle      = "settle"
 	bpfVarCfg          = "cfg"
 	bpfVarEpochNow     = "epoch_now"
 	bpfVarExported     = "exported"
+	bpfVarLoosenedNow  = "loosened_now"
 	bpfVarNatPorts     = "nat_ports"
 )
 
@@ -792,6 +808,7 @@ type bpfProgramSpecs struct {
 	Reap4      *ebpf.ProgramSpec `ebpf:"reap4"`
 	Reap6      *ebpf.ProgramSpec `ebpf:"reap6"`
 	ReapSource *ebpf.ProgramSpec `ebpf:"reap_source"`
+	Settle     *ebpf.ProgramSpec `ebpf:"settle"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -801,9 +818,11 @@ type bpfMapSpecs struct {
 	AllowFilter4 *ebpf.MapSpec `ebpf:"allow_filter4"`
 	AllowHost4   *ebpf.MapSpec `ebpf:"allow_host4"`
 	AllowHost6   *ebpf.MapSpec `ebpf:"allow_host6"`
+	AllowHosts4  *ebpf.MapSpec `ebpf:"allow_hosts4"`
 	AllowNet4    *ebpf.MapSpec `ebpf:"allow_net4"`
 	AllowNet6    *ebpf.MapSpec `ebpf:"allow_net6"`
 	Clocks       *ebpf.MapSpec `ebpf:"clocks"`
+	Denial       *ebpf.MapSpec `ebpf:"denial"`
 	DenyHost4    *ebpf.MapSpec `ebpf:"deny_host4"`
 	DenyHost6    *ebpf.MapSpec `ebpf:"deny_host6"`
 	DenyNet4     *ebpf.MapSpec `ebpf:"deny_net4"`
@@ -827,6 +846,7 @@ type bpfMapSpecs struct {
 	Inside4      *ebpf.MapSpec `ebpf:"inside4"`
 	Inside6      *ebpf.MapSpec `ebpf:"inside6"`
 	Link         *ebpf.MapSpec `ebpf:"link"`
+	Loosened     *ebpf.MapSpec `ebpf:"loosened"`
 	Making       *ebpf.MapSpec `ebpf:"making"`
 	Nat4         *ebpf.MapSpec `ebpf:"nat4"`
 	Nat6         *ebpf.MapSpec `ebpf:"nat6"`
@@ -862,10 +882,11 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	Cfg      *ebpf.VariableSpec `ebpf:"cfg"`
-	EpochNow *ebpf.VariableSpec `ebpf:"epoch_now"`
-	Exported *ebpf.VariableSpec `ebpf:"exported"`
-	NatPorts *ebpf.VariableSpec `ebpf:"nat_ports"`
+	Cfg         *ebpf.VariableSpec `ebpf:"cfg"`
+	EpochNow    *ebpf.VariableSpec `ebpf:"epoch_now"`
+	Exported    *ebpf.VariableSpec `ebpf:"exported"`
+	LoosenedNow *ebpf.VariableSpec `ebpf:"loosened_now"`
+	NatPorts    *ebpf.VariableSpec `ebpf:"nat_ports"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -891,9 +912,11 @@ type bpfMaps struct {
 	AllowFilter4 *ebpf.Map `ebpf:"allow_filter4"`
 	AllowHost4   *ebpf.Map `ebpf:"allow_host4"`
 	AllowHost6   *ebpf.Map `ebpf:"allow_host6"`
+	AllowHosts4  *ebpf.Map `ebpf:"allow_hosts4"`
 	AllowNet4    *ebpf.Map `ebpf:"allow_net4"`
 	AllowNet6    *ebpf.Map `ebpf:"allow_net6"`
 	Clocks       *ebpf.Map `ebpf:"clocks"`
+	Denial       *ebpf.Map `ebpf:"denial"`
 	DenyHost4    *ebpf.Map `ebpf:"deny_host4"`
 	DenyHost6    *ebpf.Map `ebpf:"deny_host6"`
 	DenyNet4     *ebpf.Map `ebpf:"deny_net4"`
@@ -917,6 +940,7 @@ type bpfMaps struct {
 	Inside4      *ebpf.Map `ebpf:"inside4"`
 	Inside6      *ebpf.Map `ebpf:"inside6"`
 	Link         *ebpf.Map `ebpf:"link"`
+	Loosened     *ebpf.Map `ebpf:"loosened"`
 	Making       *ebpf.Map `ebpf:"making"`
 	Nat4         *ebpf.Map `ebpf:"nat4"`
 	Nat6         *ebpf.Map `ebpf:"nat6"`
@@ -953,9 +977,11 @@ func (m *bpfMaps) Close() error {
 		m.AllowFilter4,
 		m.AllowHost4,
 		m.AllowHost6,
+		m.AllowHosts4,
 		m.AllowNet4,
 		m.AllowNet6,
 		m.Clocks,
+		m.Denial,
 		m.DenyHost4,
 		m.DenyHost6,
 		m.DenyNet4,
@@ -979,6 +1005,7 @@ func (m *bpfMaps) Close() error {
 		m.Inside4,
 		m.Inside6,
 		m.Link,
+		m.Loosened,
 		m.Making,
 		m.Nat4,
 		m.Nat6,
@@ -1015,10 +1042,11 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	Cfg      *ebpf.Variable `ebpf:"cfg"`
-	EpochNow *ebpf.Variable `ebpf:"epoch_now"`
-	Exported *ebpf.Variable `ebpf:"exported"`
-	NatPorts *ebpf.Variable `ebpf:"nat_ports"`
+	Cfg         *ebpf.Variable `ebpf:"cfg"`
+	EpochNow    *ebpf.Variable `ebpf:"epoch_now"`
+	Exported    *ebpf.Variable `ebpf:"exported"`
+	LoosenedNow *ebpf.Variable `ebpf:"loosened_now"`
+	NatPorts    *ebpf.Variable `ebpf:"nat_ports"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
@@ -1039,6 +1067,7 @@ type bpfPrograms struct {
 	Reap4      *ebpf.Program `ebpf:"reap4"`
 	Reap6      *ebpf.Program `ebpf:"reap6"`
 	ReapSource *ebpf.Program `ebpf:"reap_source"`
+	Settle     *ebpf.Program `ebpf:"settle"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -1057,6 +1086,7 @@ func (p *bpfPrograms) Close() error {
 		p.Reap4,
 		p.Reap6,
 		p.ReapSource,
+		p.Settle,
 	)
 }
 

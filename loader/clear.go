@@ -37,6 +37,9 @@ func (e *Edge) Clear() error {
 			return err
 		}
 	}
+	if err := e.clearDenials(); err != nil {
+		return err
+	}
 	for b := range uint32(bpfBucketBUCKET_LEN) {
 		if err := e.state[bpfMapHostBucket].Put(b, uint64(0)); err != nil {
 			return fmt.Errorf("write map host_bucket: %w", err)
@@ -44,6 +47,7 @@ func (e *Edge) Clear() error {
 	}
 	return errors.Join(e.clearServers(),
 		e.state[bpfMapEdge].Put(uint32(0), bpfEdge{Layout: layoutVersion}), e.state[bpfMapEpoch].Put(uint32(0), uint32(0)),
+		e.state[bpfMapLoosened].Put(uint32(0), uint32(0)),
 		e.natFamily(true).clear(), e.natFamily(false).clear())
 }
 
@@ -60,9 +64,14 @@ func (e *Edge) ClearHostSources() error {
 	return nil
 }
 
-// clearFilters takes the bits of the prefixes that are listed out of the filters; those of prefixes that went are left, as
-// always.
+// clearFilters empties the small filters, and takes the bits of the prefixes that are listed out of the large ones; there those of
+// prefixes that went are left, as always.
 func (e *Edge) clearFilters() error {
+	for _, name := range []string{bpfMapAllowFilter4, bpfMapAllowHosts4} {
+		if err := newFilterBits(0).replaceAll(e.state[name], &written{}); err != nil {
+			return err
+		}
+	}
 	f := newFilters()
 	for _, which := range []List{Deny, Allow} {
 		s := e.Lists().set(which)

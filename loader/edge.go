@@ -96,13 +96,13 @@ func (o Options) object() (*ebpf.CollectionSpec, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read another object: %w", err)
 		}
-		return spec, layEpoch(spec)
+		return spec, layWords(spec)
 	}
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, fmt.Errorf("read the built-in object: %w", err)
 	}
-	return spec, layEpoch(spec)
+	return spec, layWords(spec)
 }
 
 func (e *Edge) dir(parts ...string) string {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -123,6 +124,7 @@ func (e *Edge) generationSpec(p *Plan, b *builder) *ebpf.CollectionSpec {
 		spec.Maps[name].MaxEntries = max(uint32(n), 1)
 	}
 	cfg := b.cfg(e.clock)
+	cfg.DenialShift = uint8(bits.LeadingZeros32(e.state[bpfMapDenial].MaxEntries()) + 1) // 32 bits of hash to the number of a far line
 	cfg.Injected, cfg.Traced = flag(e.opts.Injected), flag(e.opts.Traced)
 	cfg.Ordered = flag(runtime.GOARCH == "amd64")
 	for name, value := range map[string]any{bpfVarCfg: cfg, bpfVarNatPorts: b.nat.ports} {

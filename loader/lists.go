@@ -68,6 +68,11 @@ type Lists struct {
 	filter4, filter6 written
 	allowFilter4     written
 
+	allowing   sync.Mutex // guards the allowed hosts of IPv4 and their filter, which change together, and the two below
+	allowHosts written
+	allowed    uint64    // memory of the hosts that it was derived from
+	derived    time.Time // when that was
+
 	bumping sync.Mutex // guards all below
 	bumped  time.Time
 	next    *bump // that will be; nil = none is awaited
@@ -78,7 +83,8 @@ type Lists struct {
 
 var listMaps = []string{
 	bpfMapDenyHost4, bpfMapDenyHost6, bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowHost4, bpfMapAllowHost6,
-	bpfMapAllowNet4, bpfMapAllowNet6, bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4, bpfMapEpoch,
+	bpfMapAllowNet4, bpfMapAllowNet6, bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4,
+	bpfMapAllowHosts4, bpfMapDenial, bpfMapEpoch, bpfMapLoosened,
 }
 
 // Lists of a running edge.
@@ -199,18 +205,30 @@ func (l *Lists) Add(which List, entries []Entry) error {
 		return err
 	}
 	var b batches
+	change := which == Allow
 	for i := range entries {
-		b.add(entries[i].EntryKey, rawEntry(&entries[i], now))
+		raw := rawEntry(&entries[i], now)
+		if raw.Expires != 0 && raw.Expires < now+uint64(denialOver) { // it may end before what is noted of the one that it replaces
+			change = looser
+		}
+		b.add(entries[i].EntryKey, raw)
 	}
 	if err := l.write(which, &b); err != nil {
 		return err
 	}
-	return l.bump()
+	return l.bump(change)
 }
 
 // write writes entries. Hosts don't wait for prefixes' filters.
 func (l *Lists) write(which List, b *batches) error {
 	s := l.set(which)
+	if which == Allow && len(b.host4) > 0 {
+		l.allowing.Lock()
+		defer l.allowing.Unlock()
+		if err := l.markAllowed(b.host4keys); err != nil {
+			return err
+		}
+	}
 	if len(b.net4)+len(b.net6) > 0 {
 		l.mu.Lock() // until the prefixes are there, or their bits might be taken for nobody's
 		defer l.mu.Unlock()
@@ -285,7 +303,7 @@ func (l *Lists) Del(which List, keys []EntryKey) (int, error) {
 			return deleted, fmt.Errorf("delete %v: %w", k.Prefix, err)
 		}
 	}
-	return deleted, l.bump()
+	return deleted, l.bump(which == Deny)
 }
 
 // Entries walks a list; entries past their expiry are left out. An entry that changes meanwhile may be met or not.
@@ -293,6 +311,9 @@ func (l *Lists) Entries(which List) iter.Seq2[Entry, error] {
 	s := l.set(which)
 	return func(yield func(Entry, error) bool) {
 		now, err := l.time()
+		if which == Deny {
+			err = errors.Join(err, l.settle())
+		}
 		each := func(p netip.Prefix, service uint32, v *bpfListEntry) bool {
 			if v.Expires != 0 && v.Expires <= now {
 				return true

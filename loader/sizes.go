@@ -2,7 +2,11 @@
 
 package loader
 
-import "github.com/cilium/ebpf"
+import (
+	"math/bits"
+
+	"github.com/cilium/ebpf"
+)
 
 // Sizes of the state maps, in entries. They hold for as long as the maps are pinned.
 type Sizes struct {
@@ -40,15 +44,25 @@ func (s Sizes) entries() map[string]uint32 {
 		bpfMapDenyNet6:     s.Prefixes,
 		bpfMapAllowNet4:    s.Prefixes,
 		bpfMapAllowNet6:    s.Prefixes,
+		bpfMapDenial:       s.denials(),
 		bpfMapServiceCount: s.Services,
 		bpfMapReasonCount:  s.Services * reasonsMax,
 	}
 }
 
+// denials is how many lines of cells there are: far ones, half as many as hosts may be listed and a power of two, and an eighth
+// of that near ones.
+func (s Sizes) denials() uint32 {
+	far := uint32(1) << bits.Len32(max(s.Blocks/2, denialsMin)-1)
+	return far + far/denialNear
+}
+
+const denialsMin = 1 << 12 // prefixes take cells, too, whatever the size of the lists of hosts
+
 // fixedState are the state maps whose size bpf/maps.h gives.
 var fixedState = []string{
-	bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4, bpfMapHop, bpfMapHopIndex, bpfMapLink, bpfMapTxPort, bpfMapFaultCount,
-	bpfMapEdge, bpfMapEpoch, bpfMapSecret, bpfMapHostBucket, bpfMapHostSource,
+	bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4, bpfMapAllowHosts4, bpfMapHop, bpfMapHopIndex, bpfMapLink, bpfMapTxPort, bpfMapFaultCount,
+	bpfMapEdge, bpfMapEpoch, bpfMapLoosened, bpfMapSecret, bpfMapHostBucket, bpfMapHostSource,
 }
 
 // apply sets the sizes in a spec's state maps.

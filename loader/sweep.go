@@ -202,7 +202,7 @@ func (e *Edge) sweepSources(s *Swept) error {
 }
 
 // SweepLists removes expired entries of the host lists, which are a miss since they expired: it makes room, no more. It
-// reads every entry, a million in half a second: not for every second. Returns how many went.
+// reads every entry, a million in half a second: not for every second. The others are told their hits. Returns how many went.
 func (e *Edge) SweepLists() (int, error) {
 	now, err := e.time()
 	if err != nil {
@@ -210,6 +210,7 @@ func (e *Edge) SweepLists() (int, error) {
 	}
 	n := 0
 	err = errors.Join(
+		e.settle(),
 		sweepHosts[bpfHostKey4](e, bpfProgDueHost4, bpfMapDenyHost4, now, &n),
 		sweepHosts[bpfHostKey4](e, bpfProgDueHost4, bpfMapAllowHost4, now, &n),
 		sweepHosts[bpfHostKey6](e, bpfProgDueHost6, bpfMapDenyHost6, now, &n),

@@ -21,8 +21,9 @@ volatile const struct cfg cfg;
 #define NAT_PORT_WORDS (PORTS_PER_ADDR / 64)
 volatile const __u64 nat_ports[NAT_PORT_WORDS];
 
-/* The value of the map `epoch`, read for each packet without a lookup: the loader lays the one over the other. */
+/* The values of the maps `epoch` and `loosened`, read for each packet without a lookup: the loader lays each over its map. */
 volatile __u32 epoch_now SEC(".data.epoch");
+volatile __u32 loosened_now SEC(".data.loosened");
 
 static __always_inline struct env *env_injected(void)
 {
@@ -77,6 +78,11 @@ static __always_inline struct secret *env_secret(void)
 static __always_inline __u32 policy_epoch(void)
 {
 	return epoch_now;
+}
+
+static __always_inline __u32 policy_looser(void)
+{
+	return loosened_now;
 }
 
 /* Asks for the way to an address. Fills `key` (route's interface, gateway or the destination itself) and, where

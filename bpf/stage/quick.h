@@ -6,14 +6,8 @@
  */
 #pragma once
 
+#include "denial.h"
 #include "express.h"
-
-#define JUDGED_SHIFT 4 /* the allow lists' word holds for 16 ticks, unless policy moves */
-
-static __always_inline __u64 judged_now(__u32 service, __u32 tick)
-{
-	return (tick >> JUDGED_SHIFT) | (__u64)(__u16)policy_epoch() << 32 | (__u64)service << 48;
-}
 
 static __always_inline struct list_entry *denied_host4(__u32 service, __be32 addr, __u64 now)
 {
@@ -54,22 +48,23 @@ static __always_inline bool allowed4(__u32 service, __be32 addr)
 static __always_inline struct list_entry *denied4(__u32 service, __be32 addr, __u64 now, bool *unlisted)
 {
 	struct list_entry *e = denied_host4(0, addr, now) ?: denied_host4(service, addr, now);
-	__u64 stamp;
 
-	if (e) {
-		stamp = judged_now(service, now >> TICK_SHIFT);
-		if (e->judged == stamp)
-			return e;
-		if (allowed4(service, addr))
+	if (!e) {
+		*unlisted = true;
+		if (!netted4(addr))
 			return NULL;
-		e->judged = stamp;
-		return e;
+		e = denied_net4(0, addr, now) ?: denied_net4(service, addr, now);
 	}
-	*unlisted = true;
-	if (!netted4(addr))
-		return NULL;
-	e = denied_net4(0, addr, now) ?: denied_net4(service, addr, now);
 	return e && !allowed4(service, addr) ? e : NULL;
+}
+
+/* Is its whole /24 denied by this prefix, for no allow entry is in sight? */
+static __always_inline bool net_denied4(const struct list_entry *e, __be32 addr)
+{
+	__u32 bit = __builtin_bswap32(addr) >> 16, word = bit >> 6;
+	__u64 *w = bpf_map_lookup_elem(&allow_hosts4, &word);
+
+	return e->bits && e->bits <= DENIAL_NETS_BITS && w && !(*w >> (bit & 63) & 1);
 }
 
 static __always_inline int quick_drop(__u32 service, __u32 l3_len)
@@ -88,6 +83,8 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	struct list_entry *e;
 	struct front_port *f;
 	__u32 port, service;
+	__be32 addr;
+	__u64 whom;
 
 	if ((void *)(l4 + 1) > end)
 		return EXPRESS_STRANGER;
@@ -96,9 +93,13 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	if (!f || f->addr != ip->daddr || (ip->protocol != f->proto[0] && ip->protocol != f->proto[1]))
 		return EXPRESS_STRANGER;
 	service = f->service;
-	e = denied4(service, ip->saddr, now, &unlisted);
+	addr = ip->saddr;
+	whom = denial_whom(service, addr); /* before it is judged: what is loosened meanwhile is not passed over */
+	if (denied_lately(whom, now >> DENIAL_SHIFT))
+		return quick_drop(service, bpf_ntohs(ip->tot_len));
+	e = denied4(service, addr, now, &unlisted);
 	if (!e)
 		return unlisted ? EXPRESS_UNLISTED : EXPRESS_STRANGER;
-	e->hits++;
+	denial_note(unlisted && net_denied4(e, addr) ? denial_net(whom) : whom, e, now);
 	return quick_drop(service, bpf_ntohs(ip->tot_len));
 }

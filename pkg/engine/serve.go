@@ -122,6 +122,11 @@ func (e *Engine) tend(ctx context.Context, n *notify.Notifier) error {
 			}
 			filtered, seen = time.Now(), count // as it was before: what came meanwhile is for the next look
 		}
+		if err := e.lists.l.NoticeAllowed(); err != nil {
+			e.mu.Lock()
+			e.fault("derive the filter of allowed hosts", err)
+			e.mu.Unlock()
+		}
 		if watchdog > 0 && time.Since(barked) > watchdog/2 {
 			e.notice(n.Watchdog())
 			barked = time.Now()

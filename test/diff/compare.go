@@ -190,6 +190,7 @@ func (w *world) list(s step) error {
 		e.Expires = w.model.Now + uint64(s.ttl)
 		l.Expires = time.Now().Add(s.ttl)
 	}
+	unheard := s.op == "quietly" && (s.list == model.Allow || w.model.Has(s.list, s.entry))
 	w.model.Put(s.list, s.entry, e)
 	if s.op == "list" {
 		w.model.Bump()
@@ -214,15 +215,21 @@ func (w *world) list(s step) error {
 		value[30] = 1
 	}
 	binary.NativeEndian.PutUint64(value, e.Expires)
-	if err := w.real.Poke(name, key, value); err != nil || s.op == "list" {
+	if err := w.real.Poke(name, key, value); err != nil || !unheard {
 		return err
+	}
+	if s.list == model.Allow { // amid a denied prefix it is the daemon that hears it
+		if err := w.lists.NoticeAllowed(); err != nil {
+			return err
+		}
 	}
 	w.model.Now += uint64(believed)
 	return w.setEnv()
 }
 
-// believed is how long what the allow lists say of a denied address may be believed where nothing says that policy moved.
-const believed = 18 * time.Millisecond
+// believed is how long a denial may be believed where nothing says that policy was loosened: bpftool's word is heard by then.
+// One that denies is heard at once, unless it shortens another.
+const believed = 2 * time.Second
 
 // rawKey is where bpftool finds an entry.
 func rawKey(s step) (name string, key []byte) {

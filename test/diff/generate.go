@@ -58,6 +58,7 @@ func moves() []move {
 		{40, func(d draw) []step { return passing(time.Duration(d.IntN(3_000)) * time.Millisecond) }},
 		{4, func(d draw) []step { return passing(time.Duration(d.IntN(1_300)) * time.Second) }},
 		{25, draw.listed},
+		{12, draw.recalled},
 		{12, draw.unlisted},
 		{16, func(draw) []step { return []step{{op: "sweep"}} }},
 		{6, draw.swept},

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"parry/test/model"
 	"parry/test/packet"
 )
 
@@ -129,4 +130,41 @@ func (d draw) flood() []step {
 		s.frame = all[0].frame
 	}
 	return []step{s}
+}
+
+// recalled is one denied address or prefix whose packets come before and after something that ends or changes that.
+func (d draw) recalled() []step {
+	four := d.w.four
+	a := pick(d, four)
+	p, err := a.Prefix(pick(d, []int{32, 32, 26, 24, 16}))
+	if err != nil {
+		panic(err)
+	}
+	k := model.EntryKey{Prefix: p}
+	if d.one(3) {
+		k.Service = 1 + d.IntN(len(d.w.model.Names)-1)
+	}
+	from := func(b netip.Addr) step {
+		return step{op: "receive", frame: packet.NewUDP(d.from(b), at(vip(b), pick(d, servicePorts)), "hello").Bytes()}
+	}
+	asked := func() (steps []step) {
+		port := pick(d, servicePorts)
+		for _, b := range []netip.Addr{a, a, pick(d, four), pick(d, four), a} {
+			steps = append(steps, step{op: "receive", frame: packet.NewUDP(d.from(b), at(vip(b), port), "hello").Bytes()})
+		}
+		return append(steps, from(a))
+	}
+	ttl := pick(d, []time.Duration{0, 300 * time.Millisecond, 2500 * time.Millisecond, 20 * time.Second})
+	steps := append([]step{{op: "list", list: model.Deny, entry: k, ttl: ttl}}, asked()...)
+	other := model.EntryKey{Prefix: netip.PrefixFrom(pick(d, four), 32)}
+	steps = append(steps, pick(d, [][]step{
+		{{op: "unlist", list: model.Deny, entry: k}},
+		{{op: "list", list: model.Allow, entry: other, ttl: 20 * time.Second}},
+		{{op: "quietly", list: model.Allow, entry: model.EntryKey{Prefix: netip.PrefixFrom(a, 32)}, ttl: 20 * time.Second}},
+		{{op: "quietly", list: model.Deny, entry: model.EntryKey{Prefix: netip.PrefixFrom(a, 32), Service: k.Service}, ttl: 300 * time.Millisecond}},
+		{{op: "list", list: model.Deny, entry: k, ttl: 300 * time.Millisecond}, {op: "pass", pass: 299 * time.Millisecond}, from(a), {op: "pass", pass: time.Millisecond}},
+		{{op: "pass", pass: ttl + time.Duration(d.IntN(2_500))*time.Millisecond}},
+		{{op: "pass", pass: ttl}},
+	})...)
+	return append(steps, asked()...)
 }

@@ -31,7 +31,7 @@ import (
 //	allow PREFIX SERVICE TTL [unlimited]
 //	undeny PREFIX SERVICE
 //	unallow PREFIX SERVICE
-//	quietly deny ADDRESS SERVICE TTL   the same for one address, by bpftool, and 18 ms: no session is told
+//	quietly deny ADDRESS SERVICE TTL   the same for one address, by bpftool: no session is told. If it loosens, 2 s pass
 //	bump                            every session is to check anew
 //	route N                         the kernel's routes lead to another place: see world.go
 //	hop N                           the daemon's word on a next hop: likewise

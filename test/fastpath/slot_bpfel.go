@@ -61,13 +61,24 @@ type slotCfg struct {
 	Sizes       uint8
 	Monitor     uint8
 	Ordered     uint8
-	Pad         [3]uint8
+	DenialShift uint8
+	Pad         [2]uint8
 }
 
 type slotClocks struct {
 	_         structs.HostLayout
 	Jiffies   uint64
 	Monotonic uint64
+}
+
+type slotDenialLine struct {
+	_    structs.HostLayout
+	Cell [4]struct {
+		_     structs.HostLayout
+		Whom  uint64
+		Until uint32
+		Hits  uint32
+	}
 }
 
 type slotEdge struct {
@@ -281,7 +292,7 @@ type slotListEntry struct {
 	_          structs.HostLayout
 	Expires    uint64
 	Hits       uint64
-	Judged     uint64
+	Pad        uint64
 	Added      uint32
 	Source     uint8
 	Confidence uint8
@@ -506,9 +517,11 @@ const (
 	slotMapAllowFilter4 = "allow_filter4"
 	slotMapAllowHost4   = "allow_host4"
 	slotMapAllowHost6   = "allow_host6"
+	slotMapAllowHosts4  = "allow_hosts4"
 	slotMapAllowNet4    = "allow_net4"
 	slotMapAllowNet6    = "allow_net6"
 	slotMapClocks       = "clocks"
+	slotMapDenial       = "denial"
 	slotMapDenyHost4    = "deny_host4"
 	slotMapDenyHost6    = "deny_host6"
 	slotMapDenyNet4     = "deny_net4"
@@ -530,6 +543,7 @@ const (
 	slotMapInside4      = "inside4"
 	slotMapInside6      = "inside6"
 	slotMapLink         = "link"
+	slotMapLoosened     = "loosened"
 	slotMapMaking       = "making"
 	slotMapNat4         = "nat4"
 	slotMapNat6         = "nat6"
@@ -561,6 +575,7 @@ const (
 	slotProgRemake      = "remake"
 	slotVarCfg          = "cfg"
 	slotVarEpochNow     = "epoch_now"
+	slotVarLoosenedNow  = "loosened_now"
 	slotVarNatPorts     = "nat_ports"
 	slotVarWhose        = "whose"
 )
@@ -617,9 +632,11 @@ type slotMapSpecs struct {
 	AllowFilter4 *ebpf.MapSpec `ebpf:"allow_filter4"`
 	AllowHost4   *ebpf.MapSpec `ebpf:"allow_host4"`
 	AllowHost6   *ebpf.MapSpec `ebpf:"allow_host6"`
+	AllowHosts4  *ebpf.MapSpec `ebpf:"allow_hosts4"`
 	AllowNet4    *ebpf.MapSpec `ebpf:"allow_net4"`
 	AllowNet6    *ebpf.MapSpec `ebpf:"allow_net6"`
 	Clocks       *ebpf.MapSpec `ebpf:"clocks"`
+	Denial       *ebpf.MapSpec `ebpf:"denial"`
 	DenyHost4    *ebpf.MapSpec `ebpf:"deny_host4"`
 	DenyHost6    *ebpf.MapSpec `ebpf:"deny_host6"`
 	DenyNet4     *ebpf.MapSpec `ebpf:"deny_net4"`
@@ -641,6 +658,7 @@ type slotMapSpecs struct {
 	Inside4      *ebpf.MapSpec `ebpf:"inside4"`
 	Inside6      *ebpf.MapSpec `ebpf:"inside6"`
 	Link         *ebpf.MapSpec `ebpf:"link"`
+	Loosened     *ebpf.MapSpec `ebpf:"loosened"`
 	Making       *ebpf.MapSpec `ebpf:"making"`
 	Nat4         *ebpf.MapSpec `ebpf:"nat4"`
 	Nat6         *ebpf.MapSpec `ebpf:"nat6"`
@@ -675,10 +693,11 @@ type slotMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type slotVariableSpecs struct {
-	Cfg      *ebpf.VariableSpec `ebpf:"cfg"`
-	EpochNow *ebpf.VariableSpec `ebpf:"epoch_now"`
-	NatPorts *ebpf.VariableSpec `ebpf:"nat_ports"`
-	Whose    *ebpf.VariableSpec `ebpf:"whose"`
+	Cfg         *ebpf.VariableSpec `ebpf:"cfg"`
+	EpochNow    *ebpf.VariableSpec `ebpf:"epoch_now"`
+	LoosenedNow *ebpf.VariableSpec `ebpf:"loosened_now"`
+	NatPorts    *ebpf.VariableSpec `ebpf:"nat_ports"`
+	Whose       *ebpf.VariableSpec `ebpf:"whose"`
 }
 
 // slotObjects contains all objects after they have been loaded into the kernel.
@@ -704,9 +723,11 @@ type slotMaps struct {
 	AllowFilter4 *ebpf.Map `ebpf:"allow_filter4"`
 	AllowHost4   *ebpf.Map `ebpf:"allow_host4"`
 	AllowHost6   *ebpf.Map `ebpf:"allow_host6"`
+	AllowHosts4  *ebpf.Map `ebpf:"allow_hosts4"`
 	AllowNet4    *ebpf.Map `ebpf:"allow_net4"`
 	AllowNet6    *ebpf.Map `ebpf:"allow_net6"`
 	Clocks       *ebpf.Map `ebpf:"clocks"`
+	Denial       *ebpf.Map `ebpf:"denial"`
 	DenyHost4    *ebpf.Map `ebpf:"deny_host4"`
 	DenyHost6    *ebpf.Map `ebpf:"deny_host6"`
 	DenyNet4     *ebpf.Map `ebpf:"deny_net4"`
@@ -728,6 +749,7 @@ type slotMaps struct {
 	Inside4      *ebpf.Map `ebpf:"inside4"`
 	Inside6      *ebpf.Map `ebpf:"inside6"`
 	Link         *ebpf.Map `ebpf:"link"`
+	Loosened     *ebpf.Map `ebpf:"loosened"`
 	Making       *ebpf.Map `ebpf:"making"`
 	Nat4         *ebpf.Map `ebpf:"nat4"`
 	Nat6         *ebpf.Map `ebpf:"nat6"`
@@ -763,9 +785,11 @@ func (m *slotMaps) Close() error {
 		m.AllowFilter4,
 		m.AllowHost4,
 		m.AllowHost6,
+		m.AllowHosts4,
 		m.AllowNet4,
 		m.AllowNet6,
 		m.Clocks,
+		m.Denial,
 		m.DenyHost4,
 		m.DenyHost6,
 		m.DenyNet4,
@@ -787,6 +811,7 @@ func (m *slotMaps) Close() error {
 		m.Inside4,
 		m.Inside6,
 		m.Link,
+		m.Loosened,
 		m.Making,
 		m.Nat4,
 		m.Nat6,
@@ -822,10 +847,11 @@ func (m *slotMaps) Close() error {
 //
 // It can be passed to loadSlotObjects or ebpf.CollectionSpec.LoadAndAssign.
 type slotVariables struct {
-	Cfg      *ebpf.Variable `ebpf:"cfg"`
-	EpochNow *ebpf.Variable `ebpf:"epoch_now"`
-	NatPorts *ebpf.Variable `ebpf:"nat_ports"`
-	Whose    *ebpf.Variable `ebpf:"whose"`
+	Cfg         *ebpf.Variable `ebpf:"cfg"`
+	EpochNow    *ebpf.Variable `ebpf:"epoch_now"`
+	LoosenedNow *ebpf.Variable `ebpf:"loosened_now"`
+	NatPorts    *ebpf.Variable `ebpf:"nat_ports"`
+	Whose       *ebpf.Variable `ebpf:"whose"`
 }
 
 // slotPrograms contains all programs after they have been loaded into the kernel.

@@ -37,6 +37,13 @@ func TestLoad(t *testing.T) {
 // pinnedWorld is one whose maps another program can open.
 func pinnedWorld(t *testing.T, plan *loader.Plan) (*world, string) {
 	t.Helper()
+	pin := pinFolder(t)
+	return openWorld(t, plan, smallSizes(), pin), pin
+}
+
+// pinFolder is one that goes with its test.
+func pinFolder(t *testing.T) string {
+	t.Helper()
 	if err := os.MkdirAll("/sys/fs/bpf", 0o755); err != nil {
 		t.Skipf("needs a bpffs: %v", err)
 	}
@@ -50,7 +57,7 @@ func pinnedWorld(t *testing.T, plan *loader.Plan) (*world, string) {
 			t.Error(err)
 		}
 	})
-	return openWorld(t, plan, smallSizes(), pin), pin
+	return pin
 }
 
 const pinPrefix = "parry-fastpath-"

@@ -23,6 +23,9 @@ type world struct {
 	env   loader.Env
 	ports [2]uint16 // that NAT gives out
 	nets  bool      // prefixes were listed
+	lists *loader.Lists
+
+	strangers uint16 // that there were: see stranger
 }
 
 // wire is the next hop by which everything leaves until a test says otherwise: back out by the interface that
@@ -58,7 +61,7 @@ func openWorld(t *testing.T, plan *loader.Plan, sizes loader.Sizes, pin string) 
 			t.Error(err)
 		}
 	})
-	w := &world{edge: e, ports: plan.NATPorts, env: loader.Env{Now: time.Duration(loader.Monotonic()), Chance: 1, Hop: wire.HopKey}}
+	w := &world{edge: e, ports: plan.NATPorts, env: loader.Env{Now: time.Duration(loader.Monotonic()), Chance: 1, Hop: wire.HopKey}, lists: e.Lists()}
 	w.load(t, plan)
 	w.hop(t, wire)
 	must(t, e.SetLink(loader.LinkInfo{Ifindex: 1, Phys: 1, MTU: 1500, MAC: packet.EdgeSide}))

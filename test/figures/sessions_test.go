@@ -176,7 +176,7 @@ func (e *edge) reportMemory(t *testing.T, before, after map[string]uint64) {
 		switch {
 		case strings.HasSuffix(name, "6"):
 			six += n
-		case strings.HasPrefix(name, "deny") || strings.HasPrefix(name, "allow"):
+		case strings.HasPrefix(name, "deny") || name == "denial" || strings.HasPrefix(name, "allow"):
 			lists += n
 		}
 		if n > 1<<20 {

@@ -28,6 +28,12 @@ type Entry struct {
 // Put lists an entry in place of one of the same key. It does not have sessions check (Bump does).
 func (e *Edge) Put(l List, k EntryKey, v Entry) { e.lists[l][k] = v }
 
+// Has tells whether there is such an entry, expired or not.
+func (e *Edge) Has(l List, k EntryKey) bool {
+	_, ok := e.lists[l][k]
+	return ok
+}
+
 // Delete takes an entry off.
 func (e *Edge) Delete(l List, k EntryKey) { delete(e.lists[l], k) }
 
