@@ -37,7 +37,7 @@ func (e *Edge) Clear() error {
 			return err
 		}
 	}
-	if err := e.clearDenials(); err != nil {
+	if err := zero[bpfDenialLine](e.state[bpfMapDenial]); err != nil {
 		return err
 	}
 	for b := range uint32(bpfBucketBUCKET_LEN) {
@@ -52,14 +52,16 @@ func (e *Edge) Clear() error {
 }
 
 // ClearHostSources forgets the host's sources, which Clear leaves: there are many, and a test knows which it used.
-func (e *Edge) ClearHostSources() error {
-	m := e.state[bpfMapHostSource]
+func (e *Edge) ClearHostSources() error { return zero[uint64](e.state[bpfMapHostSource]) }
+
+// zero writes every value of an array.
+func zero[V any](m *ebpf.Map) error {
 	keys := make([]uint32, m.MaxEntries())
 	for i := range keys {
 		keys[i] = uint32(i)
 	}
-	if _, err := m.BatchUpdate(keys, make([]uint64, len(keys)), nil); err != nil {
-		return fmt.Errorf("write map host_source: %w", err)
+	if _, err := m.BatchUpdate(keys, make([]V, len(keys)), nil); err != nil {
+		return fmt.Errorf("write %v: %w", m, err)
 	}
 	return nil
 }

@@ -65,19 +65,6 @@ func settle(p *ebpf.Program, lines uint32) error {
 	return nil
 }
 
-// clearDenials makes all cells nobody's.
-func (e *Edge) clearDenials() error {
-	m := e.state[bpfMapDenial]
-	keys := make([]uint32, m.MaxEntries())
-	for i := range keys {
-		keys[i] = uint32(i)
-	}
-	if _, err := m.BatchUpdate(keys, make([]bpfDenialLine, len(keys)), nil); err != nil {
-		return fmt.Errorf("write map %s: %w", bpfMapDenial, err)
-	}
-	return nil
-}
-
 func addHost4(f *filterBits, k bpfHostKey4) { f.add4(bpfNetKey4{Prefixlen: 32 + 32, Addr: k.Addr}) }
 
 // markAllowed adds the bits of hosts that are about to be allowed.
