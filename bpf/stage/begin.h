@@ -36,6 +36,9 @@ static __always_inline int first_of(struct pkt *p, struct source *s, const struc
 	m->shadow = p->shadow;
 	if (p->frag || p->ttl <= 1 || would_deny(p))
 		return VERDICT_AGAIN;
+	/* By this port a server that speaks to its own service is answered by itself: to whom it is, is the slot's to say. */
+	if (m->flags & FLOW_NAT && m->face_port == p->dport)
+		return VERDICT_AGAIN;
 	if (!(m->flags & FLOW_LOCAL)) {
 		h = hop_get(m->up_hop);
 		if (!h || p->l3_len > h->mtu)
