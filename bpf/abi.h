@@ -376,7 +376,7 @@ enum entry_source {
 struct list_entry {
 	__u64 expires; /* CLOCK_MONOTONIC ns; 0 = never */
 	__u64 hits; /* packets judged by it; plain, so a guess under contention. Some are still in cells (struct denial) */
-	__u64 pad;
+	__u64 pad; /* to whole cache lines: see below */
 	__u32 added; /* Unix seconds; 0 = not said */
 	__u8 source; /* enum entry_source */
 	__u8 confidence; /* percent; 0 = not said */
@@ -388,7 +388,7 @@ struct list_entry {
 /* A denial that was judged a moment ago (stage/denial.h). One cell holds for an address or a /24, and one service. */
 struct denial {
 	__u64 whom; /* address | service << 32 | kind << 48 | loosenings of policy before it was judged << 49 */
-	__u32 until; /* eighths of a second */
+	__u32 until; /* ns >> DENIAL_SHIFT */
 	__u32 hits; /* that its entry is still to be told of */
 };
 

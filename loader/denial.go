@@ -103,5 +103,5 @@ func (l *Lists) NoticeAllowed() error {
 		return err
 	}
 	l.allowed, l.derived = now, time.Now()
-	return l.moveWord(bpfMapLoosened)
+	return l.loosen()
 }

@@ -14,6 +14,9 @@ const bumpInterval = 40 * time.Millisecond // 25 a second, whoever asks
 // Bump has every flow check its policy and its way again at its next packet, and every denial be judged anew.
 func (l *Lists) Bump() error { return l.bump(looser) }
 
+// Recheck does so with flows alone: for ways that changed, which are nothing to who is denied.
+func (l *Lists) Recheck() error { return l.bump(stricter) }
+
 // What a change of policy does: a stricter one leaves denials as they are.
 const (
 	stricter = false
@@ -64,8 +67,16 @@ func (l *Lists) moveEpoch(looser bool) error {
 	return l.moveWord(bpfMapEpoch)
 }
 
-// moveWord: two writers at once may write the same number, but each made its change before it read, so a flow that
-// sees the number sees both changes.
+// loosen has denials be judged anew, and flows left alone.
+func (l *Lists) loosen() error {
+	l.bumping.Lock()
+	defer l.bumping.Unlock()
+	return l.moveWord(bpfMapLoosened)
+}
+
+// moveWord: two processes at once may write the same number, but each made its change before it read, so a flow that
+// sees the number sees both changes. Within one process l.bumping is held: a writer that stood still between reading and
+// writing would turn the number back, and what was believed before others' changes would be believed again.
 func (l *Lists) moveWord(name string) error {
 	m := l.maps[name]
 	var n uint32

@@ -209,7 +209,7 @@ func (l *Lists) Refilter() (int, error) {
 		}
 		n += n4 + n6
 	}
-	return n, errors.Join(l.eachFilter(f, (*filterBits).replace), l.moveWord(bpfMapLoosened))
+	return n, errors.Join(l.eachFilter(f, (*filterBits).replace), l.loosen())
 }
 
 // tend walks one prefix list: what has expired goes, what lives is handed to add.

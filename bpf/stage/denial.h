@@ -6,7 +6,8 @@
  * what parry itself changes is seen at once: a cell of before policy was loosened is none.
  *
  * A cell is near (a small part of the lines, that stays in the cache while attackers are few) or, when that line is full, far.
- * It holds for one address, or for the whole /24 where the entry covers that and no allow entry is around. Its packets are hits of the
+ * It holds for one address, or for the whole /24 where the entry covers that and no allow entry is around, as far as is known
+ * (allow_hosts4: what bpftool allows there waits for the daemon, however long). Its packets are hits of the
  * entry that it was made by, which hears of them when the cell is renewed, given away or settled.
  *
  * A cell changes hands by its first word: claimed, filled, then named. Who reads a name, the time and the same name again has

@@ -14,8 +14,8 @@ static __always_inline bool nat_port_taken(__be16 port)
  * `from` is the word that must still be there after the rest was read, else 0. A slot that is not theirs, or not any
  * more, says nothing: its port may have become a service's since.
  *
- * The slot's writer orders its stores by exchanges (slot_shut, slot_open in session.h); its readers order their loads
- * by what the compiler may not move, and by that alone. On x86 that is exact. arm64 may also move loads: there a reader
+ * The slot's writer orders its stores (slot_word in session.h); its readers order their loads by what the compiler may
+ * not move, and by that alone. On x86 that is exact. arm64 may also move loads: there a reader
  * that stood still between two of them until the port had rested (30 s) and was given out again could take a torn slot
  * for a whole one. */
 static __always_inline struct flow4 *half4(__u64 addrs, __u64 rest, __u64 *from)

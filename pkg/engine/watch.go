@@ -192,7 +192,7 @@ func (e *Engine) onRoutes() {
 			e.log.Info("the way to the servers has changed, the fast path follows")
 		}
 	}
-	e.fault("move the policy epoch", e.lists.l.Bump())
+	e.fault("move the policy epoch", e.lists.l.Recheck())
 }
 
 // present are the interfaces that are there.
