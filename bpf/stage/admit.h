@@ -242,6 +242,7 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 	struct service *svc;
 	struct source *s;
 	struct making *m;
+	struct hop *hop = NULL;
 	int err, first;
 
 	if (!p)
@@ -276,10 +277,10 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 	ends_of_client(p, m);
 	err = face_server(ctx, p, svc, m);
 	if (!err) {
-		first = first_of(p, s, svc, m);
+		first = first_of(p, s, svc, m, &hop);
 		err = make(p, m);
 		if (!err)
-			return first ?: first_leave(ctx, p, m);
+			return first ?: first_leave(ctx, p, m, hop);
 		first_undo(p, s, svc, m);
 	}
 	limit_undo(p, s, svc);

@@ -28,7 +28,8 @@ static __always_inline int first_loan(const struct pkt *p, struct source *s, con
 
 /* What becomes of the packet once its session is made: NEXT = first_leave sends it, and the session has counted it;
  * AGAIN; or DROP, for its source has no tokens. */
-static __always_inline int first_of(struct pkt *p, struct source *s, const struct service *svc, struct making *m)
+static __always_inline int first_of(struct pkt *p, struct source *s, const struct service *svc, struct making *m,
+				    struct hop **hop)
 {
 	struct hop *h;
 	int refused;
@@ -43,6 +44,7 @@ static __always_inline int first_of(struct pkt *p, struct source *s, const struc
 		h = hop_get(m->up_hop);
 		if (!h || p->l3_len > h->mtu)
 			return VERDICT_AGAIN;
+		*hop = h;
 	}
 	if (!(m->flags & FLOW_UNLIMITED)) {
 		refused = first_loan(p, s, svc, m);
@@ -66,14 +68,14 @@ static __always_inline void first_undo(struct pkt *p, struct source *s, const st
 		rate_give(&s->bytes, &svc->bytes, m->lent_bytes);
 }
 
-static __always_inline int first_leave(struct xdp_md *ctx, struct pkt *p, const struct making *m)
+/* By hop; NULL: to this host. */
+static __always_inline int first_leave(struct xdp_md *ctx, struct pkt *p, const struct making *m, struct hop *hop)
 {
 	const struct flow4 *f4 = &m->half4;
 	const struct flow6 *f6 = &m->half;
-	struct hop *h;
 	int err;
 
-	if (m->flags & FLOW_LOCAL)
+	if (!hop)
 		return VERDICT_PASS;
 	if (p->family == 4) {
 		err = rewrite4(ctx, p, *(__u64 *)&f4->src, *(__u32 *)&f4->sport, f4->l3_delta, f4->l4_delta);
@@ -82,6 +84,5 @@ static __always_inline int first_leave(struct xdp_md *ctx, struct pkt *p, const 
 		addr_copy(p->as, f6->src);
 		err = rewrite6(ctx, p, *(__u32 *)&f6->sport, f6->l4_delta);
 	}
-	h = hop_get(m->up_hop);
-	return err || !h ? abort_changed(p) : leave(ctx, p, h);
+	return err ? abort_changed(p) : leave(ctx, p, hop);
 }
