@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -392,12 +391,4 @@ func (w *world) settleSources() error {
 		return differ("%d sources, not %d", n, w.model.Sources())
 	}
 	return err
-}
-
-// addrOf is an address of a family.
-func addrOf(is4 bool, four, six netip.Addr) netip.Addr {
-	if is4 {
-		return four
-	}
-	return six
 }

@@ -291,3 +291,11 @@ func (d draw) localSession() *model.Session {
 	}
 	return nil
 }
+
+// addrOf is an address of a family.
+func addrOf(is4 bool, four, six netip.Addr) netip.Addr {
+	if is4 {
+		return four
+	}
+	return six
+}
