@@ -3,8 +3,11 @@
 package loader
 
 import (
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -67,4 +70,30 @@ func TestReadersOutliveGenerations(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// An edge that nothing is pinned of leaves lo as it was.
+func TestUnpinnedEdgeLeavesForwarding(t *testing.T) {
+	need.Root(t)
+	lo := func() (all string) {
+		for _, f := range loForwarding {
+			now, err := os.ReadFile(f.path)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+			all += string(now)
+		}
+		return all
+	}
+	before := lo()
+	e, err := Open(Options{Sizes: smallSizes(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if now := lo(); now != before {
+		t.Errorf("lo forwards %q, it was %q", now, before)
+	}
 }

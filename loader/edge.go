@@ -207,9 +207,14 @@ func (e *Edge) begin() error {
 	return nil
 }
 
-// Close lets go of everything and changes nothing: what is pinned goes on without us.
+// Close lets go of everything and changes nothing: what is pinned goes on without us. Of an edge that is not pinned nothing
+// goes on.
 func (e *Edge) Close() error {
 	var errs []error
+	if m := e.state[bpfMapEdge]; m != nil && e.opts.Pin == "" {
+		var w bpfEdge
+		errs = append(errs, m.Lookup(uint32(0), &w), switchOffForwarding(w.LoForwarding))
+	}
 	if e.gen != nil {
 		errs = append(errs, e.gen.Close())
 	}
