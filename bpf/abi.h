@@ -13,7 +13,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 3
+#define LAYOUT_VERSION 4
 
 #define TICK_SHIFT 20
 #define TICKS_PER_SECOND 954 /* 10^9 / 2^20, rounded up */
@@ -27,6 +27,14 @@
 #define ALWAYS_MAX 16
 #define HOST_SOURCES 65536
 #define REAP_BATCH 256
+#define GATES_MAX 64
+#define STAGE_STRANGER 0 /* index into stages */
+#define STAGE_ADMIT 1
+#define STAGE_AGAIN 2
+#define STAGES 3
+#define PREFIX_CELLS 65536 /* of what is kept by hash of a prefix or source: those that collide share */
+#define SKETCH_LINES 65536
+#define GREYLIST_PER_LINE 8 /* strangers that a line remembers at 24 bits each */
 #define SETTLE_BATCH 128 /* lines: half a millisecond, when each cell has something to tell */
 
 /* Why a packet was dropped. Append only: a number keeps its meaning, a retired reason gets _RETIRED. The
@@ -74,6 +82,20 @@ enum drop_reason {
 	DROP_REASON_INTERNAL = 34,
 	DROP_REASON_SESSION_KILLED = 35, /* its session was ended by hand less than a second ago */
 	DROP_REASON_FRAGMENT_REFUSED = 36, /* policy: a stranger's first fragment, to a service that takes none */
+	/* Strangers: policy, obeys `enforce`. */
+	DROP_REASON_GATE_REFUSED = 37, /* no believable first packet of its service's game */
+	DROP_REASON_GATE_MISSING = 38, /* its service's gate is not there: nobody new gets in */
+	DROP_REASON_STRANGER_RATE = 39, /* a stranger's packets per second */
+	DROP_REASON_GREYLISTED = 40, /* first sight under attack: who comes again gets in */
+	DROP_REASON_STRANGERS_FULL = 41, /* more strangers at once than the edge takes in */
+	DROP_REASON_UNPROVEN_RATE = 42, /* it goes on and on, and the server has not answered */
+	DROP_REASON_ANSWER_BUDGET = 43, /* the budget of answers to unproven sources (no reflector) */
+	DROP_REASON_QUERY_RATE = 44, /* the source's queries per second */
+	DROP_REASON_REFLECTION = 45, /* a reflector's answer, by source port and shape */
+	DROP_REASON_IMPOSSIBLE_SOURCE = 46, /* an address that nobody can have */
+	DROP_REASON_ANSWER_QUEUED = 47, /* the daemon answers this query, in several packets */
+	DROP_REASON_ANSWER_BUSY = 48, /* it has too many such queries waiting */
+	DROP_REASON_SILENT = 49, /* a TCP client that connected and said nothing */
 	DROP_REASON_LEN,
 };
 
@@ -96,8 +118,8 @@ enum forward_mode {
 /* A session's life. Zero is an unused return slot. OPENING and OPEN carry packets; the others are a miss. */
 enum session_phase {
 	PHASE_FREE = 0,
-	PHASE_OPENING = 1, /* admitted, the server has not answered yet: unproven */
-	PHASE_OPEN = 2, /* both sides have spoken and the client again after: proven */
+	PHASE_OPENING = 1, /* admitted: unproven */
+	PHASE_OPEN = 2, /* proven: by a secret, or both sides have spoken and the client again after */
 	PHASE_CLOSING = 3, /* over; can be revived for a second, then it is reaped */
 	PHASE_DEAD = 4, /* being deleted; nothing revives it */
 };
@@ -115,6 +137,13 @@ enum flow_flag {
 	FLOW_FIN_CLIENT = 1u << 14,
 	FLOW_FIN_SERVER = 1u << 15,
 	FLOW_RST = 1u << 16,
+	FLOW_ANSWERED = 1u << 17, /* down half: the server has answered (TCP: it has seen the client's ACK) */
+	FLOW_EVICTED = 1u << 18, /* a stranger that newer ones pushed out: nothing revives it */
+	FLOW_WEAK = 1u << 19, /* up half: proven by a two-way exchange alone, and counted in the weak ones' quotas */
+	FLOW_STRONG = 1u << 20, /* proven by an echoed secret or a TCP handshake */
+	FLOW_QUERY = 1u << 21, /* a query and its answer: no connection */
+	FLOW_LASTING = 1u << 22, /* proven, and played for a while */
+	FLOW_GATED = 1u << 23, /* TCP: its first segment with payload is still to be shown to the gate */
 };
 
 /* Above the flags: the length of the prefix that is its source. A reload may draw sources anew; a session stays counted
@@ -296,7 +325,91 @@ struct service {
 	__u8 retired; /* gone from the configuration; its sessions play on */
 	__u8 ever; /* EVER_*: families and modes that it has had, for their sessions play on */
 	__u8 fragments; /* a stranger's first fragment may begin a session */
-	__u8 pad[7];
+	__u8 gate; /* index into gates; 0 = none */
+	__u8 pad[2];
+	__u32 unanswered; /* packets that an unproven session may send before its server answers; 0 = no limit */
+	struct rate strangers; /* new sessions of unproven sources, before they have to come again */
+	struct rate admissions; /* of those that did */
+	struct rate admissions_prefix; /* and of each /16 of theirs (IPv6: /32) */
+	struct rate queries; /* per source */
+	__u32 stranger_packets; /* of one source in a window of the sketch; 0 = no limit */
+	__u32 weak_sessions; /* at once; 0 = no limit */
+	__u32 weak_prefix; /* of those, of one /24 or /48 */
+	__u32 timeout_weak; /* ticks; 0 = as the others */
+	__u32 answers; /* FORWARD_LOCAL: first cell of its server's cache in gate_answer_at; ~0 = none */
+	__u32 pad2;
+	__u64 gate_params[6];
+};
+
+/* How a service fares. Written by the daemon alone. */
+struct service_mode {
+	__u64 grace_until; /* ns: until then sessions older than the edge pass the gate */
+	__u32 state; /* enum gate_state */
+	__u32 pad;
+};
+
+/* What strangers have used up of a service's bounds. Written by the fast path alone. */
+struct service_state {
+	__u64 strangers; /* GCRA words */
+	__u64 admissions;
+	__u32 weak; /* sessions with FLOW_WEAK */
+	__u32 pad;
+};
+
+/* What strangers tried, and what became of it. Exact: one for each CPU. */
+struct stranger_count {
+	__u64 strangers; /* packets of no session */
+	__u64 believed; /* by the gate, or there is none */
+	__u64 greylisted;
+	__u64 returned; /* came again in time */
+	__u64 admitted; /* sessions, unproven and proven */
+	__u64 strong; /* proven so */
+	__u64 weak;
+	__u64 answered; /* by the edge */
+	__u64 asked; /* of the daemon */
+	__u64 evicted; /* unproven sessions that newer ones pushed out */
+	__u64 sketched; /* packets that the sketch counted */
+	__u64 pad[5];
+};
+
+/* A slot of the unproven. The two arrays of them are rings. */
+struct unproven4 {
+	struct flow_key4 key;
+	__u32 begun; /* tick; of no session: 0 */
+	__u32 pad;
+};
+
+struct unproven6 {
+	struct flow_key6 key;
+	__u32 begun;
+	__u32 pad;
+};
+
+/* Strangers that were seen, as bits of their hash (stage/greylist.h). */
+struct grey_line {
+	__u32 generation; /* that `now` belongs to */
+	__u32 slice; /* that the low half of `recent` belongs to */
+	__u64 now[3];
+	__u64 before[3];
+	__u64 recent; /* two slices of 32 bits */
+};
+
+/* A line of the sketch: counters of packets, each with the window that it counts (stage/sketch.h). */
+struct sketch_line {
+	__u32 cell[16];
+};
+
+/* A query that the daemon is to answer. */
+struct gate_ask {
+	__u8 src[16];
+	__u8 dst[16];
+	__be16 sport;
+	__be16 dport;
+	__u16 service;
+	__u8 family;
+	__u8 kind;
+	__u32 answers; /* first cell of its server's cache */
+	__u32 pad;
 };
 
 /* Only the loader reads these: cfg leaves in what they need. */
@@ -312,6 +425,7 @@ struct server {
 	__u16 nat_first; /* NAT addresses that may face it: nat_pick[nat_first, + nat_count) */
 	__u16 nat_count;
 	__u32 pad1;
+	__u32 answers; /* first cell of its cache in gate_answer_at; ~0 = none */
 	__u64 way; /* when it was last asked for: hop | policy epoch (its low half) << 16 | tick << 32. Moved as one word; 0 = not yet */
 };
 
@@ -497,6 +611,16 @@ struct edge {
 	__u32 hops; /* next free index of hop, from 1 */
 	__u32 frag_id; /* next IP ID for fragments under NAT */
 	__u32 lo_forwarding; /* families (1 = IPv4, 2 = IPv6) whose forwarding on lo was switched on for env_route */
+	__u32 unproven[2]; /* next slot of unproven4 and of unproven6 */
+};
+
+/* What is kept by prefix in prefix_word. */
+enum prefix_kind {
+	PREFIX_ADMISSIONS = 0, /* GCRA words: strangers of a /16 (IPv6: /32) of a service */
+	PREFIX_ANSWERS = 1, /* bytes given to unproven sources of a /24 or /48, over the whole edge */
+	PREFIX_QUERIES = 2, /* queries of a source to a service */
+	PREFIX_WEAK = 3, /* a count: weakly proven sessions of a /24 or /48 of a service */
+	PREFIX_KINDS,
 };
 
 enum bucket {
@@ -504,6 +628,7 @@ enum bucket {
 	BUCKET_ALWAYS = 1,
 	BUCKET_LINK = 2,
 	BUCKET_ICMP = 3,
+	BUCKET_ANSWERS = 4, /* bytes of answers to unproven sources, all together */
 	BUCKET_LEN,
 };
 
@@ -540,6 +665,8 @@ struct cfg {
 	struct rate host_always;
 	struct rate host_link;
 	struct rate icmp;
+	struct rate answers; /* bytes that unproven sources may be given beyond what they sent: all of them */
+	struct rate answers_prefix; /* and a /24 or /48 */
 	struct always always[ALWAYS_MAX];
 	__u8 injected; /* time, chance and routes come from map env */
 	__u8 traced;
@@ -555,7 +682,10 @@ struct cfg {
 	__u8 monitor; /* some service does not enforce */
 	__u8 ordered; /* this machine's CPUs see each other's stores in the order in which they are made (x86) */
 	__u8 denial_shift; /* of a 32-bit hash, to the number of a line of denial */
-	__u8 pad[2];
+	__u8 gates; /* some service has a gate */
+	__u8 pad;
+	__u32 unproven; /* slots for strangers' sessions, a power of two; 0 = no bound */
+	__u32 greylist; /* lines, a power of two */
 };
 
 enum reap_op {
@@ -597,5 +727,8 @@ _Static_assert(sizeof(struct hop) == 64, "one cache line");
 _Static_assert(sizeof(struct service_count) == 64, "one cache line");
 _Static_assert(sizeof(struct list_entry) == 72, "kernel header 48 + key 8 + value 72 = two cache lines");
 _Static_assert(sizeof(struct denial_line) == 64, "one cache line");
+_Static_assert(sizeof(struct grey_line) == 64, "one cache line");
+_Static_assert(sizeof(struct sketch_line) == 64, "one cache line");
+_Static_assert(sizeof(struct stranger_count) == 128, "two cache lines");
 _Static_assert(sizeof(struct port_cell) == 8, "moved as one word");
 _Static_assert(DROP_REASON_LEN <= REASONS_MAX, "the stride holds every reason");

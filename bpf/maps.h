@@ -11,6 +11,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
+#include "gate/parry_gate.h"
 
 /* ---- state: sessions -------------------------------------------------------------------------------- */
 
@@ -109,6 +110,87 @@ struct {
 	__type(value, struct frag);
 	__uint(max_entries, 1024);
 } frag SEC(".maps");
+
+/* ---- state: strangers ------------------------------------------------------------------------------- */
+
+/* Unproven sessions in the order in which they began, by family. Written by admit (stage/unproven.h). Sized by sizes.unproven. Full: the
+ * oldest goes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct unproven4);
+	__uint(max_entries, 1);
+} unproven4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct unproven6);
+	__uint(max_entries, 1);
+} unproven6 SEC(".maps");
+
+/* Who came once (stage/greylist.h). Sized by sizes.greylist. Fuller: more pass at first sight. Mapped for the sake of alignment. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct grey_line);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} greylist SEC(".maps");
+
+/* How much strangers send (stage/sketch.h). Bounded under any spoofing; what collides counts for more than it sent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct sketch_line);
+	__uint(max_entries, SKETCH_LINES);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} sketch SEC(".maps");
+
+/* By hash of a prefix or source; colliding ones share. Index: enum prefix_kind * PREFIX_CELLS + hash. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, PREFIX_KINDS *PREFIX_CELLS);
+} prefix_word SEC(".maps");
+
+/* Sources that have played: ns at which they last began to. Written by the fast path (stage/proof.h), kept over restarts by the
+ * daemon. It owns nothing, so the least recently used may go. Sized by sizes.regulars. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct source_key);
+	__type(value, __u64);
+	__uint(max_entries, 1024);
+} regular SEC(".maps");
+
+/* By service. Sized by sizes.services. The first is the daemon's, the other two the fast path's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct service_mode);
+	__uint(max_entries, 64);
+} service_mode SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct service_state);
+	__uint(max_entries, 64);
+} service_state SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct stranger_count);
+	__uint(max_entries, 64);
+} stranger_count SEC(".maps");
+
+/* Queries that the daemon is to answer. Full: the query is dropped (answer_busy). */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 16);
+} asks SEC(".maps");
 
 /* ---- state: deny and allow -------------------------------------------------------------------------- */
 
@@ -302,6 +384,22 @@ struct {
 	__type(value, struct service);
 	__uint(max_entries, 64);
 } service SEC(".maps");
+
+/* The fast path's own further programs. Filled by the loader. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+	__uint(max_entries, STAGES);
+} stages SEC(".maps");
+
+/* Gates by number. Filled by the loader. A miss: nobody new gets in (gate_missing). */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+	__uint(max_entries, GATES_MAX);
+} gates SEC(".maps");
 
 /* Who listens where. A miss is host traffic. */
 struct {

@@ -11,6 +11,7 @@
 #include "stage/deny.h"
 #include "stage/limit.h"
 #include "stage/admit.h"
+#include "stage/first.h"
 #include "stage/frag.h"
 #include "stage/icmp.h"
 #include "stage/host.h"
@@ -29,6 +30,10 @@ struct {
 	__uint(max_entries, 1);
 } packet SEC(".maps");
 
+/* No XDP_*: the next program on a packet's way. */
+#define WAY_STRANGER 98
+#define WAY_GATE 99
+
 static __always_inline int established(struct xdp_md *ctx, struct pkt *p)
 {
 	if (p->known >= KNOWN_STRANGER || p->frag == FRAG_LATER || (p->proto != IPPROTO_UDP && p->proto != IPPROTO_TCP))
@@ -38,7 +43,7 @@ static __always_inline int established(struct xdp_md *ctx, struct pkt *p)
 	return cfg.ipv6 && p->family == 6 ? established6(ctx, p) : VERDICT_NEXT;
 }
 
-/* The way of a packet, step by step; express is a short cut. */
+/* The way of a packet, step by step; express is a short cut. Returns XDP_*, or WAY_STRANGER. */
 NOINLINE int common(struct xdp_md *ctx, __u32 known)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -53,18 +58,17 @@ NOINLINE int common(struct xdp_md *ctx, __u32 known)
 	p->now = env_now();
 	p->tick = p->now >> TICK_SHIFT;
 	p->len = cfg.frags ? bpf_xdp_get_buff_len(ctx) : end - data;
-	if (parse(p, data, end))
-		return parry_exit(p, damaged_packet(ctx, p));
+	if (parse(p, data, end)) {
+		p->why = WHY_DAMAGED;
+		return WAY_STRANGER;
+	}
 	v = established(ctx, p);
 	if (v == VERDICT_NEXT)
-		v = stranger(ctx, p);
-	if (v == VERDICT_AGAIN) { /* it has a session since a moment ago */
-		p->known = KNOWN_NOTHING;
-		v = established(ctx, p);
-		if (v == VERDICT_NEXT) /* which ended within that moment */
-			v = drop(p, DROP_REASON_RACE);
-	}
-	return parry_exit(p, v);
+		return WAY_STRANGER;
+	if (v != VERDICT_GATE)
+		return parry_exit(p, v);
+	p->why = WHY_FIRST_WORDS;
+	return WAY_GATE;
 }
 
 SEC("xdp")
@@ -90,7 +94,76 @@ int parry(struct xdp_md *ctx)
 		if (code >= 0)
 			return code;
 	}
-	return common(ctx, EXPRESS_NO - code);
+	code = common(ctx, EXPRESS_NO - code);
+	if (code == WAY_STRANGER)
+		bpf_tail_call(ctx, &stages, STAGE_STRANGER);
+	else if (code == WAY_GATE)
+		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
+	else
+		return code;
+	return XDP_ABORTED; /* the loader fills the table before any packet comes */
+}
+
+/* Whose is a packet of no session? A program of its own, as the two below: a program has room for 64 maps. */
+SEC("xdp")
+int parry_stranger(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
+	int v;
+
+	if (!p)
+		return XDP_ABORTED;
+	v = p->why == WHY_DAMAGED ? damaged_packet(ctx, p) : stranger(ctx, p);
+	if (v == VERDICT_AGAIN)
+		bpf_tail_call(ctx, &stages, STAGE_AGAIN);
+	else if (v == VERDICT_ADMIT)
+		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
+	else
+		return parry_exit(p, v);
+	return XDP_ABORTED;
+}
+
+/* Its gate sees it, and it begins a session. */
+SEC("xdp")
+int parry_admit(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
+	int v = VERDICT_ADMIT;
+	__u32 gate;
+
+	if (!p)
+		return XDP_ABORTED;
+	gate = gate_prepare(ctx, p);
+	if (gate) {
+		v = gated(ctx, p, gate_call(ctx, gate));
+		if (p->why == WHY_FIRST_WORDS)
+			v = first_judged(ctx, p, v);
+	}
+	if (v == VERDICT_ADMIT)
+		v = admit_session(ctx, p);
+	if (v != VERDICT_AGAIN)
+		return parry_exit(p, v);
+	bpf_tail_call(ctx, &stages, STAGE_AGAIN);
+	return XDP_ABORTED;
+}
+
+/* It has a session since a moment ago. */
+SEC("xdp")
+int parry_again(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
+	int v;
+
+	if (!p)
+		return XDP_ABORTED;
+	p->known = KNOWN_NOTHING;
+	v = established(ctx, p);
+	if (v == VERDICT_NEXT || v == VERDICT_GATE) /* which ended within that moment */
+		v = drop(p, DROP_REASON_RACE);
+	return parry_exit(p, v);
 }
 
 SEC("tc")

@@ -23,11 +23,12 @@ type bpfAlways struct {
 type bpfBucket uint32
 
 const (
-	bpfBucketBUCKET_HOST   bpfBucket = 0
-	bpfBucketBUCKET_ALWAYS bpfBucket = 1
-	bpfBucketBUCKET_LINK   bpfBucket = 2
-	bpfBucketBUCKET_ICMP   bpfBucket = 3
-	bpfBucketBUCKET_LEN    bpfBucket = 4
+	bpfBucketBUCKET_HOST    bpfBucket = 0
+	bpfBucketBUCKET_ALWAYS  bpfBucket = 1
+	bpfBucketBUCKET_LINK    bpfBucket = 2
+	bpfBucketBUCKET_ICMP    bpfBucket = 3
+	bpfBucketBUCKET_ANSWERS bpfBucket = 4
+	bpfBucketBUCKET_LEN     bpfBucket = 5
 )
 
 type bpfCfg struct {
@@ -59,6 +60,16 @@ type bpfCfg struct {
 		Cost  uint64
 		Burst uint64
 	}
+	Answers struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
+	AnswersPrefix struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
 	Always [16]struct {
 		_     structs.HostLayout
 		Port  uint16
@@ -79,7 +90,10 @@ type bpfCfg struct {
 	Monitor     uint8
 	Ordered     uint8
 	DenialShift uint8
-	Pad         [2]uint8
+	Gates       uint8
+	Pad         uint8
+	Unproven    uint32
+	Greylist    uint32
 }
 
 type bpfClocks struct {
@@ -138,7 +152,20 @@ const (
 	bpfDropReasonDROP_REASON_INTERNAL          bpfDropReason = 34
 	bpfDropReasonDROP_REASON_SESSION_KILLED    bpfDropReason = 35
 	bpfDropReasonDROP_REASON_FRAGMENT_REFUSED  bpfDropReason = 36
-	bpfDropReasonDROP_REASON_LEN               bpfDropReason = 37
+	bpfDropReasonDROP_REASON_GATE_REFUSED      bpfDropReason = 37
+	bpfDropReasonDROP_REASON_GATE_MISSING      bpfDropReason = 38
+	bpfDropReasonDROP_REASON_STRANGER_RATE     bpfDropReason = 39
+	bpfDropReasonDROP_REASON_GREYLISTED        bpfDropReason = 40
+	bpfDropReasonDROP_REASON_STRANGERS_FULL    bpfDropReason = 41
+	bpfDropReasonDROP_REASON_UNPROVEN_RATE     bpfDropReason = 42
+	bpfDropReasonDROP_REASON_ANSWER_BUDGET     bpfDropReason = 43
+	bpfDropReasonDROP_REASON_QUERY_RATE        bpfDropReason = 44
+	bpfDropReasonDROP_REASON_REFLECTION        bpfDropReason = 45
+	bpfDropReasonDROP_REASON_IMPOSSIBLE_SOURCE bpfDropReason = 46
+	bpfDropReasonDROP_REASON_ANSWER_QUEUED     bpfDropReason = 47
+	bpfDropReasonDROP_REASON_ANSWER_BUSY       bpfDropReason = 48
+	bpfDropReasonDROP_REASON_SILENT            bpfDropReason = 49
+	bpfDropReasonDROP_REASON_LEN               bpfDropReason = 50
 )
 
 type bpfEdge struct {
@@ -147,6 +174,7 @@ type bpfEdge struct {
 	Hops         uint32
 	FragId       uint32
 	LoForwarding uint32
+	Unproven     [2]uint32
 }
 
 type bpfEmbedded struct {
@@ -241,6 +269,13 @@ const (
 	bpfFlowFlagFLOW_FIN_CLIENT     bpfFlowFlag = 16384
 	bpfFlowFlagFLOW_FIN_SERVER     bpfFlowFlag = 32768
 	bpfFlowFlagFLOW_RST            bpfFlowFlag = 65536
+	bpfFlowFlagFLOW_ANSWERED       bpfFlowFlag = 131072
+	bpfFlowFlagFLOW_EVICTED        bpfFlowFlag = 262144
+	bpfFlowFlagFLOW_WEAK           bpfFlowFlag = 524288
+	bpfFlowFlagFLOW_STRONG         bpfFlowFlag = 1048576
+	bpfFlowFlagFLOW_QUERY          bpfFlowFlag = 2097152
+	bpfFlowFlagFLOW_LASTING        bpfFlowFlag = 4194304
+	bpfFlowFlagFLOW_GATED          bpfFlowFlag = 8388608
 )
 
 type bpfFlowKey4 struct {
@@ -324,6 +359,54 @@ type bpfFrontPort struct {
 	Offset  uint16
 	Proto   [2]uint8
 	Pad     [6]uint8
+}
+
+type bpfGate struct {
+	_       structs.HostLayout
+	Now     uint64
+	Service uint16
+	Payload uint16
+	Length  uint16
+	Family  uint8
+	Proto   uint8
+	Src     [16]uint8
+	Dst     [16]uint8
+	Sport   uint16
+	Dport   uint16
+	State   uint8
+	Flags   uint8
+	Pad0    [2]uint8
+	Answers uint32
+	Pad1    uint32
+	Params  [6]uint64
+	Proof   uint8
+	Kind    uint8
+	Pad2    [2]uint8
+	Sum     uint32
+}
+
+type bpfGateAnswer struct {
+	_       structs.HostLayout
+	Until   uint64
+	Sum     uint32
+	Length  uint16
+	Several uint8
+	Pad     uint8
+	Data    [1400]uint8
+}
+
+type bpfGateSecret struct {
+	_   structs.HostLayout
+	Key [2]uint64
+}
+
+type bpfGreyLine struct {
+	_          structs.HostLayout
+	Generation uint32
+	Slice      uint32
+	Now        [3]uint64
+	Before     [3]uint64
+	Recent     uint64
 }
 
 type bpfHop struct {
@@ -422,17 +505,20 @@ type bpfMaking struct {
 	FacePort    uint16
 	Slot        uint32
 	Flags       uint32
+	UpFlags     uint32
 	Epoch       uint32
 	UpHop       uint16
 	DownHop     uint16
 	Packets     uint32
 	Bytes       uint32
+	_           [4]byte
 	Word        uint64
 	LentPackets uint32
 	LentBytes   uint32
 	Shadow      uint8
-	Pad         [7]uint8
+	Pad         [3]uint8
 	Key         bpfFlowKey6
+	_           [4]byte
 	Half4       bpfFlow4
 	_           [24]byte
 }
@@ -508,7 +594,13 @@ type bpfPkt struct {
 	NewTaken  uint8
 	Known     uint8
 	Ttl       uint8
-	Pad       [4]uint8
+	Proof     uint8
+	Gated     uint8
+	AsPort    uint16
+	Epoch     uint32
+	Query     uint8
+	Why       uint8
+	Pad       [2]uint8
 }
 
 type bpfPortCell struct {
@@ -570,36 +662,49 @@ type bpfServer struct {
 	NatFirst uint16
 	NatCount uint16
 	Pad1     uint32
-	_        [4]byte
+	Answers  uint32
 	Way      uint64
 }
 
 type bpfService struct {
-	_              structs.HostLayout
-	Name           [32]uint8
-	Packets        bpfRate
-	Bytes          bpfRate
-	Sessions       bpfRate
-	PacketBatch    uint32
-	ByteBatch      uint32
-	MaxSessions    uint32
-	MaxPacket      uint32
-	TimeoutUdp     uint32
-	TimeoutTcp     uint32
-	TimeoutClosing uint32
-	TimeoutOpening uint32
-	Table4         uint32
-	Table6         uint32
-	Forward        uint8
-	Allowlist      uint8
-	Enforce        uint8
-	EnforceLimits  uint8
-	Prefix4        uint8
-	Prefix6        uint8
-	Retired        uint8
-	Ever           uint8
-	Fragments      uint8
-	Pad            [7]uint8
+	_                structs.HostLayout
+	Name             [32]uint8
+	Packets          bpfRate
+	Bytes            bpfRate
+	Sessions         bpfRate
+	PacketBatch      uint32
+	ByteBatch        uint32
+	MaxSessions      uint32
+	MaxPacket        uint32
+	TimeoutUdp       uint32
+	TimeoutTcp       uint32
+	TimeoutClosing   uint32
+	TimeoutOpening   uint32
+	Table4           uint32
+	Table6           uint32
+	Forward          uint8
+	Allowlist        uint8
+	Enforce          uint8
+	EnforceLimits    uint8
+	Prefix4          uint8
+	Prefix6          uint8
+	Retired          uint8
+	Ever             uint8
+	Fragments        uint8
+	Gate             uint8
+	Pad              [2]uint8
+	Unanswered       uint32
+	Strangers        bpfRate
+	Admissions       bpfRate
+	AdmissionsPrefix bpfRate
+	Queries          bpfRate
+	StrangerPackets  uint32
+	WeakSessions     uint32
+	WeakPrefix       uint32
+	TimeoutWeak      uint32
+	Answers          uint32
+	Pad2             uint32
+	GateParams       [6]uint64
 }
 
 type bpfServiceCount struct {
@@ -614,6 +719,21 @@ type bpfServiceCount struct {
 	Redirect    uint64
 }
 
+type bpfServiceMode struct {
+	_          structs.HostLayout
+	GraceUntil uint64
+	State      uint32
+	Pad        uint32
+}
+
+type bpfServiceState struct {
+	_          structs.HostLayout
+	Strangers  uint64
+	Admissions uint64
+	Weak       uint32
+	Pad        uint32
+}
+
 type bpfSessionPhase uint32
 
 const (
@@ -623,6 +743,11 @@ const (
 	bpfSessionPhasePHASE_CLOSING bpfSessionPhase = 3
 	bpfSessionPhasePHASE_DEAD    bpfSessionPhase = 4
 )
+
+type bpfSketchLine struct {
+	_    structs.HostLayout
+	Cell [16]uint32
+}
 
 type bpfSource struct {
 	_        structs.HostLayout
@@ -640,12 +765,42 @@ type bpfSourceKey struct {
 	Family  uint32
 }
 
+type bpfStrangerCount struct {
+	_          structs.HostLayout
+	Strangers  uint64
+	Believed   uint64
+	Greylisted uint64
+	Returned   uint64
+	Admitted   uint64
+	Strong     uint64
+	Weak       uint64
+	Answered   uint64
+	Asked      uint64
+	Evicted    uint64
+	Sketched   uint64
+	Pad        [5]uint64
+}
+
 type bpfTrace struct {
 	_       structs.HostLayout
 	Verdict uint32
 	Reason  uint32
 	Service uint32
 	Shadow  uint32
+}
+
+type bpfUnproven4 struct {
+	_     structs.HostLayout
+	Key   bpfFlowKey4
+	Begun uint32
+	Pad   uint32
+}
+
+type bpfUnproven6 struct {
+	_     structs.HostLayout
+	Key   bpfFlowKey6
+	Begun uint32
+	Pad   uint32
 }
 
 type bpfVerdict uint32
@@ -669,87 +824,106 @@ type bpfVlanTag struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapAllowFilter4 = "allow_filter4"
-	bpfMapAllowHost4   = "allow_host4"
-	bpfMapAllowHost6   = "allow_host6"
-	bpfMapAllowHosts4  = "allow_hosts4"
-	bpfMapAllowNet4    = "allow_net4"
-	bpfMapAllowNet6    = "allow_net6"
-	bpfMapClocks       = "clocks"
-	bpfMapDenial       = "denial"
-	bpfMapDenyHost4    = "deny_host4"
-	bpfMapDenyHost6    = "deny_host6"
-	bpfMapDenyNet4     = "deny_net4"
-	bpfMapDenyNet6     = "deny_net6"
-	bpfMapEdge         = "edge"
-	bpfMapEmbedded     = "embedded"
-	bpfMapEnv          = "env"
-	bpfMapEpoch        = "epoch"
-	bpfMapFaultCount   = "fault_count"
-	bpfMapFlow4        = "flow4"
-	bpfMapFlow6        = "flow6"
-	bpfMapFrag         = "frag"
-	bpfMapFront4       = "front4"
-	bpfMapFront6       = "front6"
-	bpfMapFrontPort    = "front_port"
-	bpfMapHop          = "hop"
-	bpfMapHopIndex     = "hop_index"
-	bpfMapHopOnce      = "hop_once"
-	bpfMapHostBucket   = "host_bucket"
-	bpfMapHostSource   = "host_source"
-	bpfMapInside4      = "inside4"
-	bpfMapInside6      = "inside6"
-	bpfMapLink         = "link"
-	bpfMapLoosened     = "loosened"
-	bpfMapMaking       = "making"
-	bpfMapNat4         = "nat4"
-	bpfMapNat6         = "nat6"
-	bpfMapNatAddr4     = "nat_addr4"
-	bpfMapNatAddr6     = "nat_addr6"
-	bpfMapNatIndex4    = "nat_index4"
-	bpfMapNatIndex6    = "nat_index6"
-	bpfMapNatPick      = "nat_pick"
-	bpfMapNatRing4     = "nat_ring4"
-	bpfMapNatRing6     = "nat_ring6"
-	bpfMapNetFilter4   = "net_filter4"
-	bpfMapNetFilter6   = "net_filter6"
-	bpfMapOrigin4      = "origin4"
-	bpfMapOrigin6      = "origin6"
-	bpfMapOwn4         = "own4"
-	bpfMapOwn6         = "own6"
-	bpfMapPacket       = "packet"
-	bpfMapPoolTable    = "pool_table"
-	bpfMapReapBox4     = "reap_box4"
-	bpfMapReapBox6     = "reap_box6"
-	bpfMapReapBoxSrc   = "reap_box_src"
-	bpfMapReasonCount  = "reason_count"
-	bpfMapSecret       = "secret"
-	bpfMapServer       = "server"
-	bpfMapService      = "service"
-	bpfMapServiceCount = "service_count"
-	bpfMapSource       = "source"
-	bpfMapTrace        = "trace"
-	bpfMapTxPort       = "tx_port"
-	bpfProgCountElems  = "count_elems"
-	bpfProgDue4        = "due4"
-	bpfProgDue6        = "due6"
-	bpfProgDueHost4    = "due_host4"
-	bpfProgDueHost6    = "due_host6"
-	bpfProgDueSource   = "due_source"
-	bpfProgList4       = "list4"
-	bpfProgList6       = "list6"
-	bpfProgParry       = "parry"
-	bpfProgParryLocal  = "parry_local"
-	bpfProgReadClocks  = "read_clocks"
-	bpfProgReap4       = "reap4"
-	bpfProgReap6       = "reap6"
-	bpfProgReapSource  = "reap_source"
-	bpfProgSettle      = "settle"
-	bpfVarCfg          = "cfg"
-	bpfVarEpochNow     = "epoch_now"
-	bpfVarExported     = "exported"
-	bpfVarLoosenedNow  = "loosened_now"
-	bpfVarNatPorts     = "nat_ports"
+	bpfMapAllowFilter4   = "allow_filter4"
+	bpfMapAllowHost4     = "allow_host4"
+	bpfMapAllowHost6     = "allow_host6"
+	bpfMapAllowHosts4    = "allow_hosts4"
+	bpfMapAllowNet4      = "allow_net4"
+	bpfMapAllowNet6      = "allow_net6"
+	bpfMapAsks           = "asks"
+	bpfMapClocks         = "clocks"
+	bpfMapDenial         = "denial"
+	bpfMapDenyHost4      = "deny_host4"
+	bpfMapDenyHost6      = "deny_host6"
+	bpfMapDenyNet4       = "deny_net4"
+	bpfMapDenyNet6       = "deny_net6"
+	bpfMapEdge           = "edge"
+	bpfMapEmbedded       = "embedded"
+	bpfMapEnv            = "env"
+	bpfMapEpoch          = "epoch"
+	bpfMapFaultCount     = "fault_count"
+	bpfMapFlow4          = "flow4"
+	bpfMapFlow6          = "flow6"
+	bpfMapFrag           = "frag"
+	bpfMapFront4         = "front4"
+	bpfMapFront6         = "front6"
+	bpfMapFrontPort      = "front_port"
+	bpfMapGateAnswer     = "gate_answer"
+	bpfMapGateAnswerAt   = "gate_answer_at"
+	bpfMapGateBox        = "gate_box"
+	bpfMapGateSecret     = "gate_secret"
+	bpfMapGates          = "gates"
+	bpfMapGreylist       = "greylist"
+	bpfMapHop            = "hop"
+	bpfMapHopIndex       = "hop_index"
+	bpfMapHopOnce        = "hop_once"
+	bpfMapHostBucket     = "host_bucket"
+	bpfMapHostSource     = "host_source"
+	bpfMapInside4        = "inside4"
+	bpfMapInside6        = "inside6"
+	bpfMapLink           = "link"
+	bpfMapLoosened       = "loosened"
+	bpfMapMaking         = "making"
+	bpfMapNat4           = "nat4"
+	bpfMapNat6           = "nat6"
+	bpfMapNatAddr4       = "nat_addr4"
+	bpfMapNatAddr6       = "nat_addr6"
+	bpfMapNatIndex4      = "nat_index4"
+	bpfMapNatIndex6      = "nat_index6"
+	bpfMapNatPick        = "nat_pick"
+	bpfMapNatRing4       = "nat_ring4"
+	bpfMapNatRing6       = "nat_ring6"
+	bpfMapNetFilter4     = "net_filter4"
+	bpfMapNetFilter6     = "net_filter6"
+	bpfMapOrigin4        = "origin4"
+	bpfMapOrigin6        = "origin6"
+	bpfMapOwn4           = "own4"
+	bpfMapOwn6           = "own6"
+	bpfMapPacket         = "packet"
+	bpfMapPoolTable      = "pool_table"
+	bpfMapPrefixWord     = "prefix_word"
+	bpfMapReapBox4       = "reap_box4"
+	bpfMapReapBox6       = "reap_box6"
+	bpfMapReapBoxSrc     = "reap_box_src"
+	bpfMapReasonCount    = "reason_count"
+	bpfMapRegular        = "regular"
+	bpfMapSecret         = "secret"
+	bpfMapServer         = "server"
+	bpfMapService        = "service"
+	bpfMapServiceCount   = "service_count"
+	bpfMapServiceMode    = "service_mode"
+	bpfMapServiceState   = "service_state"
+	bpfMapSketch         = "sketch"
+	bpfMapSource         = "source"
+	bpfMapStages         = "stages"
+	bpfMapStrangerCount  = "stranger_count"
+	bpfMapTrace          = "trace"
+	bpfMapTxPort         = "tx_port"
+	bpfMapUnproven4      = "unproven4"
+	bpfMapUnproven6      = "unproven6"
+	bpfProgCountElems    = "count_elems"
+	bpfProgDue4          = "due4"
+	bpfProgDue6          = "due6"
+	bpfProgDueHost4      = "due_host4"
+	bpfProgDueHost6      = "due_host6"
+	bpfProgDueSource     = "due_source"
+	bpfProgList4         = "list4"
+	bpfProgList6         = "list6"
+	bpfProgParry         = "parry"
+	bpfProgParryAdmit    = "parry_admit"
+	bpfProgParryAgain    = "parry_again"
+	bpfProgParryLocal    = "parry_local"
+	bpfProgParryStranger = "parry_stranger"
+	bpfProgReadClocks    = "read_clocks"
+	bpfProgReap4         = "reap4"
+	bpfProgReap6         = "reap6"
+	bpfProgReapSource    = "reap_source"
+	bpfProgSettle        = "settle"
+	bpfVarCfg            = "cfg"
+	bpfVarEpochNow       = "epoch_now"
+	bpfVarExported       = "exported"
+	bpfVarLoosenedNow    = "loosened_now"
+	bpfVarNatPorts       = "nat_ports"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -794,88 +968,107 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	CountElems *ebpf.ProgramSpec `ebpf:"count_elems"`
-	Due4       *ebpf.ProgramSpec `ebpf:"due4"`
-	Due6       *ebpf.ProgramSpec `ebpf:"due6"`
-	DueHost4   *ebpf.ProgramSpec `ebpf:"due_host4"`
-	DueHost6   *ebpf.ProgramSpec `ebpf:"due_host6"`
-	DueSource  *ebpf.ProgramSpec `ebpf:"due_source"`
-	List4      *ebpf.ProgramSpec `ebpf:"list4"`
-	List6      *ebpf.ProgramSpec `ebpf:"list6"`
-	Parry      *ebpf.ProgramSpec `ebpf:"parry"`
-	ParryLocal *ebpf.ProgramSpec `ebpf:"parry_local"`
-	ReadClocks *ebpf.ProgramSpec `ebpf:"read_clocks"`
-	Reap4      *ebpf.ProgramSpec `ebpf:"reap4"`
-	Reap6      *ebpf.ProgramSpec `ebpf:"reap6"`
-	ReapSource *ebpf.ProgramSpec `ebpf:"reap_source"`
-	Settle     *ebpf.ProgramSpec `ebpf:"settle"`
+	CountElems    *ebpf.ProgramSpec `ebpf:"count_elems"`
+	Due4          *ebpf.ProgramSpec `ebpf:"due4"`
+	Due6          *ebpf.ProgramSpec `ebpf:"due6"`
+	DueHost4      *ebpf.ProgramSpec `ebpf:"due_host4"`
+	DueHost6      *ebpf.ProgramSpec `ebpf:"due_host6"`
+	DueSource     *ebpf.ProgramSpec `ebpf:"due_source"`
+	List4         *ebpf.ProgramSpec `ebpf:"list4"`
+	List6         *ebpf.ProgramSpec `ebpf:"list6"`
+	Parry         *ebpf.ProgramSpec `ebpf:"parry"`
+	ParryAdmit    *ebpf.ProgramSpec `ebpf:"parry_admit"`
+	ParryAgain    *ebpf.ProgramSpec `ebpf:"parry_again"`
+	ParryLocal    *ebpf.ProgramSpec `ebpf:"parry_local"`
+	ParryStranger *ebpf.ProgramSpec `ebpf:"parry_stranger"`
+	ReadClocks    *ebpf.ProgramSpec `ebpf:"read_clocks"`
+	Reap4         *ebpf.ProgramSpec `ebpf:"reap4"`
+	Reap6         *ebpf.ProgramSpec `ebpf:"reap6"`
+	ReapSource    *ebpf.ProgramSpec `ebpf:"reap_source"`
+	Settle        *ebpf.ProgramSpec `ebpf:"settle"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
-	AllowFilter4 *ebpf.MapSpec `ebpf:"allow_filter4"`
-	AllowHost4   *ebpf.MapSpec `ebpf:"allow_host4"`
-	AllowHost6   *ebpf.MapSpec `ebpf:"allow_host6"`
-	AllowHosts4  *ebpf.MapSpec `ebpf:"allow_hosts4"`
-	AllowNet4    *ebpf.MapSpec `ebpf:"allow_net4"`
-	AllowNet6    *ebpf.MapSpec `ebpf:"allow_net6"`
-	Clocks       *ebpf.MapSpec `ebpf:"clocks"`
-	Denial       *ebpf.MapSpec `ebpf:"denial"`
-	DenyHost4    *ebpf.MapSpec `ebpf:"deny_host4"`
-	DenyHost6    *ebpf.MapSpec `ebpf:"deny_host6"`
-	DenyNet4     *ebpf.MapSpec `ebpf:"deny_net4"`
-	DenyNet6     *ebpf.MapSpec `ebpf:"deny_net6"`
-	Edge         *ebpf.MapSpec `ebpf:"edge"`
-	Embedded     *ebpf.MapSpec `ebpf:"embedded"`
-	Env          *ebpf.MapSpec `ebpf:"env"`
-	Epoch        *ebpf.MapSpec `ebpf:"epoch"`
-	FaultCount   *ebpf.MapSpec `ebpf:"fault_count"`
-	Flow4        *ebpf.MapSpec `ebpf:"flow4"`
-	Flow6        *ebpf.MapSpec `ebpf:"flow6"`
-	Frag         *ebpf.MapSpec `ebpf:"frag"`
-	Front4       *ebpf.MapSpec `ebpf:"front4"`
-	Front6       *ebpf.MapSpec `ebpf:"front6"`
-	FrontPort    *ebpf.MapSpec `ebpf:"front_port"`
-	Hop          *ebpf.MapSpec `ebpf:"hop"`
-	HopIndex     *ebpf.MapSpec `ebpf:"hop_index"`
-	HopOnce      *ebpf.MapSpec `ebpf:"hop_once"`
-	HostBucket   *ebpf.MapSpec `ebpf:"host_bucket"`
-	HostSource   *ebpf.MapSpec `ebpf:"host_source"`
-	Inside4      *ebpf.MapSpec `ebpf:"inside4"`
-	Inside6      *ebpf.MapSpec `ebpf:"inside6"`
-	Link         *ebpf.MapSpec `ebpf:"link"`
-	Loosened     *ebpf.MapSpec `ebpf:"loosened"`
-	Making       *ebpf.MapSpec `ebpf:"making"`
-	Nat4         *ebpf.MapSpec `ebpf:"nat4"`
-	Nat6         *ebpf.MapSpec `ebpf:"nat6"`
-	NatAddr4     *ebpf.MapSpec `ebpf:"nat_addr4"`
-	NatAddr6     *ebpf.MapSpec `ebpf:"nat_addr6"`
-	NatIndex4    *ebpf.MapSpec `ebpf:"nat_index4"`
-	NatIndex6    *ebpf.MapSpec `ebpf:"nat_index6"`
-	NatPick      *ebpf.MapSpec `ebpf:"nat_pick"`
-	NatRing4     *ebpf.MapSpec `ebpf:"nat_ring4"`
-	NatRing6     *ebpf.MapSpec `ebpf:"nat_ring6"`
-	NetFilter4   *ebpf.MapSpec `ebpf:"net_filter4"`
-	NetFilter6   *ebpf.MapSpec `ebpf:"net_filter6"`
-	Origin4      *ebpf.MapSpec `ebpf:"origin4"`
-	Origin6      *ebpf.MapSpec `ebpf:"origin6"`
-	Own4         *ebpf.MapSpec `ebpf:"own4"`
-	Own6         *ebpf.MapSpec `ebpf:"own6"`
-	Packet       *ebpf.MapSpec `ebpf:"packet"`
-	PoolTable    *ebpf.MapSpec `ebpf:"pool_table"`
-	ReapBox4     *ebpf.MapSpec `ebpf:"reap_box4"`
-	ReapBox6     *ebpf.MapSpec `ebpf:"reap_box6"`
-	ReapBoxSrc   *ebpf.MapSpec `ebpf:"reap_box_src"`
-	ReasonCount  *ebpf.MapSpec `ebpf:"reason_count"`
-	Secret       *ebpf.MapSpec `ebpf:"secret"`
-	Server       *ebpf.MapSpec `ebpf:"server"`
-	Service      *ebpf.MapSpec `ebpf:"service"`
-	ServiceCount *ebpf.MapSpec `ebpf:"service_count"`
-	Source       *ebpf.MapSpec `ebpf:"source"`
-	Trace        *ebpf.MapSpec `ebpf:"trace"`
-	TxPort       *ebpf.MapSpec `ebpf:"tx_port"`
+	AllowFilter4  *ebpf.MapSpec `ebpf:"allow_filter4"`
+	AllowHost4    *ebpf.MapSpec `ebpf:"allow_host4"`
+	AllowHost6    *ebpf.MapSpec `ebpf:"allow_host6"`
+	AllowHosts4   *ebpf.MapSpec `ebpf:"allow_hosts4"`
+	AllowNet4     *ebpf.MapSpec `ebpf:"allow_net4"`
+	AllowNet6     *ebpf.MapSpec `ebpf:"allow_net6"`
+	Asks          *ebpf.MapSpec `ebpf:"asks"`
+	Clocks        *ebpf.MapSpec `ebpf:"clocks"`
+	Denial        *ebpf.MapSpec `ebpf:"denial"`
+	DenyHost4     *ebpf.MapSpec `ebpf:"deny_host4"`
+	DenyHost6     *ebpf.MapSpec `ebpf:"deny_host6"`
+	DenyNet4      *ebpf.MapSpec `ebpf:"deny_net4"`
+	DenyNet6      *ebpf.MapSpec `ebpf:"deny_net6"`
+	Edge          *ebpf.MapSpec `ebpf:"edge"`
+	Embedded      *ebpf.MapSpec `ebpf:"embedded"`
+	Env           *ebpf.MapSpec `ebpf:"env"`
+	Epoch         *ebpf.MapSpec `ebpf:"epoch"`
+	FaultCount    *ebpf.MapSpec `ebpf:"fault_count"`
+	Flow4         *ebpf.MapSpec `ebpf:"flow4"`
+	Flow6         *ebpf.MapSpec `ebpf:"flow6"`
+	Frag          *ebpf.MapSpec `ebpf:"frag"`
+	Front4        *ebpf.MapSpec `ebpf:"front4"`
+	Front6        *ebpf.MapSpec `ebpf:"front6"`
+	FrontPort     *ebpf.MapSpec `ebpf:"front_port"`
+	GateAnswer    *ebpf.MapSpec `ebpf:"gate_answer"`
+	GateAnswerAt  *ebpf.MapSpec `ebpf:"gate_answer_at"`
+	GateBox       *ebpf.MapSpec `ebpf:"gate_box"`
+	GateSecret    *ebpf.MapSpec `ebpf:"gate_secret"`
+	Gates         *ebpf.MapSpec `ebpf:"gates"`
+	Greylist      *ebpf.MapSpec `ebpf:"greylist"`
+	Hop           *ebpf.MapSpec `ebpf:"hop"`
+	HopIndex      *ebpf.MapSpec `ebpf:"hop_index"`
+	HopOnce       *ebpf.MapSpec `ebpf:"hop_once"`
+	HostBucket    *ebpf.MapSpec `ebpf:"host_bucket"`
+	HostSource    *ebpf.MapSpec `ebpf:"host_source"`
+	Inside4       *ebpf.MapSpec `ebpf:"inside4"`
+	Inside6       *ebpf.MapSpec `ebpf:"inside6"`
+	Link          *ebpf.MapSpec `ebpf:"link"`
+	Loosened      *ebpf.MapSpec `ebpf:"loosened"`
+	Making        *ebpf.MapSpec `ebpf:"making"`
+	Nat4          *ebpf.MapSpec `ebpf:"nat4"`
+	Nat6          *ebpf.MapSpec `ebpf:"nat6"`
+	NatAddr4      *ebpf.MapSpec `ebpf:"nat_addr4"`
+	NatAddr6      *ebpf.MapSpec `ebpf:"nat_addr6"`
+	NatIndex4     *ebpf.MapSpec `ebpf:"nat_index4"`
+	NatIndex6     *ebpf.MapSpec `ebpf:"nat_index6"`
+	NatPick       *ebpf.MapSpec `ebpf:"nat_pick"`
+	NatRing4      *ebpf.MapSpec `ebpf:"nat_ring4"`
+	NatRing6      *ebpf.MapSpec `ebpf:"nat_ring6"`
+	NetFilter4    *ebpf.MapSpec `ebpf:"net_filter4"`
+	NetFilter6    *ebpf.MapSpec `ebpf:"net_filter6"`
+	Origin4       *ebpf.MapSpec `ebpf:"origin4"`
+	Origin6       *ebpf.MapSpec `ebpf:"origin6"`
+	Own4          *ebpf.MapSpec `ebpf:"own4"`
+	Own6          *ebpf.MapSpec `ebpf:"own6"`
+	Packet        *ebpf.MapSpec `ebpf:"packet"`
+	PoolTable     *ebpf.MapSpec `ebpf:"pool_table"`
+	PrefixWord    *ebpf.MapSpec `ebpf:"prefix_word"`
+	ReapBox4      *ebpf.MapSpec `ebpf:"reap_box4"`
+	ReapBox6      *ebpf.MapSpec `ebpf:"reap_box6"`
+	ReapBoxSrc    *ebpf.MapSpec `ebpf:"reap_box_src"`
+	ReasonCount   *ebpf.MapSpec `ebpf:"reason_count"`
+	Regular       *ebpf.MapSpec `ebpf:"regular"`
+	Secret        *ebpf.MapSpec `ebpf:"secret"`
+	Server        *ebpf.MapSpec `ebpf:"server"`
+	Service       *ebpf.MapSpec `ebpf:"service"`
+	ServiceCount  *ebpf.MapSpec `ebpf:"service_count"`
+	ServiceMode   *ebpf.MapSpec `ebpf:"service_mode"`
+	ServiceState  *ebpf.MapSpec `ebpf:"service_state"`
+	Sketch        *ebpf.MapSpec `ebpf:"sketch"`
+	Source        *ebpf.MapSpec `ebpf:"source"`
+	Stages        *ebpf.MapSpec `ebpf:"stages"`
+	StrangerCount *ebpf.MapSpec `ebpf:"stranger_count"`
+	Trace         *ebpf.MapSpec `ebpf:"trace"`
+	TxPort        *ebpf.MapSpec `ebpf:"tx_port"`
+	Unproven4     *ebpf.MapSpec `ebpf:"unproven4"`
+	Unproven6     *ebpf.MapSpec `ebpf:"unproven6"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -909,67 +1102,83 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
-	AllowFilter4 *ebpf.Map `ebpf:"allow_filter4"`
-	AllowHost4   *ebpf.Map `ebpf:"allow_host4"`
-	AllowHost6   *ebpf.Map `ebpf:"allow_host6"`
-	AllowHosts4  *ebpf.Map `ebpf:"allow_hosts4"`
-	AllowNet4    *ebpf.Map `ebpf:"allow_net4"`
-	AllowNet6    *ebpf.Map `ebpf:"allow_net6"`
-	Clocks       *ebpf.Map `ebpf:"clocks"`
-	Denial       *ebpf.Map `ebpf:"denial"`
-	DenyHost4    *ebpf.Map `ebpf:"deny_host4"`
-	DenyHost6    *ebpf.Map `ebpf:"deny_host6"`
-	DenyNet4     *ebpf.Map `ebpf:"deny_net4"`
-	DenyNet6     *ebpf.Map `ebpf:"deny_net6"`
-	Edge         *ebpf.Map `ebpf:"edge"`
-	Embedded     *ebpf.Map `ebpf:"embedded"`
-	Env          *ebpf.Map `ebpf:"env"`
-	Epoch        *ebpf.Map `ebpf:"epoch"`
-	FaultCount   *ebpf.Map `ebpf:"fault_count"`
-	Flow4        *ebpf.Map `ebpf:"flow4"`
-	Flow6        *ebpf.Map `ebpf:"flow6"`
-	Frag         *ebpf.Map `ebpf:"frag"`
-	Front4       *ebpf.Map `ebpf:"front4"`
-	Front6       *ebpf.Map `ebpf:"front6"`
-	FrontPort    *ebpf.Map `ebpf:"front_port"`
-	Hop          *ebpf.Map `ebpf:"hop"`
-	HopIndex     *ebpf.Map `ebpf:"hop_index"`
-	HopOnce      *ebpf.Map `ebpf:"hop_once"`
-	HostBucket   *ebpf.Map `ebpf:"host_bucket"`
-	HostSource   *ebpf.Map `ebpf:"host_source"`
-	Inside4      *ebpf.Map `ebpf:"inside4"`
-	Inside6      *ebpf.Map `ebpf:"inside6"`
-	Link         *ebpf.Map `ebpf:"link"`
-	Loosened     *ebpf.Map `ebpf:"loosened"`
-	Making       *ebpf.Map `ebpf:"making"`
-	Nat4         *ebpf.Map `ebpf:"nat4"`
-	Nat6         *ebpf.Map `ebpf:"nat6"`
-	NatAddr4     *ebpf.Map `ebpf:"nat_addr4"`
-	NatAddr6     *ebpf.Map `ebpf:"nat_addr6"`
-	NatIndex4    *ebpf.Map `ebpf:"nat_index4"`
-	NatIndex6    *ebpf.Map `ebpf:"nat_index6"`
-	NatPick      *ebpf.Map `ebpf:"nat_pick"`
-	NatRing4     *ebpf.Map `ebpf:"nat_ring4"`
-	NatRing6     *ebpf.Map `ebpf:"nat_ring6"`
-	NetFilter4   *ebpf.Map `ebpf:"net_filter4"`
-	NetFilter6   *ebpf.Map `ebpf:"net_filter6"`
-	Origin4      *ebpf.Map `ebpf:"origin4"`
-	Origin6      *ebpf.Map `ebpf:"origin6"`
-	Own4         *ebpf.Map `ebpf:"own4"`
-	Own6         *ebpf.Map `ebpf:"own6"`
-	Packet       *ebpf.Map `ebpf:"packet"`
-	PoolTable    *ebpf.Map `ebpf:"pool_table"`
-	ReapBox4     *ebpf.Map `ebpf:"reap_box4"`
-	ReapBox6     *ebpf.Map `ebpf:"reap_box6"`
-	ReapBoxSrc   *ebpf.Map `ebpf:"reap_box_src"`
-	ReasonCount  *ebpf.Map `ebpf:"reason_count"`
-	Secret       *ebpf.Map `ebpf:"secret"`
-	Server       *ebpf.Map `ebpf:"server"`
-	Service      *ebpf.Map `ebpf:"service"`
-	ServiceCount *ebpf.Map `ebpf:"service_count"`
-	Source       *ebpf.Map `ebpf:"source"`
-	Trace        *ebpf.Map `ebpf:"trace"`
-	TxPort       *ebpf.Map `ebpf:"tx_port"`
+	AllowFilter4  *ebpf.Map `ebpf:"allow_filter4"`
+	AllowHost4    *ebpf.Map `ebpf:"allow_host4"`
+	AllowHost6    *ebpf.Map `ebpf:"allow_host6"`
+	AllowHosts4   *ebpf.Map `ebpf:"allow_hosts4"`
+	AllowNet4     *ebpf.Map `ebpf:"allow_net4"`
+	AllowNet6     *ebpf.Map `ebpf:"allow_net6"`
+	Asks          *ebpf.Map `ebpf:"asks"`
+	Clocks        *ebpf.Map `ebpf:"clocks"`
+	Denial        *ebpf.Map `ebpf:"denial"`
+	DenyHost4     *ebpf.Map `ebpf:"deny_host4"`
+	DenyHost6     *ebpf.Map `ebpf:"deny_host6"`
+	DenyNet4      *ebpf.Map `ebpf:"deny_net4"`
+	DenyNet6      *ebpf.Map `ebpf:"deny_net6"`
+	Edge          *ebpf.Map `ebpf:"edge"`
+	Embedded      *ebpf.Map `ebpf:"embedded"`
+	Env           *ebpf.Map `ebpf:"env"`
+	Epoch         *ebpf.Map `ebpf:"epoch"`
+	FaultCount    *ebpf.Map `ebpf:"fault_count"`
+	Flow4         *ebpf.Map `ebpf:"flow4"`
+	Flow6         *ebpf.Map `ebpf:"flow6"`
+	Frag          *ebpf.Map `ebpf:"frag"`
+	Front4        *ebpf.Map `ebpf:"front4"`
+	Front6        *ebpf.Map `ebpf:"front6"`
+	FrontPort     *ebpf.Map `ebpf:"front_port"`
+	GateAnswer    *ebpf.Map `ebpf:"gate_answer"`
+	GateAnswerAt  *ebpf.Map `ebpf:"gate_answer_at"`
+	GateBox       *ebpf.Map `ebpf:"gate_box"`
+	GateSecret    *ebpf.Map `ebpf:"gate_secret"`
+	Gates         *ebpf.Map `ebpf:"gates"`
+	Greylist      *ebpf.Map `ebpf:"greylist"`
+	Hop           *ebpf.Map `ebpf:"hop"`
+	HopIndex      *ebpf.Map `ebpf:"hop_index"`
+	HopOnce       *ebpf.Map `ebpf:"hop_once"`
+	HostBucket    *ebpf.Map `ebpf:"host_bucket"`
+	HostSource    *ebpf.Map `ebpf:"host_source"`
+	Inside4       *ebpf.Map `ebpf:"inside4"`
+	Inside6       *ebpf.Map `ebpf:"inside6"`
+	Link          *ebpf.Map `ebpf:"link"`
+	Loosened      *ebpf.Map `ebpf:"loosened"`
+	Making        *ebpf.Map `ebpf:"making"`
+	Nat4          *ebpf.Map `ebpf:"nat4"`
+	Nat6          *ebpf.Map `ebpf:"nat6"`
+	NatAddr4      *ebpf.Map `ebpf:"nat_addr4"`
+	NatAddr6      *ebpf.Map `ebpf:"nat_addr6"`
+	NatIndex4     *ebpf.Map `ebpf:"nat_index4"`
+	NatIndex6     *ebpf.Map `ebpf:"nat_index6"`
+	NatPick       *ebpf.Map `ebpf:"nat_pick"`
+	NatRing4      *ebpf.Map `ebpf:"nat_ring4"`
+	NatRing6      *ebpf.Map `ebpf:"nat_ring6"`
+	NetFilter4    *ebpf.Map `ebpf:"net_filter4"`
+	NetFilter6    *ebpf.Map `ebpf:"net_filter6"`
+	Origin4       *ebpf.Map `ebpf:"origin4"`
+	Origin6       *ebpf.Map `ebpf:"origin6"`
+	Own4          *ebpf.Map `ebpf:"own4"`
+	Own6          *ebpf.Map `ebpf:"own6"`
+	Packet        *ebpf.Map `ebpf:"packet"`
+	PoolTable     *ebpf.Map `ebpf:"pool_table"`
+	PrefixWord    *ebpf.Map `ebpf:"prefix_word"`
+	ReapBox4      *ebpf.Map `ebpf:"reap_box4"`
+	ReapBox6      *ebpf.Map `ebpf:"reap_box6"`
+	ReapBoxSrc    *ebpf.Map `ebpf:"reap_box_src"`
+	ReasonCount   *ebpf.Map `ebpf:"reason_count"`
+	Regular       *ebpf.Map `ebpf:"regular"`
+	Secret        *ebpf.Map `ebpf:"secret"`
+	Server        *ebpf.Map `ebpf:"server"`
+	Service       *ebpf.Map `ebpf:"service"`
+	ServiceCount  *ebpf.Map `ebpf:"service_count"`
+	ServiceMode   *ebpf.Map `ebpf:"service_mode"`
+	ServiceState  *ebpf.Map `ebpf:"service_state"`
+	Sketch        *ebpf.Map `ebpf:"sketch"`
+	Source        *ebpf.Map `ebpf:"source"`
+	Stages        *ebpf.Map `ebpf:"stages"`
+	StrangerCount *ebpf.Map `ebpf:"stranger_count"`
+	Trace         *ebpf.Map `ebpf:"trace"`
+	TxPort        *ebpf.Map `ebpf:"tx_port"`
+	Unproven4     *ebpf.Map `ebpf:"unproven4"`
+	Unproven6     *ebpf.Map `ebpf:"unproven6"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -980,6 +1189,7 @@ func (m *bpfMaps) Close() error {
 		m.AllowHosts4,
 		m.AllowNet4,
 		m.AllowNet6,
+		m.Asks,
 		m.Clocks,
 		m.Denial,
 		m.DenyHost4,
@@ -997,6 +1207,12 @@ func (m *bpfMaps) Close() error {
 		m.Front4,
 		m.Front6,
 		m.FrontPort,
+		m.GateAnswer,
+		m.GateAnswerAt,
+		m.GateBox,
+		m.GateSecret,
+		m.Gates,
+		m.Greylist,
 		m.Hop,
 		m.HopIndex,
 		m.HopOnce,
@@ -1024,17 +1240,26 @@ func (m *bpfMaps) Close() error {
 		m.Own6,
 		m.Packet,
 		m.PoolTable,
+		m.PrefixWord,
 		m.ReapBox4,
 		m.ReapBox6,
 		m.ReapBoxSrc,
 		m.ReasonCount,
+		m.Regular,
 		m.Secret,
 		m.Server,
 		m.Service,
 		m.ServiceCount,
+		m.ServiceMode,
+		m.ServiceState,
+		m.Sketch,
 		m.Source,
+		m.Stages,
+		m.StrangerCount,
 		m.Trace,
 		m.TxPort,
+		m.Unproven4,
+		m.Unproven6,
 	)
 }
 
@@ -1053,21 +1278,24 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	CountElems *ebpf.Program `ebpf:"count_elems"`
-	Due4       *ebpf.Program `ebpf:"due4"`
-	Due6       *ebpf.Program `ebpf:"due6"`
-	DueHost4   *ebpf.Program `ebpf:"due_host4"`
-	DueHost6   *ebpf.Program `ebpf:"due_host6"`
-	DueSource  *ebpf.Program `ebpf:"due_source"`
-	List4      *ebpf.Program `ebpf:"list4"`
-	List6      *ebpf.Program `ebpf:"list6"`
-	Parry      *ebpf.Program `ebpf:"parry"`
-	ParryLocal *ebpf.Program `ebpf:"parry_local"`
-	ReadClocks *ebpf.Program `ebpf:"read_clocks"`
-	Reap4      *ebpf.Program `ebpf:"reap4"`
-	Reap6      *ebpf.Program `ebpf:"reap6"`
-	ReapSource *ebpf.Program `ebpf:"reap_source"`
-	Settle     *ebpf.Program `ebpf:"settle"`
+	CountElems    *ebpf.Program `ebpf:"count_elems"`
+	Due4          *ebpf.Program `ebpf:"due4"`
+	Due6          *ebpf.Program `ebpf:"due6"`
+	DueHost4      *ebpf.Program `ebpf:"due_host4"`
+	DueHost6      *ebpf.Program `ebpf:"due_host6"`
+	DueSource     *ebpf.Program `ebpf:"due_source"`
+	List4         *ebpf.Program `ebpf:"list4"`
+	List6         *ebpf.Program `ebpf:"list6"`
+	Parry         *ebpf.Program `ebpf:"parry"`
+	ParryAdmit    *ebpf.Program `ebpf:"parry_admit"`
+	ParryAgain    *ebpf.Program `ebpf:"parry_again"`
+	ParryLocal    *ebpf.Program `ebpf:"parry_local"`
+	ParryStranger *ebpf.Program `ebpf:"parry_stranger"`
+	ReadClocks    *ebpf.Program `ebpf:"read_clocks"`
+	Reap4         *ebpf.Program `ebpf:"reap4"`
+	Reap6         *ebpf.Program `ebpf:"reap6"`
+	ReapSource    *ebpf.Program `ebpf:"reap_source"`
+	Settle        *ebpf.Program `ebpf:"settle"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -1081,7 +1309,10 @@ func (p *bpfPrograms) Close() error {
 		p.List4,
 		p.List6,
 		p.Parry,
+		p.ParryAdmit,
+		p.ParryAgain,
 		p.ParryLocal,
+		p.ParryStranger,
 		p.ReadClocks,
 		p.Reap4,
 		p.Reap6,

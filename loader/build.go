@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/cilium/ebpf"
 )
@@ -16,7 +17,7 @@ const xdpHasFrags = 1 << 5 // BPF_F_XDP_HAS_FRAGS
 
 var generationMaps = []string{
 	bpfMapService, bpfMapFront4, bpfMapFront6, bpfMapFrontPort, bpfMapOwn4, bpfMapOwn6, bpfMapNatPick, bpfMapPoolTable,
-	bpfMapServer, bpfMapOrigin4, bpfMapOrigin6, bpfMapInside4, bpfMapInside6,
+	bpfMapServer, bpfMapOrigin4, bpfMapOrigin6, bpfMapInside4, bpfMapInside6, bpfMapStages, bpfMapGates, bpfMapGateAnswerAt, bpfMapGateAnswer,
 }
 
 // builder turns a plan into the contents of the generation's maps.
@@ -29,6 +30,8 @@ type builder struct {
 	own      map[netip.Addr]struct{}
 	fronts   map[frontKey]bpfFront
 	origins  map[frontKey]bpfOrigin
+	answers  uint32            // cells of the caches of answers
+	cells    map[string]uint32 // first one of each server, by pool and server, and of each local service
 }
 
 type frontKey struct {
@@ -51,7 +54,7 @@ func (k frontKey) v6() bpfFrontKey6 {
 }
 
 func newBuilder(p *Plan, np *natPlan, n *numbering, sizes Sizes) (*builder, error) {
-	b := &builder{plan: p, nat: np, own: hostAddrs(p, np), fronts: map[frontKey]bpfFront{}, origins: map[frontKey]bpfOrigin{}}
+	b := &builder{plan: p, nat: np, own: hostAddrs(p, np), fronts: map[frontKey]bpfFront{}, origins: map[frontKey]bpfOrigin{}, cells: map[string]uint32{}}
 	b.services = make([]bpfService, len(n.names))
 	for i, old := range n.old {
 		b.services[i] = old
@@ -67,11 +70,13 @@ func newBuilder(p *Plan, np *natPlan, n *numbering, sizes Sizes) (*builder, erro
 		number := n.byName[s.Name]
 		ever := b.services[number].Ever
 		b.services[number] = serviceOf(s, tables[s.Pool])
+		b.services[number].Gate = b.gate(s.Gate)
 		b.services[number].Ever |= ever
 		b.addFronts(s, number)
 	}
 	for i := range p.Services {
 		b.addOrigins(&p.Services[i], n.byName[p.Services[i].Name])
+		b.addAnswers(&p.Services[i], n.byName[p.Services[i].Name])
 	}
 	return b, nil
 }
@@ -84,7 +89,7 @@ func (b *builder) pools() (map[string][2]uint32, error) {
 		for _, s := range pool.Servers {
 			span := b.nat.spans[fmt.Sprint(s.NAT)]
 			b.servers = append(b.servers, bpfServer{
-				Addr: addr16(s.Addr), Port: be16(s.Port), NatFirst: span[0], NatCount: span[1],
+				Addr: addr16(s.Addr), Port: be16(s.Port), NatFirst: span[0], NatCount: span[1], Answers: noServer,
 			})
 		}
 		var first [2]uint32
@@ -132,7 +137,10 @@ func serviceOf(s *Service, tables [2]uint32) bpfService {
 		Prefix4:        l.Prefix4,
 		Prefix6:        min(l.Prefix6, 64),
 		Fragments:      flag(s.Fragments),
+		Answers:        noServer,
 	}
+	s.Strangers.put(&out, s.Timeouts.Weak)
+	out.GateParams = s.GateParams
 	if s.Pool == "" {
 		out.Table4, out.Table6 = noServer, noServer
 	}
@@ -232,6 +240,7 @@ func (b *builder) sizes() map[string]int {
 		bpfMapNatPick: len(b.nat.pick), bpfMapPoolTable: len(b.tables), bpfMapServer: len(b.servers),
 		bpfMapOrigin4: origin4, bpfMapOrigin6: origin6,
 		bpfMapInside4: max(len(b.plan.Inside), 1), bpfMapInside6: max(len(b.plan.Inside), 1),
+		bpfMapGateAnswerAt: int(b.answers), bpfMapGateAnswer: 2 * int(b.answers),
 	}
 }
 
@@ -259,6 +268,9 @@ func (b *builder) cfg(c clock) bpfCfg {
 		cfg.Limits |= flag(s.Packets.Cost != 0 || s.Bytes.Cost != 0)
 		cfg.Sizes |= flag(s.MaxPacket != 0 && s.MaxPacket < 65535)
 	}
+	cfg.Gates = flag(len(p.Gates) > 0)
+	cfg.AnswersPrefix = rateOf(p.Answers.Prefix, time.Second, max(p.Answers.Prefix/4, answerBurst))
+	cfg.Answers = rateOf(p.Answers.Total, time.Second, max(p.Answers.Total/4, answerBurst))
 	cfg.Nat = flag(b.nat.ports != [len(b.nat.ports)]uint64{})
 	return cfg
 }

@@ -194,6 +194,15 @@ func (e *Edge) begin() error {
 	if err := e.state[bpfMapSecret].Put(uint32(0), s); err != nil {
 		return fmt.Errorf("write the secret: %w", err)
 	}
+	var cookies bpfGateSecret
+	if !e.opts.Injected {
+		var b [16]byte
+		rand.Read(b[:])
+		cookies.Key = [2]uint64{binary.NativeEndian.Uint64(b[:8]), binary.NativeEndian.Uint64(b[8:])}
+	}
+	if err := e.state[bpfMapGateSecret].Put(uint32(0), cookies); err != nil {
+		return fmt.Errorf("write the secret of cookies: %w", err)
+	}
 	w := bpfEdge{Layout: layoutVersion}
 	if !e.opts.Injected {
 		var err error

@@ -66,6 +66,9 @@ func generations(pin string) ([]int, error) {
 	return all, nil
 }
 
+// stagePrograms by their place in the map stages (STAGE_* of bpf/abi.h).
+var stagePrograms = []string{bpfProgParryStranger, bpfProgParryAdmit, bpfProgParryAgain}
+
 // Prepare builds a generation. Nothing that runs is touched but NAT's rings, which may gain addresses.
 func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
 	numbers, err := e.number(p)
@@ -94,6 +97,11 @@ func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
 	if err = b.fill(coll); err != nil {
 		return nil, err
 	}
+	for at, name := range stagePrograms {
+		if err = coll.Maps[bpfMapStages].Put(uint32(at), coll.Programs[name]); err != nil {
+			return nil, fmt.Errorf("enter %s into the table of stages: %w", name, err)
+		}
+	}
 	return g, e.pinGeneration(g)
 }
 
@@ -118,13 +126,19 @@ func (e *Edge) generationSpec(p *Plan, b *builder) *ebpf.CollectionSpec {
 		delete(spec.Programs, bpfProgParryLocal)
 	}
 	if p.Frags {
-		spec.Programs[bpfProgParry].Flags |= xdpHasFrags
+		for _, name := range append([]string{bpfProgParry}, stagePrograms...) { // a table holds programs of one kind
+			spec.Programs[name].Flags |= xdpHasFrags
+		}
 	}
 	for name, n := range b.sizes() {
 		spec.Maps[name].MaxEntries = max(uint32(n), 1)
 	}
 	cfg := b.cfg(e.clock)
 	cfg.DenialShift = uint8(bits.LeadingZeros32(e.state[bpfMapDenial].MaxEntries()) + 1) // 32 bits of hash to the number of a far line
+	if e.opts.Sizes.Unproven > 0 {
+		cfg.Unproven = e.state[bpfMapUnproven4].MaxEntries()
+	}
+	cfg.Greylist = e.state[bpfMapGreylist].MaxEntries()
 	cfg.Injected, cfg.Traced = flag(e.opts.Injected), flag(e.opts.Traced)
 	cfg.Ordered = flag(runtime.GOARCH == "amd64")
 	for name, value := range map[string]any{bpfVarCfg: cfg, bpfVarNatPorts: b.nat.ports} {

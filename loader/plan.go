@@ -16,6 +16,25 @@ type Plan struct {
 	NATPorts [2]uint16      // first and last that NAT gives out, less the services' own
 	Inside   []netip.Prefix // where servers are: clients from there reach transparent services by NAT
 	Frags    bool           // load for multi-buffer frames (jumbo)
+	Answers  AnswerBudget
+	Gates    []Gate // that services name
+}
+
+// AnswerBudget bounds what unproven sources are given beyond what they sent, in bytes per second; 0 = no bound.
+type AnswerBudget struct {
+	Prefix uint64 // each /24 or /48
+	Total  uint64
+}
+
+// Strangers is what a service gives to sources that are not proven; 0 = no bound.
+type Strangers struct {
+	Packets    uint32 // of one source, per second
+	Sessions   uint64 // new ones, per second, before strangers have to come again
+	Admissions uint64 // of those that came again, per second; a sixteenth of it each /16
+	Queries    uint64 // of one source, per second
+	Unanswered uint32 // packets of a session that its server has not answered
+	Weak       uint32 // weakly proven sessions at once
+	WeakPrefix uint32 // and of one /24 or /48
 }
 
 // HostBudget bounds traffic of no service, in packets per second; 0 = no bound.
@@ -66,6 +85,10 @@ type Service struct {
 	Fragments     bool // a stranger's first fragment may begin a session
 	Limits        Limits
 	Timeouts      Timeouts
+	Strangers     Strangers
+	Gate          string    // name of one of Plan.Gates; "" = none
+	GateParams    [6]uint64 // what it is told of this service
+	Answers       bool      // its servers' answers are cached
 }
 
 // Front is where a service listens: a range of ports, counted on from the ranges before it.
@@ -89,6 +112,7 @@ type Limits struct {
 // Timeouts after which an idle session ends.
 type Timeouts struct {
 	UDP, TCP, Closing, Opening time.Duration
+	Weak                       time.Duration // of a weakly proven session; 0 = as the others
 }
 
 // Pool is the servers of one or more services.

@@ -19,35 +19,53 @@ type Sizes struct {
 	Services  uint32 // numbers, those of services that went included
 	NAT4      uint32 // NAT addresses
 	NAT6      uint32
+	Unproven  uint32 // slots for strangers' sessions, each of IPv4 and IPv6, rounded up to a power of two; 0 = no bound
+	Greylist  uint32 // strangers that are remembered, rounded up to a power of two
+	Regulars  uint32 // sources that have played
 }
 
 // entries is the size of each state map whose size is not fixed in bpf/maps.h.
 func (s Sizes) entries() map[string]uint32 {
 	return map[string]uint32{
-		bpfMapFlow4:        s.Sessions,
-		bpfMapFlow6:        s.Sessions,
-		bpfMapNat4:         s.NAT4 * portsOfAddr,
-		bpfMapNat6:         s.NAT6 * portsOfAddr,
-		bpfMapNatRing4:     s.NAT4 * portsOfAddr,
-		bpfMapNatRing6:     s.NAT6 * portsOfAddr,
-		bpfMapNatAddr4:     s.NAT4,
-		bpfMapNatAddr6:     s.NAT6,
-		bpfMapNatIndex4:    s.NAT4,
-		bpfMapNatIndex6:    s.NAT6,
-		bpfMapSource:       s.Sources,
-		bpfMapFrag:         s.Fragments,
-		bpfMapDenyHost4:    s.Blocks,
-		bpfMapDenyHost6:    s.Blocks,
-		bpfMapAllowHost4:   s.Allows,
-		bpfMapAllowHost6:   s.Allows,
-		bpfMapDenyNet4:     s.Prefixes,
-		bpfMapDenyNet6:     s.Prefixes,
-		bpfMapAllowNet4:    s.Prefixes,
-		bpfMapAllowNet6:    s.Prefixes,
-		bpfMapDenial:       s.denials(),
-		bpfMapServiceCount: s.Services,
-		bpfMapReasonCount:  s.Services * reasonsMax,
+		bpfMapFlow4:         s.Sessions,
+		bpfMapFlow6:         s.Sessions,
+		bpfMapNat4:          s.NAT4 * portsOfAddr,
+		bpfMapNat6:          s.NAT6 * portsOfAddr,
+		bpfMapNatRing4:      s.NAT4 * portsOfAddr,
+		bpfMapNatRing6:      s.NAT6 * portsOfAddr,
+		bpfMapNatAddr4:      s.NAT4,
+		bpfMapNatAddr6:      s.NAT6,
+		bpfMapNatIndex4:     s.NAT4,
+		bpfMapNatIndex6:     s.NAT6,
+		bpfMapSource:        s.Sources,
+		bpfMapFrag:          s.Fragments,
+		bpfMapDenyHost4:     s.Blocks,
+		bpfMapDenyHost6:     s.Blocks,
+		bpfMapAllowHost4:    s.Allows,
+		bpfMapAllowHost6:    s.Allows,
+		bpfMapDenyNet4:      s.Prefixes,
+		bpfMapDenyNet6:      s.Prefixes,
+		bpfMapAllowNet4:     s.Prefixes,
+		bpfMapAllowNet6:     s.Prefixes,
+		bpfMapDenial:        s.denials(),
+		bpfMapUnproven4:     powerOfTwo(s.Unproven),
+		bpfMapUnproven6:     powerOfTwo(s.Unproven),
+		bpfMapGreylist:      powerOfTwo(max(s.Greylist, greyPerLine) / greyPerLine),
+		bpfMapRegular:       s.Regulars,
+		bpfMapServiceState:  s.Services,
+		bpfMapServiceMode:   s.Services,
+		bpfMapStrangerCount: s.Services,
+		bpfMapServiceCount:  s.Services,
+		bpfMapReasonCount:   s.Services * reasonsMax,
 	}
+}
+
+// powerOfTwo is the next one.
+func powerOfTwo(n uint32) uint32 {
+	if n <= 1 {
+		return n
+	}
+	return 1 << bits.Len32(n-1)
 }
 
 // denials is how many lines of cells there are: far ones, half as many as hosts may be listed and a power of two, and an eighth
@@ -63,6 +81,7 @@ const denialsMin = 1 << 12 // prefixes take cells, too, whatever the size of the
 var fixedState = []string{
 	bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4, bpfMapAllowHosts4, bpfMapHop, bpfMapHopIndex, bpfMapLink, bpfMapTxPort, bpfMapFaultCount,
 	bpfMapEdge, bpfMapEpoch, bpfMapLoosened, bpfMapSecret, bpfMapHostBucket, bpfMapHostSource,
+	bpfMapSketch, bpfMapPrefixWord, bpfMapAsks, bpfMapGateSecret,
 }
 
 // apply sets the sizes in a spec's state maps.

@@ -38,10 +38,12 @@
 
 enum gate_verdict {
 	GATE_REFUSE = 0, /* no believable first packet: dropped as gate_refused */
-	GATE_PASS = 1, /* believable: a session may begin (and, under attack, what is not proven may have to come again) */
+	GATE_PASS =
+		1, /* believable: a session may begin (and, under attack, what is not proven may have to come again) */
 	GATE_QUERY = 2, /* a query that the server is to answer: counts as a query, not as a connection */
 	GATE_ANSWER = 3, /* the payload is the answer now: it goes back to where the packet came from */
-	GATE_ASK = 4, /* a query whose answer takes several packets: the daemon sends them (gate.kind; only with strong proof) */
+	GATE_ASK =
+		4, /* a query whose answer takes several packets: the daemon sends them (gate.kind; only with strong proof) */
 };
 
 /* What is known of the source's address once the gate passed its packet. */
@@ -59,7 +61,8 @@ enum gate_state {
 };
 
 enum gate_flag {
-	GATE_MODIFIED = 1, /* out: of a packet that passes, payload or its length was changed; `length` and `sum` say how it is now */
+	GATE_MODIFIED =
+		1, /* out: of a packet that passes, payload or its length was changed; `length` and `sum` say how it is now */
 	GATE_WATCH = 2, /* in: the service does not enforce: change nothing and answer nothing, just judge */
 	GATE_REGULAR = 4, /* in: this source has played here before */
 	GATE_COOKIES = 8, /* in: prove sources by cookies of the edge before the server hears of them (attack) */
@@ -246,7 +249,7 @@ static __always_inline __u64 gate_hash(const struct gate *g, __u8 purpose, __u64
 		return 0;
 	gate_sip_begin(&s, k);
 	if (g->family == 4) {
-		gate_sip_word(&s, *(__u32 *)g->src | (__u64)*(__u32 *)g->dst << 32);
+		gate_sip_word(&s, *(__u32 *)g->src | (__u64) * (__u32 *)g->dst << 32);
 	} else {
 		gate_sip_word(&s, *(__u64 *)g->src);
 		gate_sip_word(&s, *(__u64 *)(g->src + 8));
@@ -322,18 +325,17 @@ struct parry_gate {
 	char about[96];
 };
 
-#define PARRY_GATE(NAME, PROOF, ABOUT)                                                              \
-	const struct parry_gate parry_gate SEC(".rodata.parry_gate") = {                           \
-		.abi = PARRY_GATE_ABI, .proof = PROOF, .name = #NAME, .about = ABOUT               \
-	};                                                                                          \
-	static __always_inline int gate_##NAME(struct xdp_md *ctx, struct gate *g);                 \
-	SEC("xdp") int gate(struct xdp_md *ctx)                                                     \
-	{                                                                                           \
-		__u32 zero = 0;                                                                     \
-		struct gate *g = bpf_map_lookup_elem(&gate_box, &zero);                             \
-                                                                                                    \
-		return g ? gate_##NAME(ctx, g) : GATE_REFUSE;                                       \
-	}                                                                                           \
+#define PARRY_GATE(NAME, PROOF, ABOUT)                                                                            \
+	const struct parry_gate parry_gate SEC(                                                                   \
+		".rodata.parry_gate") = { .abi = PARRY_GATE_ABI, .proof = PROOF, .name = #NAME, .about = ABOUT }; \
+	static __always_inline int gate_##NAME(struct xdp_md *ctx, struct gate *g);                               \
+	SEC("xdp") int gate(struct xdp_md *ctx)                                                                   \
+	{                                                                                                         \
+		__u32 zero = 0;                                                                                   \
+		struct gate *g = bpf_map_lookup_elem(&gate_box, &zero);                                           \
+                                                                                                                  \
+		return g ? gate_##NAME(ctx, g) : GATE_REFUSE;                                                     \
+	}                                                                                                         \
 	static __always_inline int gate_##NAME(struct xdp_md *ctx, struct gate *g)
 
 #define PARRY_GATE_LICENSE char LICENSE[] SEC("license") = "Dual BSD/GPL"

@@ -43,6 +43,12 @@ enum known {
 	KNOWN_UNLISTED = 2, /* no deny list has its host: the deny prefixes are still to be asked */
 };
 
+enum why {
+	WHY_STRANGER = 0, /* it has no session */
+	WHY_DAMAGED = 1,
+	WHY_FIRST_WORDS = 2, /* it has one, and its gate is to see this packet */
+};
+
 struct pkt {
 	__u64 now; /* ns */
 	__u32 tick;
@@ -74,7 +80,13 @@ struct pkt {
 	__u8 new_taken; /* a unit of its source's new sessions, for a session that is yet to be made */
 	__u8 known; /* enum known: what express found out */
 	__u8 ttl; /* or hop limit */
-	__u8 pad[4];
+	__u8 proof; /* enum gate_proof */
+	__u8 gated; /* the gate has seen it */
+	__be16 as_port; /* of `as` */
+	__u32 epoch; /* policy's, before a stranger was judged */
+	__u8 query; /* a stranger's packet is one, says its gate */
+	__u8 why; /* enum why: it is a stranger's */
+	__u8 pad[2];
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

@@ -9,6 +9,8 @@
 #include "../lib/ring.h"
 #include "begin.h"
 #include "flow.h"
+#include "newcomer.h"
+#include "reflection.h"
 #include "revive.h"
 
 #define NAT_ADDRS_MAX 64
@@ -235,18 +237,16 @@ static __always_inline int lost(struct pkt *p, enum drop_reason reason)
 	return reason == DROP_REASON_RACE ? VERDICT_AGAIN : drop(p, reason);
 }
 
-/* A stranger's packet to a service. p->service and p->offset are set. */
+/* A stranger's packet to a service: may it begin a session? p->service and p->offset are set. Returns a verdict, or ADMIT. */
 NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 {
-	__u32 i, epoch = policy_epoch(); /* read before the checks */
 	struct service *svc;
-	struct source *s;
-	struct making *m;
-	struct hop *hop = NULL;
-	int err, first;
+	__u32 i;
+	int err;
 
 	if (!p)
 		return VERDICT_ABORT;
+	p->epoch = policy_epoch(); /* read before the checks */
 	i = p->service;
 	svc = bpf_map_lookup_elem(&service, &i);
 	if (!svc)
@@ -265,28 +265,79 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 	err = revive(p);
 	if (err)
 		return err;
+	if (p->allowed)
+		return VERDICT_ADMIT;
+	STRANGER_COUNT(p, strangers);
+	if (is_reflection(ctx, p) && refuse(p, DROP_REASON_REFLECTION, svc->enforce))
+		return VERDICT_DROP;
+	return VERDICT_ADMIT;
+}
+
+/* A stranger that may begin a session begins one. */
+NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
+{
+	struct hop *hop = NULL;
+	struct service *svc;
+	struct source *s;
+	struct making *m;
+	__u32 i, slot = 0;
+	int err, first;
+
+	if (!p)
+		return VERDICT_ABORT;
+	i = p->service;
+	svc = bpf_map_lookup_elem(&service, &i);
+	if (!svc)
+		return drop(p, DROP_REASON_NO_SERVER);
+	err = newcomer(p, svc, &slot);
+	if (err)
+		return drop(p, err);
 	s = limit_session(p, svc);
 	if (!s)
 		return drop(p, p->reason);
-	m = making_new((p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0) | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
+	m = making_new((p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0) | source_prefix(p, svc) << FLOW_PREFIX_SHIFT |
+		       (p->proof == GATE_PROOF_STRONG ? PHASE_OPEN : PHASE_OPENING));
 	if (!m) {
 		limit_undo(p, s, svc);
 		return VERDICT_ABORT;
 	}
-	m->epoch = epoch - would_deny(p);
+	m->up_flags = newcomer_flags(p, svc);
+	m->epoch = p->epoch - would_deny(p);
 	ends_of_client(p, m);
 	err = face_server(ctx, p, svc, m);
 	if (!err) {
 		first = first_of(p, s, svc, m, &hop);
 		err = make(p, m);
-		if (!err)
+		if (!err) {
+			newcomer_came(p, slot);
 			return first ?: first_leave(ctx, p, m, hop);
+		}
 		first_undo(p, s, svc, m);
 	}
 	limit_undo(p, s, svc);
 	if (m->slot && ring_put_back(p->family, m->slot, p->tick))
 		fault(FAULT_PORT_LOST);
 	return lost(p, err);
+}
+
+/* Lays a packet out before its service's gate. Returns the gate's number; 0: there is none that it has to pass. A TCP client's gate
+ * sees what it says first, once it has a session. */
+NOINLINE int gate_prepare(struct xdp_md *ctx, struct pkt *p)
+{
+	struct service *svc;
+	struct server *srv;
+	__u32 i;
+
+	if (!p)
+		return 0;
+	i = p->service;
+	svc = bpf_map_lookup_elem(&service, &i);
+	if (!svc || !cfg.gates || !svc->gate || p->allowed || (p->proto != IPPROTO_UDP && p->why != WHY_FIRST_WORDS))
+		return 0;
+	if (svc->forward == FORWARD_LOCAL)
+		return gate_show(ctx, p, svc, svc->answers);
+	srv = pick_server(p, svc);
+	return gate_show(ctx, p, svc, srv ? srv->answers : NO_SERVER);
 }
 
 static __always_inline void ends_of_server(const struct pkt *p, const struct origin *o, struct making *m)
@@ -322,7 +373,7 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	svc = bpf_map_lookup_elem(&service, &i);
 	if (!svc || !begins(p, svc))
 		return VERDICT_NEXT;
-	m = making_new(FLOW_SERVER_STARTED | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
+	m = making_new(PHASE_OPENING | FLOW_SERVER_STARTED | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
 	if (!m)
 		return VERDICT_NEXT;
 	m->epoch = policy_epoch();

@@ -9,9 +9,11 @@
 #include "deny.h"
 #include "egress.h"
 #include "frag.h"
+#include "gate.h"
 #include "half.h"
 #include "icmp_reply.h"
 #include "limit.h"
+#include "proof.h"
 #include "rewrite.h"
 #include "session.h"
 
@@ -49,8 +51,12 @@ NOINLINE int recheck(struct xdp_md *ctx, struct pkt *p, struct flow *f)
 	if (!p || !f)
 		return DROP_REASON_INTERNAL;
 	refused = recheck_policy(p, f);
-	if (refused || f->state & FLOW_LOCAL)
+	if (refused)
 		return refused;
+	if (!p->down && (f->state & (FLOW_PHASES | FLOW_LASTING)) == PHASE_OPEN)
+		flow_lasting(p, f);
+	if (f->state & FLOW_LOCAL)
+		return 0;
 	hop = hop_for(ctx, p);
 	if (hop > 0)
 		f->hop = hop;
@@ -85,53 +91,6 @@ NOINLINE int flow_size(struct pkt *p)
 	return 0;
 }
 
-/* The down half of an up half's session; p is a packet of the up half. */
-static __always_inline struct flow *other_half(const struct pkt *p, const struct flow *f)
-{
-	__u32 i = f->peer;
-
-	if (p->family == 4) {
-		struct flow_key4 k;
-
-		if (f->state & FLOW_NAT)
-			return bpf_map_lookup_elem(&nat4, &i);
-		key4(&k, addr4(p->to), addr4(p->src), p->to_port, p->sport, p->proto);
-		return bpf_map_lookup_elem(&flow4, &k);
-	} else {
-		struct flow_key6 k;
-
-		if (f->state & FLOW_NAT)
-			return bpf_map_lookup_elem(&nat6, &i);
-		key6(&k, p->to, p->src, p->to_port, p->sport, p->proto);
-		return bpf_map_lookup_elem(&flow6, &k);
-	}
-}
-
-static __always_inline void phase_open(struct flow *f)
-{
-	__u32 old = f->state;
-
-	if (FLOW_PHASE(old) == PHASE_OPENING)
-		__sync_val_compare_and_swap(&f->state, old, (old & ~0xffu) | PHASE_OPEN);
-}
-
-/* Two-way exchange: the server answered (its half opens by its first packet), and the client speaks again. */
-NOINLINE int flow_opening(struct pkt *p, struct flow *f)
-{
-	struct flow *down;
-
-	if (!p || !f)
-		return 0;
-	if (p->down) {
-		phase_open(f);
-		return 0;
-	}
-	down = other_half(p, f);
-	if (down && FLOW_PHASE(down->state) == PHASE_OPEN)
-		phase_open(f);
-	return 0;
-}
-
 /* TCP's state, as far as expiry needs it. Each direction's half notes its own; the reaper reads both. */
 NOINLINE int flow_tcp(struct pkt *p, struct flow *f)
 {
@@ -151,7 +110,16 @@ NOINLINE int flow_tcp(struct pkt *p, struct flow *f)
 
 /* ---- the established path ---------------------------------------------------------------------------- */
 
-/* May it pass? Returns 0 or the enum drop_reason. p->to and p->to_port are set. */
+#define FLOW_SHOW 255 /* no enum drop_reason: its gate is to see this packet first */
+
+/* The first segment of a TCP session that says something, where the service has a gate. */
+static __always_inline bool first_words(struct xdp_md *ctx, const struct pkt *p, __u32 state)
+{
+	return cfg.gates && state & FLOW_GATED && !p->down && !p->gated && p->proto == IPPROTO_TCP &&
+	       payload_length(p, payload_at(ctx, p));
+}
+
+/* May it pass? Returns 0, FLOW_SHOW or the enum drop_reason. p->to and p->to_port are set. */
 static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct flow *f, __u32 state)
 {
 	int refused;
@@ -173,8 +141,13 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 				return refused;
 		}
 	}
-	if (FLOW_PHASE(state) == PHASE_OPENING)
-		flow_opening(p, f);
+	if (FLOW_PHASE(state) == PHASE_OPENING) {
+		if (first_words(ctx, p, state))
+			return FLOW_SHOW;
+		refused = flow_opening(p, f);
+		if (refused)
+			return refused;
+	}
 	if (p->proto == IPPROTO_TCP && p->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
 		flow_tcp(p, f);
 	return 0;
@@ -214,11 +187,12 @@ NOINLINE int established4(struct xdp_md *ctx, struct pkt *p)
 	*(__u32 *)p->to = addrs >> 32;
 	*(__u32 *)p->as = addrs;
 	p->to_port = ports >> 16;
+	p->as_port = ports;
 	if (forged(state))
 		return drop(p, DROP_REASON_BAD_ADDRESS);
 	err = flow_pass(ctx, p, &f->f, state);
 	if (err)
-		return drop(p, err);
+		return err == FLOW_SHOW ? VERDICT_GATE : drop(p, err);
 	if (cfg.local && state & FLOW_LOCAL) {
 		if (p->frag && frag_note(ctx, p, state, 0))
 			return abort_changed(p);
@@ -265,11 +239,12 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 	if (from && *(volatile __u64 *)&f->f.word != from)
 		return drop(p, DROP_REASON_RACE);
 	p->to_port = ports >> 16;
+	p->as_port = ports;
 	if (forged(state))
 		return drop(p, DROP_REASON_BAD_ADDRESS);
 	err = flow_pass(ctx, p, &f->f, state);
 	if (err)
-		return drop(p, err);
+		return err == FLOW_SHOW ? VERDICT_GATE : drop(p, err);
 	if (cfg.local && state & FLOW_LOCAL) {
 		if (p->frag && frag_note(ctx, p, state, 0))
 			return abort_changed(p);

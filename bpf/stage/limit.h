@@ -102,8 +102,8 @@ static NOINLINE struct source *limit_session(struct pkt *p, const struct service
 	if (p->unlimited || p->down)
 		return s;
 	if (!svc->max_sessions || n < svc->max_sessions || !refuse(p, DROP_REASON_TOO_MANY_SESSIONS, enforced)) {
-		p->new_taken = rate_take(&s->news, &svc->sessions, p->now, 1, 0);
-		if (p->new_taken || !refuse(p, DROP_REASON_RATE_SESSIONS, enforced))
+		p->new_taken = !p->query && rate_take(&s->news, &svc->sessions, p->now, 1, 0);
+		if (p->query || p->new_taken || !refuse(p, DROP_REASON_RATE_SESSIONS, enforced))
 			return s;
 	}
 	__sync_fetch_and_add(&s->sessions, -1);

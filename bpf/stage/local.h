@@ -71,7 +71,7 @@ static __always_inline int local_begin(struct pkt *p)
 	svc = bpf_map_lookup_elem(&service, &i);
 	if (!svc || svc->forward != FORWARD_LOCAL || !begins(p, svc))
 		return -1;
-	m = making_new(FLOW_SERVER_STARTED | FLOW_LOCAL | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
+	m = making_new(PHASE_OPENING | FLOW_SERVER_STARTED | FLOW_LOCAL | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
 	if (!m)
 		return -1;
 	m->epoch = policy_epoch();
@@ -114,8 +114,11 @@ static __always_inline int local_reply(struct pkt *p, struct flow *f, __u32 pack
 		if (refused)
 			return refused;
 	}
-	if (FLOW_PHASE(state) == PHASE_OPENING)
-		flow_opening(p, f);
+	if (FLOW_PHASE(state) == PHASE_OPENING) {
+		refused = flow_opening(p, f);
+		if (refused)
+			return refused;
+	}
 	if (p->proto == IPPROTO_TCP && p->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
 		flow_tcp(p, f);
 	f->packets += packets;
@@ -147,6 +150,9 @@ static __always_inline int local_egress(struct __sk_buff *skb)
 	if (parse(&p, data, end) || p.frag == FRAG_LATER || (p.proto != IPPROTO_UDP && p.proto != IPPROTO_TCP))
 		return TC_ACT_UNSPEC;
 	addr_copy(p.to, p.dst);
+	addr_copy(p.as, p.src);
+	p.to_port = p.dport;
+	p.as_port = p.sport;
 	packets = segments(skb, &p);
 	f = local_half(&p);
 	if (!f || !carries(f->state)) {

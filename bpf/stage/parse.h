@@ -18,6 +18,7 @@
 #include "../lib/pkt.h"
 
 #define EXTENSIONS_MAX 6 /* RFC 8200 4.1 lists seven headers, the last two of which may not meet */
+#define IP_DF 0x4000
 #define IP_MF 0x2000
 #define IP_OFFSET 0x1fff
 

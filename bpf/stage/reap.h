@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * How a session ends, in two steps. An idle or killed one is marked closing, which every lookup takes for a miss;
- * a second later it is deleted and its port goes to the end of its ring. In between a packet that may begin a
- * session revives it. The second keeps a reader that still holds a half from meeting another session in it:
- * the kernel reuses elements at once.
+ * Which sessions are over? Idle and killed ones are ended in two steps (stage/end.h); in between a packet that may begin a
+ * session revives it.
  *
  * The daemon finds sessions with the iterators and gives orders through the boxes; all that changes a session
  * happens here, by compare-and-swap, beside the traffic.
@@ -11,10 +9,7 @@
 #pragma once
 
 #include "admit.h"
-
-#define CLOSING_TICKS TICKS_PER_SECOND
-#define REST_UDP (30 * TICKS_PER_SECOND)
-#define REST_TCP (60 * TICKS_PER_SECOND)
+#include "end.h"
 
 struct seq_file;
 struct bpf_map;
@@ -49,8 +44,10 @@ static __always_inline __u32 timeout_of(const struct flow *up, const struct flow
 
 	if (proto == IPPROTO_TCP && (flags & FLOW_RST || (flags & FLOW_FIN_CLIENT && flags & FLOW_FIN_SERVER)))
 		return svc->timeout_closing;
-	if (FLOW_PHASE(up->state) == PHASE_OPENING)
+	if (FLOW_PHASE(up->state) == PHASE_OPENING || flags & FLOW_QUERY)
 		return svc->timeout_opening;
+	if (flags & FLOW_WEAK && svc->timeout_weak)
+		return svc->timeout_weak;
 	return proto == IPPROTO_TCP ? svc->timeout_tcp : svc->timeout_udp;
 }
 
@@ -66,79 +63,16 @@ static __always_inline bool is_due(const struct flow *up, const struct flow *dow
 	return svc && idle_for(up, down, tick) >= timeout_of(up, down, proto, svc);
 }
 
-#define MARK_TRIES 4 /* against packets that move flags meanwhile; the next sweep comes by again */
-
-static __always_inline void mark_closing(struct flow *f, __u32 tick)
-{
-	for (int i = 0; i < MARK_TRIES; i++) {
-		__u32 old = *(volatile __u32 *)&f->state;
-
-		if (!carries(old))
-			return;
-		f->checked = tick;
-		if (__sync_val_compare_and_swap(&f->state, old, (old & ~0xffu) | PHASE_CLOSING) == old)
-			return;
-	}
-}
-
-static __always_inline bool mark_dead(struct flow *f)
-{
-	__u32 old = f->state;
-
-	return FLOW_PHASE(old) == PHASE_DEAD ||
-	       (FLOW_PHASE(old) == PHASE_CLOSING &&
-		__sync_val_compare_and_swap(&f->state, old, (old & ~0xffu) | PHASE_DEAD) == old);
-}
-
-/* First step, or none: returns whether the session is to be deleted now. */
-static __always_inline bool reap_mark(struct flow *up, struct flow *down, __u32 op, __u8 proto, __u32 tick)
+/* First step, or none. */
+static __always_inline void reap_mark(struct flow *up, struct flow *down, __u32 op, __u8 proto, __u32 tick)
 {
 	if (op == REAP_END)
 		__sync_fetch_and_or(&up->state, FLOW_KILLED);
-	if (carries(up->state)) {
-		if (op == REAP_END || is_due(up, down, proto, tick)) {
-			mark_closing(up, tick);
-			if (down)
-				mark_closing(down, tick);
-		}
-		return false;
+	if (carries(up->state) && (op == REAP_END || is_due(up, down, proto, tick))) {
+		mark_closing(up, tick);
+		if (down)
+			mark_closing(down, tick);
 	}
-	return tick - up->checked >= CLOSING_TICKS && mark_dead(up);
-}
-
-static __always_inline void reap_source_of(const __u8 *client, __u32 family, const struct flow *up)
-{
-	struct source_key k = {};
-
-	source_key_of(&k, family == 4 ? addr4(client) : addr_hi(client), family, up->service, FLOW_PREFIX(up->state));
-	limit_forget(&k);
-}
-
-static __always_inline struct flow4 *down_half4(const struct flow_key4 *k, const struct flow4 *up, struct flow_key4 *dk)
-{
-	__u32 slot = up->f.peer;
-
-	if (up->f.state & FLOW_NAT)
-		return bpf_map_lookup_elem(&nat4, &slot);
-	key4(dk, up->dst, up->src, up->dport, up->sport, k->proto);
-	return bpf_map_lookup_elem(&flow4, dk);
-}
-
-static __always_inline struct flow6 *down_half6(const struct flow_key6 *k, const struct flow6 *up, struct flow_key6 *dk)
-{
-	__u32 slot = up->f.peer;
-
-	if (up->f.state & FLOW_NAT)
-		return bpf_map_lookup_elem(&nat6, &slot); /* struct nat6 begins with its flow */
-	key6(dk, up->dst, up->src, up->dport, up->sport, k->proto);
-	return bpf_map_lookup_elem(&flow6, dk);
-}
-
-static __always_inline void free_slot(struct flow *down, __u32 family, __u32 slot, __u8 proto, __u32 tick)
-{
-	__sync_lock_test_and_set(&down->state, PHASE_FREE);
-	if (ring_give(family, slot, tick, proto == IPPROTO_TCP ? REST_TCP : REST_UDP))
-		fault(FAULT_PORT_LOST);
 }
 
 /* Static, for 6.1 takes no map key from the memory argument of a global function. */
@@ -146,7 +80,7 @@ static NOINLINE int reap_one4(struct reap_item4 *it, __u32 tick)
 {
 	struct flow_key4 dk = {};
 	struct flow4 *up, *down;
-	__u8 client[16] = {};
+	bool open;
 
 	if (!it)
 		return 0;
@@ -158,17 +92,10 @@ static NOINLINE int reap_one4(struct reap_item4 *it, __u32 tick)
 	it->up = *up;
 	if (down)
 		it->down = *down;
-	if (!reap_mark(&up->f, down ? &down->f : NULL, it->op, it->key.proto, tick)) {
+	open = carries(up->f.state);
+	reap_mark(&up->f, down ? &down->f : NULL, it->op, it->key.proto, tick);
+	if (open || !end_delete4(&it->key, up, down, &dk, tick))
 		it->done = FLOW_PHASE(up->f.state);
-		return 0;
-	}
-	if (down && up->f.state & FLOW_NAT)
-		free_slot(&down->f, 4, up->f.peer, it->key.proto, tick);
-	else if (down)
-		bpf_map_delete_elem(&flow4, &dk);
-	*(__u32 *)client = it->key.src;
-	reap_source_of(client, 4, &up->f);
-	bpf_map_delete_elem(&flow4, &it->key);
 	return 0;
 }
 
@@ -176,6 +103,7 @@ static NOINLINE int reap_one6(struct reap_item6 *it, __u32 tick)
 {
 	struct flow_key6 dk = {};
 	struct flow6 *up, *down;
+	bool open;
 
 	if (!it)
 		return 0;
@@ -187,16 +115,10 @@ static NOINLINE int reap_one6(struct reap_item6 *it, __u32 tick)
 	it->up = *up;
 	if (down)
 		it->down = *down;
-	if (!reap_mark(&up->f, down ? &down->f : NULL, it->op, it->key.proto, tick)) {
+	open = carries(up->f.state);
+	reap_mark(&up->f, down ? &down->f : NULL, it->op, it->key.proto, tick);
+	if (open || !end_delete6(&it->key, up, down, &dk, tick))
 		it->done = FLOW_PHASE(up->f.state);
-		return 0;
-	}
-	if (down && up->f.state & FLOW_NAT)
-		free_slot(&down->f, 6, up->f.peer, it->key.proto, tick);
-	else if (down)
-		bpf_map_delete_elem(&flow6, &dk);
-	reap_source_of(it->key.src, 6, &up->f);
-	bpf_map_delete_elem(&flow6, &it->key);
 	return 0;
 }
 

@@ -13,7 +13,9 @@
 static __always_inline bool phase_revive(struct flow *f)
 {
 	__u32 old = f->state;
-	__u32 fresh = (old & ~(0xffu | FLOW_FIN_CLIENT | FLOW_FIN_SERVER | FLOW_RST)) | PHASE_OPENING;
+	__u32 fresh = (old & ~(0xffu | FLOW_FIN_CLIENT | FLOW_FIN_SERVER | FLOW_RST | FLOW_ANSWERED | FLOW_STRONG |
+			       FLOW_LASTING)) |
+		      PHASE_OPENING;
 
 	return FLOW_PHASE(old) == PHASE_CLOSING && __sync_val_compare_and_swap(&f->state, old, fresh) == old;
 }
@@ -23,8 +25,11 @@ static __always_inline int revive_halves(struct pkt *p, struct flow *up, struct 
 {
 	if (up->state & FLOW_KILLED)
 		return drop(p, DROP_REASON_SESSION_KILLED);
+	if (up->state & FLOW_EVICTED)
+		return drop(p, DROP_REASON_STRANGERS_FULL);
 	if (!phase_revive(up)) /* another packet did it, or the reaper has it */
 		return carries(up->state) ? VERDICT_AGAIN : drop(p, DROP_REASON_RACE);
+	weak_leave(p, client_of(p), up);
 	up->seen = p->tick;
 	up->checked = p->tick - RECHECK_TICKS - 1; /* the way may have changed since */
 	if (down) {

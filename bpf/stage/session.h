@@ -27,7 +27,8 @@ struct making {
 	__be16 server_port;
 	__be16 face_port;
 	__u32 slot; /* FLOW_NAT */
-	__u32 flags; /* enum flow_flag, of both halves */
+	__u32 flags; /* enum session_phase | enum flow_flag, of both halves */
+	__u32 up_flags; /* of the up half alone */
 	__u32 epoch;
 	__u16 up_hop;
 	__u16 down_hop;
@@ -37,7 +38,7 @@ struct making {
 	__u32 lent_packets; /* and what that took from its source */
 	__u32 lent_bytes;
 	__u8 shadow; /* what policy would have said before that */
-	__u8 pad[7];
+	__u8 pad[3];
 	struct flow_key6 key; /* where IPv6 halves are put together */
 	union { /* the half that was put together last: the up half */
 		struct flow4 half4;
@@ -129,13 +130,13 @@ static __always_inline void up_begin(struct flow *f, const struct pkt *p, const 
 	f->packets = m->packets;
 	f->bytes = m->bytes;
 	f->word = m->word;
-	f->state = PHASE_OPENING | m->flags;
+	f->state = m->flags | m->up_flags;
 }
 
 static __always_inline void down_begin(struct flow *f, const struct pkt *p, const struct making *m)
 {
 	flow_begin(f, p, m, m->down_hop, p->tick);
-	f->state = PHASE_OPENING | FLOW_RETURN | m->flags;
+	f->state = FLOW_RETURN | m->flags;
 }
 
 /* What changes between C > V and F > S changes back between S > F and V > C: the deltas of one half are the
@@ -218,7 +219,7 @@ static __always_inline __u64 slot_shut(struct flow *f)
 
 static __always_inline void slot_open(struct flow *f, __u64 gen, __u64 from, __u32 flags)
 {
-	f->state = PHASE_OPENING | FLOW_RETURN | flags;
+	f->state = FLOW_RETURN | flags;
 	slot_word(f, from | (gen + 1) << FROM_GEN_SHIFT);
 }
 

@@ -48,7 +48,7 @@ static __always_inline void owner_next(struct making *m, __u32 i)
 	m->vip_port = whose.vip_port;
 	m->server_port = whose.server_port;
 	m->face_port = whose.face_port;
-	m->flags = FLOW_NAT;
+	m->flags = PHASE_OPENING | FLOW_NAT;
 	m->down_hop = whose.hop;
 }
 

@@ -257,7 +257,7 @@ func serviceOf(s *loader.Service) model.Service {
 	l := s.Limits
 	m := model.Service{
 		Name: s.Name, Mode: model.Mode(s.Forward), Pool: s.Pool, Allowlist: s.Allowlist, Fragments: s.Fragments, Enforce: s.Enforce,
-		EnforceLimits: s.EnforceLimits, MaxPacket: int(s.MaxPacket), Timeouts: model.Timeouts(s.Timeouts),
+		EnforceLimits: s.EnforceLimits, MaxPacket: int(s.MaxPacket), Timeouts: model.Timeouts{UDP: s.Timeouts.UDP, TCP: s.Timeouts.TCP, Closing: s.Timeouts.Closing, Opening: s.Timeouts.Opening},
 		Limits: model.Limits{
 			Packets: model.PerSecond(l.Packets, l.PacketBurst), Bytes: model.PerSecond(l.Bytes, l.ByteBurst),
 			News:     model.Rate{Units: uint64(l.NewSessions), Window: l.Window, Burst: uint64(l.NewSessions)},

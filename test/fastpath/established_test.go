@@ -142,11 +142,21 @@ func TestFirstPacket(t *testing.T) {
 			if s.State != loader.Unproven {
 				t.Errorf("is %s", s.State)
 			}
-			w.quietly(t, reply(s, "welcome").Bytes())
+			answer := reply(s, "welcome")
+			if s.Proto == packet.TCP { // what a server sends to anybody who asks, real or not
+				answer = reply(s, "").With(func(p *packet.Packet) { p.Flags = packet.SYN | packet.ACK })
+			}
+			w.quietly(t, answer.Bytes())
 			if s = w.session(t, m.first.From); s.State != loader.Unproven {
 				t.Errorf("an answer alone made it %s", s.State)
 			}
 			w.quietly(t, m.first.Bytes())
+			if s.Proto == packet.TCP {
+				if s = w.session(t, m.first.From); s.State != loader.Unproven {
+					t.Errorf("two SYNs and an answer made it %s", s.State)
+				}
+				w.quietly(t, reply(s, "welcome").Bytes())
+			}
 			if s = w.session(t, m.first.From); s.State != loader.Proven {
 				t.Errorf("two-way exchange left it %s", s.State)
 			}

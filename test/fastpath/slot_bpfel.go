@@ -42,6 +42,16 @@ type slotCfg struct {
 		Cost  uint64
 		Burst uint64
 	}
+	Answers struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
+	AnswersPrefix struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
 	Always [16]struct {
 		_     structs.HostLayout
 		Port  uint16
@@ -62,7 +72,10 @@ type slotCfg struct {
 	Monitor     uint8
 	Ordered     uint8
 	DenialShift uint8
-	Pad         [2]uint8
+	Gates       uint8
+	Pad         uint8
+	Unproven    uint32
+	Greylist    uint32
 }
 
 type slotClocks struct {
@@ -87,6 +100,7 @@ type slotEdge struct {
 	Hops         uint32
 	FragId       uint32
 	LoForwarding uint32
+	Unproven     [2]uint32
 }
 
 type slotEnv struct {
@@ -219,6 +233,54 @@ type slotFrontPort struct {
 	Pad     [6]uint8
 }
 
+type slotGate struct {
+	_       structs.HostLayout
+	Now     uint64
+	Service uint16
+	Payload uint16
+	Length  uint16
+	Family  uint8
+	Proto   uint8
+	Src     [16]uint8
+	Dst     [16]uint8
+	Sport   uint16
+	Dport   uint16
+	State   uint8
+	Flags   uint8
+	Pad0    [2]uint8
+	Answers uint32
+	Pad1    uint32
+	Params  [6]uint64
+	Proof   uint8
+	Kind    uint8
+	Pad2    [2]uint8
+	Sum     uint32
+}
+
+type slotGateAnswer struct {
+	_       structs.HostLayout
+	Until   uint64
+	Sum     uint32
+	Length  uint16
+	Several uint8
+	Pad     uint8
+	Data    [1400]uint8
+}
+
+type slotGateSecret struct {
+	_   structs.HostLayout
+	Key [2]uint64
+}
+
+type slotGreyLine struct {
+	_          structs.HostLayout
+	Generation uint32
+	Slice      uint32
+	Now        [3]uint64
+	Before     [3]uint64
+	Recent     uint64
+}
+
 type slotHop struct {
 	_       structs.HostLayout
 	Ifindex uint32
@@ -313,17 +375,20 @@ type slotMaking struct {
 	FacePort    uint16
 	Slot        uint32
 	Flags       uint32
+	UpFlags     uint32
 	Epoch       uint32
 	UpHop       uint16
 	DownHop     uint16
 	Packets     uint32
 	Bytes       uint32
+	_           [4]byte
 	Word        uint64
 	LentPackets uint32
 	LentBytes   uint32
 	Shadow      uint8
-	Pad         [7]uint8
+	Pad         [3]uint8
 	Key         slotFlowKey6
+	_           [4]byte
 	Half4       slotFlow4
 	_           [24]byte
 }
@@ -430,7 +495,7 @@ type slotServer struct {
 	NatFirst uint16
 	NatCount uint16
 	Pad1     uint32
-	_        [4]byte
+	Answers  uint32
 	Way      uint64
 }
 
@@ -471,7 +536,36 @@ type slotService struct {
 	Retired        uint8
 	Ever           uint8
 	Fragments      uint8
-	Pad            [7]uint8
+	Gate           uint8
+	Pad            [2]uint8
+	Unanswered     uint32
+	Strangers      struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
+	Admissions struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
+	AdmissionsPrefix struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
+	Queries struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
+	StrangerPackets uint32
+	WeakSessions    uint32
+	WeakPrefix      uint32
+	TimeoutWeak     uint32
+	Answers         uint32
+	Pad2            uint32
+	GateParams      [6]uint64
 }
 
 type slotServiceCount struct {
@@ -484,6 +578,26 @@ type slotServiceCount struct {
 	Drop        uint64
 	Tx          uint64
 	Redirect    uint64
+}
+
+type slotServiceMode struct {
+	_          structs.HostLayout
+	GraceUntil uint64
+	State      uint32
+	Pad        uint32
+}
+
+type slotServiceState struct {
+	_          structs.HostLayout
+	Strangers  uint64
+	Admissions uint64
+	Weak       uint32
+	Pad        uint32
+}
+
+type slotSketchLine struct {
+	_    structs.HostLayout
+	Cell [16]uint32
 }
 
 type slotSource struct {
@@ -502,6 +616,22 @@ type slotSourceKey struct {
 	Family  uint32
 }
 
+type slotStrangerCount struct {
+	_          structs.HostLayout
+	Strangers  uint64
+	Believed   uint64
+	Greylisted uint64
+	Returned   uint64
+	Admitted   uint64
+	Strong     uint64
+	Weak       uint64
+	Answered   uint64
+	Asked      uint64
+	Evicted    uint64
+	Sketched   uint64
+	Pad        [5]uint64
+}
+
 type slotTrace struct {
 	_       structs.HostLayout
 	Verdict uint32
@@ -510,74 +640,104 @@ type slotTrace struct {
 	Shadow  uint32
 }
 
+type slotUnproven4 struct {
+	_     structs.HostLayout
+	Key   slotFlowKey4
+	Begun uint32
+	Pad   uint32
+}
+
+type slotUnproven6 struct {
+	_     structs.HostLayout
+	Key   slotFlowKey6
+	Begun uint32
+	Pad   uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	slotMapAllowFilter4 = "allow_filter4"
-	slotMapAllowHost4   = "allow_host4"
-	slotMapAllowHost6   = "allow_host6"
-	slotMapAllowHosts4  = "allow_hosts4"
-	slotMapAllowNet4    = "allow_net4"
-	slotMapAllowNet6    = "allow_net6"
-	slotMapClocks       = "clocks"
-	slotMapDenial       = "denial"
-	slotMapDenyHost4    = "deny_host4"
-	slotMapDenyHost6    = "deny_host6"
-	slotMapDenyNet4     = "deny_net4"
-	slotMapDenyNet6     = "deny_net6"
-	slotMapEdge         = "edge"
-	slotMapEnv          = "env"
-	slotMapEpoch        = "epoch"
-	slotMapFaultCount   = "fault_count"
-	slotMapFlow4        = "flow4"
-	slotMapFlow6        = "flow6"
-	slotMapFrag         = "frag"
-	slotMapFront4       = "front4"
-	slotMapFront6       = "front6"
-	slotMapFrontPort    = "front_port"
-	slotMapHop          = "hop"
-	slotMapHopIndex     = "hop_index"
-	slotMapHostBucket   = "host_bucket"
-	slotMapHostSource   = "host_source"
-	slotMapInside4      = "inside4"
-	slotMapInside6      = "inside6"
-	slotMapLink         = "link"
-	slotMapLoosened     = "loosened"
-	slotMapMaking       = "making"
-	slotMapNat4         = "nat4"
-	slotMapNat6         = "nat6"
-	slotMapNatAddr4     = "nat_addr4"
-	slotMapNatAddr6     = "nat_addr6"
-	slotMapNatIndex4    = "nat_index4"
-	slotMapNatIndex6    = "nat_index6"
-	slotMapNatPick      = "nat_pick"
-	slotMapNatRing4     = "nat_ring4"
-	slotMapNatRing6     = "nat_ring6"
-	slotMapNetFilter4   = "net_filter4"
-	slotMapNetFilter6   = "net_filter6"
-	slotMapOrigin4      = "origin4"
-	slotMapOrigin6      = "origin6"
-	slotMapOwn4         = "own4"
-	slotMapOwn6         = "own6"
-	slotMapPoolTable    = "pool_table"
-	slotMapReapBox4     = "reap_box4"
-	slotMapReapBox6     = "reap_box6"
-	slotMapReapBoxSrc   = "reap_box_src"
-	slotMapReasonCount  = "reason_count"
-	slotMapSecret       = "secret"
-	slotMapServer       = "server"
-	slotMapService      = "service"
-	slotMapServiceCount = "service_count"
-	slotMapSource       = "source"
-	slotMapTrace        = "trace"
-	slotMapTxPort       = "tx_port"
-	slotProgRemake      = "remake"
-	slotVarCfg          = "cfg"
-	slotVarEpochNow     = "epoch_now"
-	slotVarLoosenedNow  = "loosened_now"
-	slotVarNatPorts     = "nat_ports"
-	slotVarWhose        = "whose"
+	slotMapAllowFilter4  = "allow_filter4"
+	slotMapAllowHost4    = "allow_host4"
+	slotMapAllowHost6    = "allow_host6"
+	slotMapAllowHosts4   = "allow_hosts4"
+	slotMapAllowNet4     = "allow_net4"
+	slotMapAllowNet6     = "allow_net6"
+	slotMapAsks          = "asks"
+	slotMapClocks        = "clocks"
+	slotMapDenial        = "denial"
+	slotMapDenyHost4     = "deny_host4"
+	slotMapDenyHost6     = "deny_host6"
+	slotMapDenyNet4      = "deny_net4"
+	slotMapDenyNet6      = "deny_net6"
+	slotMapEdge          = "edge"
+	slotMapEnv           = "env"
+	slotMapEpoch         = "epoch"
+	slotMapFaultCount    = "fault_count"
+	slotMapFlow4         = "flow4"
+	slotMapFlow6         = "flow6"
+	slotMapFrag          = "frag"
+	slotMapFront4        = "front4"
+	slotMapFront6        = "front6"
+	slotMapFrontPort     = "front_port"
+	slotMapGateAnswer    = "gate_answer"
+	slotMapGateAnswerAt  = "gate_answer_at"
+	slotMapGateBox       = "gate_box"
+	slotMapGateSecret    = "gate_secret"
+	slotMapGates         = "gates"
+	slotMapGreylist      = "greylist"
+	slotMapHop           = "hop"
+	slotMapHopIndex      = "hop_index"
+	slotMapHostBucket    = "host_bucket"
+	slotMapHostSource    = "host_source"
+	slotMapInside4       = "inside4"
+	slotMapInside6       = "inside6"
+	slotMapLink          = "link"
+	slotMapLoosened      = "loosened"
+	slotMapMaking        = "making"
+	slotMapNat4          = "nat4"
+	slotMapNat6          = "nat6"
+	slotMapNatAddr4      = "nat_addr4"
+	slotMapNatAddr6      = "nat_addr6"
+	slotMapNatIndex4     = "nat_index4"
+	slotMapNatIndex6     = "nat_index6"
+	slotMapNatPick       = "nat_pick"
+	slotMapNatRing4      = "nat_ring4"
+	slotMapNatRing6      = "nat_ring6"
+	slotMapNetFilter4    = "net_filter4"
+	slotMapNetFilter6    = "net_filter6"
+	slotMapOrigin4       = "origin4"
+	slotMapOrigin6       = "origin6"
+	slotMapOwn4          = "own4"
+	slotMapOwn6          = "own6"
+	slotMapPoolTable     = "pool_table"
+	slotMapPrefixWord    = "prefix_word"
+	slotMapReapBox4      = "reap_box4"
+	slotMapReapBox6      = "reap_box6"
+	slotMapReapBoxSrc    = "reap_box_src"
+	slotMapReasonCount   = "reason_count"
+	slotMapRegular       = "regular"
+	slotMapSecret        = "secret"
+	slotMapServer        = "server"
+	slotMapService       = "service"
+	slotMapServiceCount  = "service_count"
+	slotMapServiceMode   = "service_mode"
+	slotMapServiceState  = "service_state"
+	slotMapSketch        = "sketch"
+	slotMapSource        = "source"
+	slotMapStages        = "stages"
+	slotMapStrangerCount = "stranger_count"
+	slotMapTrace         = "trace"
+	slotMapTxPort        = "tx_port"
+	slotMapUnproven4     = "unproven4"
+	slotMapUnproven6     = "unproven6"
+	slotProgRemake       = "remake"
+	slotVarCfg           = "cfg"
+	slotVarEpochNow      = "epoch_now"
+	slotVarLoosenedNow   = "loosened_now"
+	slotVarNatPorts      = "nat_ports"
+	slotVarWhose         = "whose"
 )
 
 // loadSlot returns the embedded CollectionSpec for slot.
@@ -629,64 +789,80 @@ type slotProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type slotMapSpecs struct {
-	AllowFilter4 *ebpf.MapSpec `ebpf:"allow_filter4"`
-	AllowHost4   *ebpf.MapSpec `ebpf:"allow_host4"`
-	AllowHost6   *ebpf.MapSpec `ebpf:"allow_host6"`
-	AllowHosts4  *ebpf.MapSpec `ebpf:"allow_hosts4"`
-	AllowNet4    *ebpf.MapSpec `ebpf:"allow_net4"`
-	AllowNet6    *ebpf.MapSpec `ebpf:"allow_net6"`
-	Clocks       *ebpf.MapSpec `ebpf:"clocks"`
-	Denial       *ebpf.MapSpec `ebpf:"denial"`
-	DenyHost4    *ebpf.MapSpec `ebpf:"deny_host4"`
-	DenyHost6    *ebpf.MapSpec `ebpf:"deny_host6"`
-	DenyNet4     *ebpf.MapSpec `ebpf:"deny_net4"`
-	DenyNet6     *ebpf.MapSpec `ebpf:"deny_net6"`
-	Edge         *ebpf.MapSpec `ebpf:"edge"`
-	Env          *ebpf.MapSpec `ebpf:"env"`
-	Epoch        *ebpf.MapSpec `ebpf:"epoch"`
-	FaultCount   *ebpf.MapSpec `ebpf:"fault_count"`
-	Flow4        *ebpf.MapSpec `ebpf:"flow4"`
-	Flow6        *ebpf.MapSpec `ebpf:"flow6"`
-	Frag         *ebpf.MapSpec `ebpf:"frag"`
-	Front4       *ebpf.MapSpec `ebpf:"front4"`
-	Front6       *ebpf.MapSpec `ebpf:"front6"`
-	FrontPort    *ebpf.MapSpec `ebpf:"front_port"`
-	Hop          *ebpf.MapSpec `ebpf:"hop"`
-	HopIndex     *ebpf.MapSpec `ebpf:"hop_index"`
-	HostBucket   *ebpf.MapSpec `ebpf:"host_bucket"`
-	HostSource   *ebpf.MapSpec `ebpf:"host_source"`
-	Inside4      *ebpf.MapSpec `ebpf:"inside4"`
-	Inside6      *ebpf.MapSpec `ebpf:"inside6"`
-	Link         *ebpf.MapSpec `ebpf:"link"`
-	Loosened     *ebpf.MapSpec `ebpf:"loosened"`
-	Making       *ebpf.MapSpec `ebpf:"making"`
-	Nat4         *ebpf.MapSpec `ebpf:"nat4"`
-	Nat6         *ebpf.MapSpec `ebpf:"nat6"`
-	NatAddr4     *ebpf.MapSpec `ebpf:"nat_addr4"`
-	NatAddr6     *ebpf.MapSpec `ebpf:"nat_addr6"`
-	NatIndex4    *ebpf.MapSpec `ebpf:"nat_index4"`
-	NatIndex6    *ebpf.MapSpec `ebpf:"nat_index6"`
-	NatPick      *ebpf.MapSpec `ebpf:"nat_pick"`
-	NatRing4     *ebpf.MapSpec `ebpf:"nat_ring4"`
-	NatRing6     *ebpf.MapSpec `ebpf:"nat_ring6"`
-	NetFilter4   *ebpf.MapSpec `ebpf:"net_filter4"`
-	NetFilter6   *ebpf.MapSpec `ebpf:"net_filter6"`
-	Origin4      *ebpf.MapSpec `ebpf:"origin4"`
-	Origin6      *ebpf.MapSpec `ebpf:"origin6"`
-	Own4         *ebpf.MapSpec `ebpf:"own4"`
-	Own6         *ebpf.MapSpec `ebpf:"own6"`
-	PoolTable    *ebpf.MapSpec `ebpf:"pool_table"`
-	ReapBox4     *ebpf.MapSpec `ebpf:"reap_box4"`
-	ReapBox6     *ebpf.MapSpec `ebpf:"reap_box6"`
-	ReapBoxSrc   *ebpf.MapSpec `ebpf:"reap_box_src"`
-	ReasonCount  *ebpf.MapSpec `ebpf:"reason_count"`
-	Secret       *ebpf.MapSpec `ebpf:"secret"`
-	Server       *ebpf.MapSpec `ebpf:"server"`
-	Service      *ebpf.MapSpec `ebpf:"service"`
-	ServiceCount *ebpf.MapSpec `ebpf:"service_count"`
-	Source       *ebpf.MapSpec `ebpf:"source"`
-	Trace        *ebpf.MapSpec `ebpf:"trace"`
-	TxPort       *ebpf.MapSpec `ebpf:"tx_port"`
+	AllowFilter4  *ebpf.MapSpec `ebpf:"allow_filter4"`
+	AllowHost4    *ebpf.MapSpec `ebpf:"allow_host4"`
+	AllowHost6    *ebpf.MapSpec `ebpf:"allow_host6"`
+	AllowHosts4   *ebpf.MapSpec `ebpf:"allow_hosts4"`
+	AllowNet4     *ebpf.MapSpec `ebpf:"allow_net4"`
+	AllowNet6     *ebpf.MapSpec `ebpf:"allow_net6"`
+	Asks          *ebpf.MapSpec `ebpf:"asks"`
+	Clocks        *ebpf.MapSpec `ebpf:"clocks"`
+	Denial        *ebpf.MapSpec `ebpf:"denial"`
+	DenyHost4     *ebpf.MapSpec `ebpf:"deny_host4"`
+	DenyHost6     *ebpf.MapSpec `ebpf:"deny_host6"`
+	DenyNet4      *ebpf.MapSpec `ebpf:"deny_net4"`
+	DenyNet6      *ebpf.MapSpec `ebpf:"deny_net6"`
+	Edge          *ebpf.MapSpec `ebpf:"edge"`
+	Env           *ebpf.MapSpec `ebpf:"env"`
+	Epoch         *ebpf.MapSpec `ebpf:"epoch"`
+	FaultCount    *ebpf.MapSpec `ebpf:"fault_count"`
+	Flow4         *ebpf.MapSpec `ebpf:"flow4"`
+	Flow6         *ebpf.MapSpec `ebpf:"flow6"`
+	Frag          *ebpf.MapSpec `ebpf:"frag"`
+	Front4        *ebpf.MapSpec `ebpf:"front4"`
+	Front6        *ebpf.MapSpec `ebpf:"front6"`
+	FrontPort     *ebpf.MapSpec `ebpf:"front_port"`
+	GateAnswer    *ebpf.MapSpec `ebpf:"gate_answer"`
+	GateAnswerAt  *ebpf.MapSpec `ebpf:"gate_answer_at"`
+	GateBox       *ebpf.MapSpec `ebpf:"gate_box"`
+	GateSecret    *ebpf.MapSpec `ebpf:"gate_secret"`
+	Gates         *ebpf.MapSpec `ebpf:"gates"`
+	Greylist      *ebpf.MapSpec `ebpf:"greylist"`
+	Hop           *ebpf.MapSpec `ebpf:"hop"`
+	HopIndex      *ebpf.MapSpec `ebpf:"hop_index"`
+	HostBucket    *ebpf.MapSpec `ebpf:"host_bucket"`
+	HostSource    *ebpf.MapSpec `ebpf:"host_source"`
+	Inside4       *ebpf.MapSpec `ebpf:"inside4"`
+	Inside6       *ebpf.MapSpec `ebpf:"inside6"`
+	Link          *ebpf.MapSpec `ebpf:"link"`
+	Loosened      *ebpf.MapSpec `ebpf:"loosened"`
+	Making        *ebpf.MapSpec `ebpf:"making"`
+	Nat4          *ebpf.MapSpec `ebpf:"nat4"`
+	Nat6          *ebpf.MapSpec `ebpf:"nat6"`
+	NatAddr4      *ebpf.MapSpec `ebpf:"nat_addr4"`
+	NatAddr6      *ebpf.MapSpec `ebpf:"nat_addr6"`
+	NatIndex4     *ebpf.MapSpec `ebpf:"nat_index4"`
+	NatIndex6     *ebpf.MapSpec `ebpf:"nat_index6"`
+	NatPick       *ebpf.MapSpec `ebpf:"nat_pick"`
+	NatRing4      *ebpf.MapSpec `ebpf:"nat_ring4"`
+	NatRing6      *ebpf.MapSpec `ebpf:"nat_ring6"`
+	NetFilter4    *ebpf.MapSpec `ebpf:"net_filter4"`
+	NetFilter6    *ebpf.MapSpec `ebpf:"net_filter6"`
+	Origin4       *ebpf.MapSpec `ebpf:"origin4"`
+	Origin6       *ebpf.MapSpec `ebpf:"origin6"`
+	Own4          *ebpf.MapSpec `ebpf:"own4"`
+	Own6          *ebpf.MapSpec `ebpf:"own6"`
+	PoolTable     *ebpf.MapSpec `ebpf:"pool_table"`
+	PrefixWord    *ebpf.MapSpec `ebpf:"prefix_word"`
+	ReapBox4      *ebpf.MapSpec `ebpf:"reap_box4"`
+	ReapBox6      *ebpf.MapSpec `ebpf:"reap_box6"`
+	ReapBoxSrc    *ebpf.MapSpec `ebpf:"reap_box_src"`
+	ReasonCount   *ebpf.MapSpec `ebpf:"reason_count"`
+	Regular       *ebpf.MapSpec `ebpf:"regular"`
+	Secret        *ebpf.MapSpec `ebpf:"secret"`
+	Server        *ebpf.MapSpec `ebpf:"server"`
+	Service       *ebpf.MapSpec `ebpf:"service"`
+	ServiceCount  *ebpf.MapSpec `ebpf:"service_count"`
+	ServiceMode   *ebpf.MapSpec `ebpf:"service_mode"`
+	ServiceState  *ebpf.MapSpec `ebpf:"service_state"`
+	Sketch        *ebpf.MapSpec `ebpf:"sketch"`
+	Source        *ebpf.MapSpec `ebpf:"source"`
+	Stages        *ebpf.MapSpec `ebpf:"stages"`
+	StrangerCount *ebpf.MapSpec `ebpf:"stranger_count"`
+	Trace         *ebpf.MapSpec `ebpf:"trace"`
+	TxPort        *ebpf.MapSpec `ebpf:"tx_port"`
+	Unproven4     *ebpf.MapSpec `ebpf:"unproven4"`
+	Unproven6     *ebpf.MapSpec `ebpf:"unproven6"`
 }
 
 // slotVariableSpecs contains global variables before they are loaded into the kernel.
@@ -720,64 +896,80 @@ func (o *slotObjects) Close() error {
 //
 // It can be passed to loadSlotObjects or ebpf.CollectionSpec.LoadAndAssign.
 type slotMaps struct {
-	AllowFilter4 *ebpf.Map `ebpf:"allow_filter4"`
-	AllowHost4   *ebpf.Map `ebpf:"allow_host4"`
-	AllowHost6   *ebpf.Map `ebpf:"allow_host6"`
-	AllowHosts4  *ebpf.Map `ebpf:"allow_hosts4"`
-	AllowNet4    *ebpf.Map `ebpf:"allow_net4"`
-	AllowNet6    *ebpf.Map `ebpf:"allow_net6"`
-	Clocks       *ebpf.Map `ebpf:"clocks"`
-	Denial       *ebpf.Map `ebpf:"denial"`
-	DenyHost4    *ebpf.Map `ebpf:"deny_host4"`
-	DenyHost6    *ebpf.Map `ebpf:"deny_host6"`
-	DenyNet4     *ebpf.Map `ebpf:"deny_net4"`
-	DenyNet6     *ebpf.Map `ebpf:"deny_net6"`
-	Edge         *ebpf.Map `ebpf:"edge"`
-	Env          *ebpf.Map `ebpf:"env"`
-	Epoch        *ebpf.Map `ebpf:"epoch"`
-	FaultCount   *ebpf.Map `ebpf:"fault_count"`
-	Flow4        *ebpf.Map `ebpf:"flow4"`
-	Flow6        *ebpf.Map `ebpf:"flow6"`
-	Frag         *ebpf.Map `ebpf:"frag"`
-	Front4       *ebpf.Map `ebpf:"front4"`
-	Front6       *ebpf.Map `ebpf:"front6"`
-	FrontPort    *ebpf.Map `ebpf:"front_port"`
-	Hop          *ebpf.Map `ebpf:"hop"`
-	HopIndex     *ebpf.Map `ebpf:"hop_index"`
-	HostBucket   *ebpf.Map `ebpf:"host_bucket"`
-	HostSource   *ebpf.Map `ebpf:"host_source"`
-	Inside4      *ebpf.Map `ebpf:"inside4"`
-	Inside6      *ebpf.Map `ebpf:"inside6"`
-	Link         *ebpf.Map `ebpf:"link"`
-	Loosened     *ebpf.Map `ebpf:"loosened"`
-	Making       *ebpf.Map `ebpf:"making"`
-	Nat4         *ebpf.Map `ebpf:"nat4"`
-	Nat6         *ebpf.Map `ebpf:"nat6"`
-	NatAddr4     *ebpf.Map `ebpf:"nat_addr4"`
-	NatAddr6     *ebpf.Map `ebpf:"nat_addr6"`
-	NatIndex4    *ebpf.Map `ebpf:"nat_index4"`
-	NatIndex6    *ebpf.Map `ebpf:"nat_index6"`
-	NatPick      *ebpf.Map `ebpf:"nat_pick"`
-	NatRing4     *ebpf.Map `ebpf:"nat_ring4"`
-	NatRing6     *ebpf.Map `ebpf:"nat_ring6"`
-	NetFilter4   *ebpf.Map `ebpf:"net_filter4"`
-	NetFilter6   *ebpf.Map `ebpf:"net_filter6"`
-	Origin4      *ebpf.Map `ebpf:"origin4"`
-	Origin6      *ebpf.Map `ebpf:"origin6"`
-	Own4         *ebpf.Map `ebpf:"own4"`
-	Own6         *ebpf.Map `ebpf:"own6"`
-	PoolTable    *ebpf.Map `ebpf:"pool_table"`
-	ReapBox4     *ebpf.Map `ebpf:"reap_box4"`
-	ReapBox6     *ebpf.Map `ebpf:"reap_box6"`
-	ReapBoxSrc   *ebpf.Map `ebpf:"reap_box_src"`
-	ReasonCount  *ebpf.Map `ebpf:"reason_count"`
-	Secret       *ebpf.Map `ebpf:"secret"`
-	Server       *ebpf.Map `ebpf:"server"`
-	Service      *ebpf.Map `ebpf:"service"`
-	ServiceCount *ebpf.Map `ebpf:"service_count"`
-	Source       *ebpf.Map `ebpf:"source"`
-	Trace        *ebpf.Map `ebpf:"trace"`
-	TxPort       *ebpf.Map `ebpf:"tx_port"`
+	AllowFilter4  *ebpf.Map `ebpf:"allow_filter4"`
+	AllowHost4    *ebpf.Map `ebpf:"allow_host4"`
+	AllowHost6    *ebpf.Map `ebpf:"allow_host6"`
+	AllowHosts4   *ebpf.Map `ebpf:"allow_hosts4"`
+	AllowNet4     *ebpf.Map `ebpf:"allow_net4"`
+	AllowNet6     *ebpf.Map `ebpf:"allow_net6"`
+	Asks          *ebpf.Map `ebpf:"asks"`
+	Clocks        *ebpf.Map `ebpf:"clocks"`
+	Denial        *ebpf.Map `ebpf:"denial"`
+	DenyHost4     *ebpf.Map `ebpf:"deny_host4"`
+	DenyHost6     *ebpf.Map `ebpf:"deny_host6"`
+	DenyNet4      *ebpf.Map `ebpf:"deny_net4"`
+	DenyNet6      *ebpf.Map `ebpf:"deny_net6"`
+	Edge          *ebpf.Map `ebpf:"edge"`
+	Env           *ebpf.Map `ebpf:"env"`
+	Epoch         *ebpf.Map `ebpf:"epoch"`
+	FaultCount    *ebpf.Map `ebpf:"fault_count"`
+	Flow4         *ebpf.Map `ebpf:"flow4"`
+	Flow6         *ebpf.Map `ebpf:"flow6"`
+	Frag          *ebpf.Map `ebpf:"frag"`
+	Front4        *ebpf.Map `ebpf:"front4"`
+	Front6        *ebpf.Map `ebpf:"front6"`
+	FrontPort     *ebpf.Map `ebpf:"front_port"`
+	GateAnswer    *ebpf.Map `ebpf:"gate_answer"`
+	GateAnswerAt  *ebpf.Map `ebpf:"gate_answer_at"`
+	GateBox       *ebpf.Map `ebpf:"gate_box"`
+	GateSecret    *ebpf.Map `ebpf:"gate_secret"`
+	Gates         *ebpf.Map `ebpf:"gates"`
+	Greylist      *ebpf.Map `ebpf:"greylist"`
+	Hop           *ebpf.Map `ebpf:"hop"`
+	HopIndex      *ebpf.Map `ebpf:"hop_index"`
+	HostBucket    *ebpf.Map `ebpf:"host_bucket"`
+	HostSource    *ebpf.Map `ebpf:"host_source"`
+	Inside4       *ebpf.Map `ebpf:"inside4"`
+	Inside6       *ebpf.Map `ebpf:"inside6"`
+	Link          *ebpf.Map `ebpf:"link"`
+	Loosened      *ebpf.Map `ebpf:"loosened"`
+	Making        *ebpf.Map `ebpf:"making"`
+	Nat4          *ebpf.Map `ebpf:"nat4"`
+	Nat6          *ebpf.Map `ebpf:"nat6"`
+	NatAddr4      *ebpf.Map `ebpf:"nat_addr4"`
+	NatAddr6      *ebpf.Map `ebpf:"nat_addr6"`
+	NatIndex4     *ebpf.Map `ebpf:"nat_index4"`
+	NatIndex6     *ebpf.Map `ebpf:"nat_index6"`
+	NatPick       *ebpf.Map `ebpf:"nat_pick"`
+	NatRing4      *ebpf.Map `ebpf:"nat_ring4"`
+	NatRing6      *ebpf.Map `ebpf:"nat_ring6"`
+	NetFilter4    *ebpf.Map `ebpf:"net_filter4"`
+	NetFilter6    *ebpf.Map `ebpf:"net_filter6"`
+	Origin4       *ebpf.Map `ebpf:"origin4"`
+	Origin6       *ebpf.Map `ebpf:"origin6"`
+	Own4          *ebpf.Map `ebpf:"own4"`
+	Own6          *ebpf.Map `ebpf:"own6"`
+	PoolTable     *ebpf.Map `ebpf:"pool_table"`
+	PrefixWord    *ebpf.Map `ebpf:"prefix_word"`
+	ReapBox4      *ebpf.Map `ebpf:"reap_box4"`
+	ReapBox6      *ebpf.Map `ebpf:"reap_box6"`
+	ReapBoxSrc    *ebpf.Map `ebpf:"reap_box_src"`
+	ReasonCount   *ebpf.Map `ebpf:"reason_count"`
+	Regular       *ebpf.Map `ebpf:"regular"`
+	Secret        *ebpf.Map `ebpf:"secret"`
+	Server        *ebpf.Map `ebpf:"server"`
+	Service       *ebpf.Map `ebpf:"service"`
+	ServiceCount  *ebpf.Map `ebpf:"service_count"`
+	ServiceMode   *ebpf.Map `ebpf:"service_mode"`
+	ServiceState  *ebpf.Map `ebpf:"service_state"`
+	Sketch        *ebpf.Map `ebpf:"sketch"`
+	Source        *ebpf.Map `ebpf:"source"`
+	Stages        *ebpf.Map `ebpf:"stages"`
+	StrangerCount *ebpf.Map `ebpf:"stranger_count"`
+	Trace         *ebpf.Map `ebpf:"trace"`
+	TxPort        *ebpf.Map `ebpf:"tx_port"`
+	Unproven4     *ebpf.Map `ebpf:"unproven4"`
+	Unproven6     *ebpf.Map `ebpf:"unproven6"`
 }
 
 func (m *slotMaps) Close() error {
@@ -788,6 +980,7 @@ func (m *slotMaps) Close() error {
 		m.AllowHosts4,
 		m.AllowNet4,
 		m.AllowNet6,
+		m.Asks,
 		m.Clocks,
 		m.Denial,
 		m.DenyHost4,
@@ -804,6 +997,12 @@ func (m *slotMaps) Close() error {
 		m.Front4,
 		m.Front6,
 		m.FrontPort,
+		m.GateAnswer,
+		m.GateAnswerAt,
+		m.GateBox,
+		m.GateSecret,
+		m.Gates,
+		m.Greylist,
 		m.Hop,
 		m.HopIndex,
 		m.HostBucket,
@@ -829,17 +1028,26 @@ func (m *slotMaps) Close() error {
 		m.Own4,
 		m.Own6,
 		m.PoolTable,
+		m.PrefixWord,
 		m.ReapBox4,
 		m.ReapBox6,
 		m.ReapBoxSrc,
 		m.ReasonCount,
+		m.Regular,
 		m.Secret,
 		m.Server,
 		m.Service,
 		m.ServiceCount,
+		m.ServiceMode,
+		m.ServiceState,
+		m.Sketch,
 		m.Source,
+		m.Stages,
+		m.StrangerCount,
 		m.Trace,
 		m.TxPort,
+		m.Unproven4,
+		m.Unproven6,
 	)
 }
 

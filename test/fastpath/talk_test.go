@@ -53,17 +53,19 @@ func (w *world) begin(t *testing.T, p packet.Packet) loader.Session {
 	return w.session(t, p.From)
 }
 
-// prove has the server answer and the client speak again.
+// prove has the server answer and the client speak again; over TCP, the server once more: then its kernel has seen the client's ACK.
 func (w *world) prove(t *testing.T, p packet.Packet) loader.Session {
 	t.Helper()
 	s := w.begin(t, p)
 	if s.Proto == packet.TCP {
 		w.quietly(t, reply(s, "").With(func(q *packet.Packet) { q.Flags = packet.SYN | packet.ACK }).Bytes())
 		p.Flags = packet.ACK
-	} else {
-		w.quietly(t, reply(s, "welcome").Bytes())
+		w.quietly(t, p.Bytes())
 	}
-	w.quietly(t, p.Bytes())
+	w.quietly(t, reply(s, "welcome").Bytes())
+	if s.Proto == packet.UDP {
+		w.quietly(t, p.Bytes())
+	}
 	s = w.session(t, p.From)
 	if s.State != loader.Proven {
 		t.Fatalf("the session of %v is %s", p.From, s.State)

@@ -1,0 +1,4 @@
+package loader
+
+// Gate is replaced by the gate tooling.
+type Gate struct{ Name string }

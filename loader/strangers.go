@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"fmt"
+	"math/bits"
+	"time"
+
+	"github.com/cilium/ebpf"
+)
+
+const (
+	answerBurst    = 1472 // bytes: one full packet can always be saved for
+	admissionShare = 16   // a prefix gets this part of a service's admissions
+	sketchWindow   = 1 << 29
+)
+
+// put writes the bounds into a service.
+func (s Strangers) put(out *bpfService, weak time.Duration) {
+	perSecond := func(n uint64) bpfRate { return rateOf(n, time.Second, n) }
+	out.Strangers = perSecond(s.Sessions)
+	out.Admissions = perSecond(s.Admissions)
+	out.AdmissionsPrefix = perSecond((s.Admissions + admissionShare - 1) / admissionShare)
+	out.Queries = perSecond(s.Queries)
+	out.StrangerPackets = uint32((uint64(s.Packets)*sketchWindow + 1e9 - 1) / 1e9)
+	out.Unanswered = s.Unanswered
+	out.WeakSessions, out.WeakPrefix = s.Weak, s.WeakPrefix
+	if weak > 0 {
+		out.TimeoutWeak = ticks(weak)
+	}
+}
+
+// State is how a service fares: what the fast path asks of strangers follows it.
+type State uint32
+
+// The states (spec 2.3).
+const (
+	StateNormal State = iota
+	StateElevated
+	StateAttack
+)
+
+func (s State) String() string {
+	switch s {
+	case StateElevated:
+		return "elevated"
+	case StateAttack:
+		return "attack"
+	}
+	return "normal"
+}
+
+// SetState tells the fast path how a service fares.
+func (e *Edge) SetState(service uint16, s State) error {
+	return e.setMode(service, func(w *bpfServiceMode) { w.State = uint32(s) })
+}
+
+// State reads it: it outlives the daemon.
+func (e *Edge) State(service uint16) (State, error) {
+	w, err := e.mode(service)
+	return State(w.State), err
+}
+
+// SetGrace lets sessions that are older than the edge pass a service's gate for as long as d from now.
+func (e *Edge) SetGrace(service uint16, d time.Duration) error {
+	now, err := e.time()
+	if err != nil {
+		return err
+	}
+	return e.setMode(service, func(w *bpfServiceMode) { w.GraceUntil = now + uint64(d) })
+}
+
+func (e *Edge) mode(service uint16) (w bpfServiceMode, err error) {
+	if err = e.state[bpfMapServiceMode].Lookup(uint32(service), &w); err != nil {
+		err = fmt.Errorf("read the mode of service %d: %w", service, err)
+	}
+	return w, err
+}
+
+func (e *Edge) setMode(service uint16, change func(*bpfServiceMode)) error {
+	w, err := e.mode(service)
+	if err != nil {
+		return err
+	}
+	change(&w)
+	if err := e.state[bpfMapServiceMode].Put(uint32(service), w); err != nil {
+		return fmt.Errorf("write the mode of service %d: %w", service, err)
+	}
+	return nil
+}
+
+// StrangerCount is what strangers tried with one service, and what became of it.
+type StrangerCount struct {
+	Strangers   uint64 // packets of no session
+	Believed    uint64 // by the gate, or there is none
+	Greylisted  uint64
+	Returned    uint64 // came again in time
+	Admitted    uint64 // sessions, unproven and proven
+	Strong      uint64 // proven by an echoed secret or TCP's handshake
+	Weak        uint64 // proven by a two-way exchange
+	Answered    uint64 // by the edge
+	Asked       uint64 // of the daemon
+	Evicted     uint64 // unproven sessions that newer ones pushed out
+	WeakSession uint32 // weakly proven sessions at this moment
+}
+
+// StrangerCounts reads them for each service, by number.
+func (e *Edge) StrangerCounts() ([]StrangerCount, error) {
+	all := make([]StrangerCount, len(e.ServiceNames()))
+	perCPU := make([]bpfStrangerCount, ebpf.MustPossibleCPU())
+	for i := range all {
+		if err := e.state[bpfMapStrangerCount].Lookup(uint32(i), &perCPU); err != nil {
+			return nil, fmt.Errorf("read map stranger_count: %w", err)
+		}
+		for _, c := range perCPU {
+			all[i].add(&c)
+		}
+		var s bpfServiceState
+		if err := e.state[bpfMapServiceState].Lookup(uint32(i), &s); err != nil {
+			return nil, fmt.Errorf("read map service_state: %w", err)
+		}
+		all[i].WeakSession = s.Weak
+	}
+	return all, nil
+}
+
+func (s *StrangerCount) add(c *bpfStrangerCount) {
+	s.Strangers += c.Strangers
+	s.Believed += c.Believed
+	s.Greylisted += c.Greylisted
+	s.Returned += c.Returned
+	s.Admitted += c.Admitted
+	s.Strong += c.Strong
+	s.Weak += c.Weak
+	s.Answered += c.Answered
+	s.Asked += c.Asked
+	s.Evicted += c.Evicted
+}
+
+// StrangerLoad is how full what remembers strangers is.
+type StrangerLoad struct {
+	Greylist float64 // share of the current and last generation's bits that are set; above 0.5 many pass at first sight
+	Sketch   float64 // packets that a counter of this window counts, on the average: the noise of the sketch
+	Unproven uint32  // slots
+}
+
+const loadSamples = 512 // lines of each: within 2 % of the whole
+
+// StrangerLoad samples them.
+func (e *Edge) StrangerLoad() (StrangerLoad, error) {
+	l := StrangerLoad{Unproven: e.state[bpfMapUnproven4].MaxEntries()}
+	tick, err := e.now()
+	if err != nil {
+		return l, err
+	}
+	set, of := 0, 0
+	if err := sample(e.state[bpfMapGreylist], func(g *bpfGreyLine) {
+		of += 2 * 192
+		if g.Generation == tick/greyGeneration {
+			for i := range 3 {
+				set += bits.OnesCount64(g.Now[i]) + bits.OnesCount64(g.Before[i])
+			}
+		} else if g.Generation+1 == tick/greyGeneration {
+			for i := range 3 {
+				set += bits.OnesCount64(g.Now[i])
+			}
+		}
+	}); err != nil {
+		return l, err
+	}
+	l.Greylist = float64(set) / float64(max(of, 1))
+	now, err := e.time()
+	if err != nil {
+		return l, err
+	}
+	window, sum, cells := uint32(now>>29)-1, 0, 0 // the last whole one
+	err = sample(e.state[bpfMapSketch], func(s *bpfSketchLine) {
+		for _, c := range s.Cell {
+			cells++
+			if c>>24 == window&0xff || c>>24 == (window+1)&0xff {
+				sum += int(c & 0xffffff)
+			}
+		}
+	})
+	l.Sketch = float64(sum) / float64(max(cells, 1))
+	return l, err
+}
+
+const greyGeneration = 1536 // ticks: GREY_GENERATION_TICKS of stage/greylist.h
+
+// sample reads lines that lie evenly over an array.
+func sample[T any](m *ebpf.Map, fn func(*T)) error {
+	step := max(m.MaxEntries()/loadSamples, 1)
+	for i := uint32(0); i < m.MaxEntries(); i += step {
+		var line T
+		if err := m.Lookup(i, &line); err != nil {
+			return fmt.Errorf("sample a map of strangers: %w", err)
+		}
+		fn(&line)
+	}
+	return nil
+}
+
+// gate is the number of a gate in the table; 0 = none.
+func (b *builder) gate(name string) uint8 {
+	for i, g := range b.plan.Gates {
+		if g.Name == name {
+			return uint8(i + 1)
+		}
+	}
+	return 0
+}
+
+// addAnswers gives the servers of a service whose answers are cached their cells. Servers of several services have one cache each
+// service family; the first service's holds.
+func (b *builder) addAnswers(s *Service, number uint16) {
+	if !s.Answers {
+		return
+	}
+	if s.Forward == Local {
+		b.services[number].Answers = b.answers
+		b.cells[s.Name+"/"] = b.answers
+		b.answers += gateKinds
+		return
+	}
+	at := uint32(0)
+	for _, pool := range b.plan.Pools {
+		for _, srv := range pool.Servers {
+			if pool.Name == s.Pool && b.servers[at].Answers == noServer {
+				b.servers[at].Answers = b.answers
+				b.cells[pool.Name+"/"+srv.Name] = b.answers
+				b.answers += gateKinds
+			}
+			at++
+		}
+	}
+}
+
+const (
+	gateKinds   = 4 // GATE_KINDS of gate/parry_gate.h
+	greyPerLine = 8 // GREYLIST_PER_LINE
+)
