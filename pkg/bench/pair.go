@@ -131,10 +131,10 @@ func (x pair) lead(p *loader.Plan, how loader.Forward) {
 	}
 }
 
-// prove makes a session and has both sides speak.
+// prove makes a session and has both sides speak, over TCP until the server's kernel must have seen the client's ACK.
 func (e *edge) prove(r rewriting) error {
 	first, answer := r.from.frame(tcpSYN), r.to.back().frame(tcpSYN|tcpACK)
-	for _, frame := range [][]byte{first, answer, r.from.frame(tcpACK)} {
+	for _, frame := range [][]byte{first, answer, r.from.frame(tcpACK), r.to.back().frame(tcpACK)} {
 		if err := e.send(frame, loader.XDPTX); err != nil {
 			return fmt.Errorf("%v to %v: %w", r.from.from, r.from.to, err)
 		}

@@ -39,6 +39,10 @@ type Config struct {
 	Host Host `yaml:"host"`
 	// Limits are the limits of every service; a service's own are laid over them key by key.
 	Limits Limits `yaml:"limits"`
+	// Strangers is what every service gives to sources that are not proven; a service's own is laid over it key by key.
+	Strangers Strangers `yaml:"strangers"`
+	// Queries is how much is answered to whom; a service's own is laid over it key by key.
+	Queries Queries `yaml:"queries"`
 	// Services are what players connect to. At least one, at most 1023.
 	Services []Service `yaml:"services" check:"required last items=1023"`
 	// Pools are groups of servers that services forward to. At most 1023, with at most 4095 servers together.
@@ -79,8 +83,8 @@ type NAT struct {
 type Sizes struct {
 	// Sessions is the number of sessions, both tiers together.
 	Sessions uint32 `yaml:"sessions" check:"min=16 max=16777216"`
-	// Unproven is the number of sessions of strangers among them: at most half of `sessions`. It takes effect when strangers get a
-	// tier of their own; until then a stranger's session is one of `sessions`.
+	// Unproven is the number of sessions of strangers among them: at most half of `sessions`. Rounded up to a power of two. When it
+	// is reached, the oldest of them makes room; sessions that are proven never do.
 	Unproven uint32 `yaml:"unproven" check:"min=8 max=8388608"`
 	// Blocks is the number of denied single addresses.
 	Blocks uint32 `yaml:"blocks" check:"min=16 max=16777216"`
@@ -90,6 +94,11 @@ type Sizes struct {
 	Prefixes uint32 `yaml:"prefixes" check:"min=16 max=4194304"`
 	// Sources is the number of addresses (or prefixes, see `ipv4_prefix`) whose limits are tracked at a time.
 	Sources uint32 `yaml:"sources" check:"min=16 max=16777216"`
+	// Greylist is the number of strangers that are remembered for a few seconds, so that those who come again are let in
+	// under attack: packets per second of the largest flood, times two. Eight bytes each; above it, more pass at first sight.
+	Greylist uint32 `yaml:"greylist" check:"min=64 max=268435456"`
+	// Regulars is the number of sources that are remembered as having played.
+	Regulars uint32 `yaml:"regulars" check:"min=64 max=16777216"`
 	// Fragments is the number of fragmented packets in flight at a time.
 	Fragments uint32 `yaml:"fragments" check:"min=16 max=1048576"`
 }
@@ -102,8 +111,10 @@ type Timeouts struct {
 	TCP time.Duration `yaml:"tcp" check:"min=1s max=24h"`
 	// Closing is how long a finished session (FIN both ways, RST, kill) stays to answer stragglers.
 	Closing time.Duration `yaml:"closing" check:"min=1s max=1h"`
-	// Opening ends a session whose server never answered.
+	// Opening ends a session that is not proven: whose server never answered, or whose client did not speak again.
 	Opening time.Duration `yaml:"opening" check:"min=1s max=1h"`
+	// Weak ends a UDP session that is proven by a two-way exchange alone and has not lasted 30 s.
+	Weak time.Duration `yaml:"weak" check:"min=1s max=24h"`
 }
 
 // Host is the budget of what the kernel of this host is given. 0 means unlimited.
@@ -126,6 +137,38 @@ type Limits struct {
 	// Enforce false counts what the limits would have dropped and drops nothing. Limits are enforced where both this
 	// and the service's `enforce` are true.
 	Enforce *bool `yaml:"enforce"`
+}
+
+// Strangers is what a service gives to sources that are not proven: they have sent something, and nothing shows yet that
+// their address is theirs. 0 means what is said at the key.
+type Strangers struct {
+	// SourcePacketsPerSecond is what one of them may send, counted by a sketch of fixed size. 0 means unlimited.
+	SourcePacketsPerSecond uint32 `yaml:"source_packets_per_second" check:"max=1000000"`
+	// SessionsPerSecond is how many of them may begin a session at first sight; beyond it, and always under attack, those
+	// alone who come again by the same address and port. 0 means an eighth of `sizes.unproven`, divided by the number of services.
+	SessionsPerSecond uint32 `yaml:"sessions_per_second" check:"max=1000000"`
+	// AdmissionsPerSecond is how many of those who came again may; a sixteenth of it from each /16 (IPv6: /32). 0 means as above.
+	AdmissionsPerSecond uint32 `yaml:"admissions_per_second" check:"max=1000000"`
+	// UnansweredPackets is how many packets an unproven session may send before its server answers. 0 means unlimited.
+	UnansweredPackets uint32 `yaml:"unanswered_packets" check:"max=1000000"`
+	// WeakSessions is how many sessions may be proven by a two-way exchange alone, until each has lasted 30 s; further ones stay
+	// unproven. 0 means a quarter of `sizes.sessions`.
+	WeakSessions uint32 `yaml:"weak_sessions" check:"max=16777216"`
+	// WeakPerPrefix is how many of those may be of one /24 (IPv6: /48). 0 means unlimited.
+	WeakPerPrefix uint32 `yaml:"weak_per_prefix" check:"max=16777216"`
+}
+
+// Queries is how much is answered: server lists ask everybody, and whoever forges addresses asks for others.
+type Queries struct {
+	// Answer `auto` has the edge answer queries of games that it knows from a cache of the servers' own answers; `off` forwards them.
+	Answer string `yaml:"answer" check:"enum=auto|off"`
+	// SourcePerSecond is how many queries one source may send to a service. 0 means unlimited.
+	SourcePerSecond uint32 `yaml:"source_per_second" check:"max=1000000"`
+	// UnprovenKbps is what all sources of one /24 (IPv6: /48) together are given beyond what they sent, over the whole edge, while they
+	// are not proven; in kilobits per second. 0 means unlimited. The file's; a service can't have its own.
+	UnprovenKbps uint32 `yaml:"unproven_kbps" check:"max=10000000"`
+	// TotalKbps is the same for all sources together.
+	TotalKbps uint32 `yaml:"total_kbps" check:"max=100000000"`
 }
 
 // SourceLimits are what one source may send: an address, or a prefix of the given length. 0 means unlimited.

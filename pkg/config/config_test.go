@@ -64,7 +64,9 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		},
 		MaxPacket: 65535, Enforce: pointer(true),
 	}
-	timeouts := Timeouts{UDP: time.Minute, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second}
+	timeouts := Timeouts{UDP: time.Minute, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second, Weak: 20 * time.Second}
+	strangers := Strangers{SourcePacketsPerSecond: 100, UnansweredPackets: 20, WeakPerPrefix: 64}
+	queries := Queries{Answer: "auto", SourcePerSecond: 20, UnprovenKbps: 64, TotalKbps: 8000}
 	want := &Config{
 		Enforce: true, Pin: "/sys/fs/bpf/parry", State: "/var/lib/parry",
 		API:     API{Socket: "/run/parry/parry.sock", Group: "parry"},
@@ -72,14 +74,15 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		NAT:     NAT{Ports: PortRange{1024, 32767}},
 		Sizes: Sizes{
 			Sessions: 262144, Unproven: 32768, Blocks: 1048576, Allows: 16384, Prefixes: 131072, Sources: 131072, Fragments: 8192,
+			Greylist: 4194304, Regulars: 65536,
 		},
 		Timeouts: timeouts,
 		Host:     Host{PacketsPerSecond: 200000, SourcePacketsPerSecond: 50000, Always: []ProtoPort{{"tcp", 22}}},
-		Limits:   limits,
+		Limits:   limits, Strangers: strangers, Queries: queries,
 		Services: []Service{{
 			Name: "arena", Listen: []Listen{{netip.MustParseAddr("203.0.113.10"), 27960, 27960}}, Protocol: []string{"udp"},
 			Game: "quake3", Class: "fps", Forward: "nat", Pool: "p", Access: "open", Fragments: "drop",
-			Enforce: pointer(true), Limits: limits, Timeouts: timeouts,
+			Enforce: pointer(true), Limits: limits, Timeouts: timeouts, Strangers: strangers, Queries: queries,
 		}},
 		Pools: []Pool{{Name: "p", Servers: []Server{
 			{Name: "s", Address: netip.MustParseAddr("10.0.0.1"), First: 27960, Last: 27960, Weight: 1},

@@ -22,8 +22,9 @@ func Default() *Config {
 		Sizes: Sizes{
 			Sessions: 262144, Unproven: 32768, Blocks: 1048576, Allows: 16384,
 			Prefixes: 131072, Sources: 131072, Fragments: 8192,
+			Greylist: 4194304, Regulars: 65536,
 		},
-		Timeouts: Timeouts{UDP: 60 * time.Second, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second},
+		Timeouts: Timeouts{UDP: 60 * time.Second, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second, Weak: 20 * time.Second},
 		Host: Host{
 			PacketsPerSecond: 200_000, SourcePacketsPerSecond: 50_000,
 			Always: []ProtoPort{{Proto: "tcp", Port: 22}},
@@ -35,6 +36,8 @@ func Default() *Config {
 			},
 			MaxPacket: 65535,
 		},
+		Strangers: Strangers{SourcePacketsPerSecond: 100, UnansweredPackets: 20, WeakPerPrefix: 64},
+		Queries:   Queries{Answer: "auto", SourcePerSecond: 20, UnprovenKbps: 64, TotalKbps: 8000},
 	}
 }
 
@@ -49,6 +52,7 @@ func (c *Config) fresh(t reflect.Type) reflect.Value {
 	case reflect.TypeFor[Service]():
 		return reflect.ValueOf(Service{
 			Game: game.Auto, Forward: ForwardNAT, Access: "open", Fragments: "drop", Limits: c.Limits, Timeouts: c.Timeouts,
+			Strangers: c.Strangers, Queries: c.Queries,
 		})
 	}
 	return reflect.Zero(t)

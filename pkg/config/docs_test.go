@@ -111,6 +111,8 @@ func structs() []section {
 		{"host", reflect.ValueOf(c.Host)},
 		{"limits", reflect.ValueOf(c.Limits)},
 		{"limits.source", reflect.ValueOf(c.Limits.Source)},
+		{"strangers", reflect.ValueOf(c.Strangers)},
+		{"queries", reflect.ValueOf(c.Queries)},
 		{"services[]", element(Service{})},
 		{"pools[]", element(Pool{})},
 		{"pools[].servers[]", element(Server{})},

@@ -46,6 +46,10 @@ type Service struct {
 	Limits Limits `yaml:"limits"`
 	// Timeouts are the service's own, laid over the file's key by key.
 	Timeouts Timeouts `yaml:"timeouts"`
+	// Strangers is the service's own, laid over the file's key by key.
+	Strangers Strangers `yaml:"strangers"`
+	// Queries is the service's own, laid over the file's key by key: `answer` and `source_per_second`.
+	Queries Queries `yaml:"queries"`
 }
 
 // Server is one game server of a pool.

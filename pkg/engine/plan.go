@@ -55,10 +55,35 @@ func planOf(c *config.Config, r router, ifaces []loader.Interface, log *slog.Log
 	}
 	slices.SortFunc(p.Inside, func(a, b netip.Prefix) int { return a.Compare(b) })
 	p.Inside = slices.Compact(p.Inside)
+	p.Answers = loader.AnswerBudget{Prefix: bytesPerSecond(c.Queries.UnprovenKbps), Total: bytesPerSecond(c.Queries.TotalKbps)}
 	for i := range c.Services {
 		p.Services = append(p.Services, serviceOf(&c.Services[i]))
+		p.Services[i].Strangers = strangersOf(c, &c.Services[i])
 	}
 	return p, keys, nil
+}
+
+func bytesPerSecond(kbps uint32) uint64 { return uint64(kbps) * 1000 / 8 }
+
+// strangersOf fills in what follows from other keys. The tiers bear a quarter of the unproven's slots a second (bpf/stage/unproven.h):
+// half of that for strangers at first sight, half for those who came again, each shared out over the services.
+func strangersOf(c *config.Config, s *config.Service) loader.Strangers {
+	share := max(c.Sizes.Unproven/8/uint32(len(c.Services)), 1)
+	out := loader.Strangers{
+		Packets: s.Strangers.SourcePacketsPerSecond, Sessions: uint64(s.Strangers.SessionsPerSecond),
+		Admissions: uint64(s.Strangers.AdmissionsPerSecond), Queries: uint64(s.Queries.SourcePerSecond),
+		Unanswered: s.Strangers.UnansweredPackets, Weak: s.Strangers.WeakSessions, WeakPrefix: s.Strangers.WeakPerPrefix,
+	}
+	if out.Sessions == 0 {
+		out.Sessions = uint64(share)
+	}
+	if out.Admissions == 0 {
+		out.Admissions = uint64(share)
+	}
+	if out.Weak == 0 {
+		out.Weak = max(c.Sizes.Sessions/4, 1)
+	}
+	return out
 }
 
 func protocol(name string) uint8 {
@@ -84,7 +109,7 @@ func serviceOf(s *config.Service) loader.Service {
 			Packets: l.PacketsPerSecond, PacketBurst: l.Burst, Bytes: l.BytesPerSecond, ByteBurst: l.BytesBurst,
 			NewSessions: l.NewSessions, Window: l.Window, Sessions: l.Sessions, Prefix4: l.IPv4Prefix, Prefix6: l.IPv6Prefix,
 		},
-		Timeouts: loader.Timeouts{UDP: s.Timeouts.UDP, TCP: s.Timeouts.TCP, Closing: s.Timeouts.Closing, Opening: s.Timeouts.Opening},
+		Timeouts: loader.Timeouts{UDP: s.Timeouts.UDP, TCP: s.Timeouts.TCP, Closing: s.Timeouts.Closing, Opening: s.Timeouts.Opening, Weak: s.Timeouts.Weak},
 	}
 	switch s.Forward {
 	case config.ForwardNAT:
@@ -209,6 +234,7 @@ func sizesOf(c *config.Config) loader.Sizes {
 	}
 	return loader.Sizes{
 		Sessions: c.Sizes.Sessions, Blocks: c.Sizes.Blocks, Allows: c.Sizes.Allows, Prefixes: c.Sizes.Prefixes, Sources: c.Sizes.Sources,
+		Unproven: c.Sizes.Unproven, Greylist: c.Sizes.Greylist, Regulars: c.Sizes.Regulars,
 		Fragments: c.Sizes.Fragments, Services: services, NAT4: max(v4, have4), NAT6: max(v6, have6, 1),
 	}
 }
