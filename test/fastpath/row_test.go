@@ -57,7 +57,8 @@ func (g group) run(t *testing.T) {
 
 // groups are all tables of rows: what TestEveryReasonHasARow looks through.
 func groups() []group {
-	return append(fullGroups(), damagedGroup(), admissionGroup(), deniedGroup(), limitedGroup(limitPlan, ""), hostGroup(), fragmentGroup(),
+	all := append(fullGroups(), strangerGroups()...)
+	return append(all, damagedGroup(), admissionGroup(), deniedGroup(), limitedGroup(limitPlan, ""), hostGroup(), fragmentGroup(),
 		icmpGroup(), tooBigGroup())
 }
 
