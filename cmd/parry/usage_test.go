@@ -28,7 +28,7 @@ func TestBadValuesAreToldWhatIsWanted(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotAllowedSaysWhatToDo(t *testing.T) {
+func TestWhatTheKernelRefusesComesWithAdvice(t *testing.T) {
 	refused := fmt.Errorf("open the pin folder: %w", syscall.EACCES)
 	for _, row := range []struct {
 		err  error

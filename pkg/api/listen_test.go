@@ -126,7 +126,7 @@ func TestSocketIsForRootAndTheGroup(t *testing.T) {
 	}
 }
 
-func TestWithoutADaemonTheClientSaysWhatToDo(t *testing.T) {
+func TestWithoutADaemonTheClientGivesAdvice(t *testing.T) {
 	dir := t.TempDir()
 	stale := filepath.Join(dir, "stale.sock")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale, Net: "unix"})

@@ -99,7 +99,7 @@ func TestAMountHidesWhatIsBelow(t *testing.T) {
 	}
 }
 
-func TestLacksSayWhatToDo(t *testing.T) {
+func TestLacksComeWithAdvice(t *testing.T) {
 	need := Need{Pin: "/sys/fs/bpf/parry", Interfaces: []string{"eth0"}, NATPorts: PortRange{1024, 32767}}
 	wide := need
 	wide.NATPorts = PortRange{1024, 40001}
