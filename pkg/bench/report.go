@@ -109,7 +109,6 @@ func (r *run) cost(name string) Cost {
 	return Cost{Name: name, NS: Round(Median(all)), Min: Round(slices.Min(all)), Max: Round(slices.Max(all))}
 }
 
-// round leaves what is worth reading.
 // Missed are the cases that cost more than they may.
 func (r *Report) Missed() []string {
 	var all []string
