@@ -24,16 +24,9 @@ import (
 	"parry/test/need"
 )
 
-func open(t *testing.T, kind string) *world {
+// open makes an edge of a kind. object is the build of bpf/ that it runs; nil: the one that is checked in.
+func open(t *testing.T, kind string, object io.ReaderAt) *world {
 	t.Helper()
-	var object io.ReaderAt
-	if name := os.Getenv("PARRY_OBJECT"); name != "" { // another build of bpf/ than the one that is checked in
-		data, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		object = bytes.NewReader(data)
-	}
 	w, err := openWorld(kind, object)
 	if err != nil {
 		t.Fatalf("%+v", err)
@@ -44,6 +37,20 @@ func open(t *testing.T, kind string) *world {
 		}
 	})
 	return w
+}
+
+// wanted is the build that the user names, or nil.
+func wanted(t *testing.T) io.ReaderAt {
+	t.Helper()
+	name := os.Getenv("PARRY_OBJECT")
+	if name == "" {
+		return nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.NewReader(data)
 }
 
 // Sequences that the edge and its model once came apart by, and those that mutants are caught by: on the edge as it is they
@@ -64,7 +71,7 @@ func TestSeeds(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".seq"), func(st *testing.T) {
 			kind, steps := load(st, name)
 			if worlds[kind] == nil {
-				worlds[kind] = open(t, kind)
+				worlds[kind] = open(t, kind, wanted(t))
 			}
 			if err := worlds[kind].replay(steps); err != nil {
 				st.Error(err)
@@ -139,7 +146,7 @@ func TestFuzz(t *testing.T) {
 		worlds[i] = map[string]*world{}
 		for _, kind := range turns() {
 			if worlds[i][kind] == nil {
-				worlds[i][kind] = open(t, kind)
+				worlds[i][kind] = open(t, kind, wanted(t))
 			}
 		}
 	}

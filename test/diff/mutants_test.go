@@ -116,16 +116,7 @@ func TestMutants(t *testing.T) {
 // open makes an edge of the mutant's kind.
 func (m mutant) open(t *testing.T, object []byte) *world {
 	t.Helper()
-	w, err := openWorld(cmp.Or(m.kind, "all"), bytes.NewReader(object))
-	if err != nil {
-		t.Fatalf("the mutant does not load: %+v", err)
-	}
-	t.Cleanup(func() {
-		if err := w.close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return w
+	return open(t, cmp.Or(m.kind, "all"), bytes.NewReader(object))
 }
 
 // replay wants the edge to come apart from its model where it did when the sequence was kept.
