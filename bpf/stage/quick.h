@@ -23,23 +23,22 @@ static __always_inline struct list_entry *denied_net4(__u32 service, __be32 addr
 	return list_live(bpf_map_lookup_elem(&deny_net4, &k), now);
 }
 
-/* May some prefix of the deny or allow lists cover it? */
-static __always_inline bool netted4(__be32 addr)
+/* What a filter with a bit for each prefix of this length says of an address. unsaid: where it says nothing. Out of line, as 6.1
+ * has no more stack for what calls it. */
+static NOINLINE int filter4(void *filter, __be32 addr, __u32 length, bool unsaid)
 {
-	__u32 bit = __builtin_bswap32(addr) >> 8, word = bit >> 6;
-	__u64 *w = bpf_map_lookup_elem(&net_filter4, &word);
+	__u32 bit = __builtin_bswap32(addr) >> (32 - length), word = bit >> 6;
+	__u64 *w = bpf_map_lookup_elem(filter, &word);
 
-	return w && *w >> (bit & 63) & 1;
+	return w ? *w >> (bit & 63) & 1 : unsaid;
 }
 
 /* May an allow entry speak for it? */
 static __always_inline bool allowed4(__u32 service, __be32 addr)
 {
 	__u64 all = (__u64)addr << 32, one = service | all;
-	__u32 bit = __builtin_bswap32(addr) >> 16, word = bit >> 6;
-	__u64 *w = bpf_map_lookup_elem(&allow_filter4, &word);
 
-	return !w || *w >> (bit & 63) & 1 || bpf_map_lookup_elem(&allow_host4, &all) ||
+	return filter4(&allow_filter4, addr, 16, true) || bpf_map_lookup_elem(&allow_host4, &all) ||
 	       bpf_map_lookup_elem(&allow_host4, &one);
 }
 
@@ -51,7 +50,7 @@ static __always_inline struct list_entry *denied4(__u32 service, __be32 addr, __
 
 	if (!e) {
 		*unlisted = true;
-		if (!netted4(addr))
+		if (!filter4(&net_filter4, addr, 24, false)) /* no prefix of any list covers it */
 			return NULL;
 		e = denied_net4(0, addr, now) ?: denied_net4(service, addr, now);
 	}
@@ -61,10 +60,7 @@ static __always_inline struct list_entry *denied4(__u32 service, __be32 addr, __
 /* Is its whole /24 denied by this prefix, for no allow entry is in sight? */
 static __always_inline bool net_denied4(const struct list_entry *e, __be32 addr)
 {
-	__u32 bit = __builtin_bswap32(addr) >> 16, word = bit >> 6;
-	__u64 *w = bpf_map_lookup_elem(&allow_hosts4, &word);
-
-	return e->bits && e->bits <= DENIAL_NETS_BITS && w && !(*w >> (bit & 63) & 1);
+	return e->bits && e->bits <= DENIAL_NETS_BITS && !filter4(&allow_hosts4, addr, 16, true);
 }
 
 static __always_inline int quick_drop(__u32 service, __u32 l3_len)
