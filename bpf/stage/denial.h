@@ -11,7 +11,8 @@
  * entry that it was made by, which hears of them when the cell is renewed, given away or settled.
  *
  * A cell changes hands by its first word: claimed, filled, then named. Who reads a name, the time and the same name again has
- * read that one's time.
+ * read that one's time; or, where a CPU reorders what is stored or loaded (arm64), for some nanoseconds the time of who had it
+ * before. That is over, or at most two seconds away: nobody is denied for longer by it than by a name of its own.
  */
 #pragma once
 
@@ -208,7 +209,7 @@ static NOINLINE int denial_note(__u64 whom, struct list_entry *e, __u64 ns)
 	hits = c->hits;
 	c->hits = 0;
 	c->until = until;
-	barrier(); /* who sees the name sooner than the time meets a time that is over */
+	barrier(); /* the name comes last */
 	*(volatile __u64 *)&c->whom = whom;
 	if (!hits || !was)
 		return 0;
