@@ -84,6 +84,7 @@ type entryFlags struct {
 	reason    string
 	service   *string
 	unlimited bool
+	force     bool
 }
 
 func addEntryFlags(cmd *cobra.Command, w listWords, dial func() *api.Client) *entryFlags {
@@ -91,6 +92,7 @@ func addEntryFlags(cmd *cobra.Command, w listWords, dial func() *api.Client) *en
 	cmd.Flags().Var(&f.ttl, "ttl", "how long it holds: 90s, 1h30m, 7d or never")
 	cmd.Flags().StringVar(&f.reason, "reason", "", fmt.Sprintf("why, in at most %d bytes", blocklist.MaxReason))
 	f.service = addService(cmd, dial, "for this service only")
+	cmd.Flags().BoolVar(&f.force, "force", false, "take prefixes shorter than /8 (IPv6: /16) too")
 	if w.kind == api.Allow {
 		cmd.Flags().BoolVar(&f.unlimited, "unlimited", false, "limits don't hold for them either")
 	}

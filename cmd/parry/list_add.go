@@ -18,7 +18,8 @@ func newListAdd(d deps, w listWords) *cobra.Command {
 		Use:   "add (PREFIX... | --file FILE)",
 		Short: "Add addresses and prefixes",
 		Long: `Add addresses and prefixes, or replace what is said about them. They are enforced when the command returns, on
-running sessions too. --file takes a list (see import).`,
+running sessions too. --file takes a list (see import). A prefix shorter than /8 (IPv6: /16) is more likely
+a slip than a wish: it takes --force.`,
 		Example: fmt.Sprintf(`  parry %[1]s add 203.0.113.7 198.51.100.0/24 --ttl 1h --reason "spam"
   parry %[1]s add 2001:db8::/64 --service arena
   parry %[1]s add --file list.txt --ttl 7d`, w.kind),
@@ -35,11 +36,16 @@ running sessions too. --file takes a list (see import).`,
 			return usagef("give prefixes or --file, not both")
 		}
 		if file.name != "" {
-			return importFile(cmd, d, w, open, file, def)
+			return importFile(cmd, d, w, open, file, common.force, def)
 		}
 		prefixes, err := prefixArgs(args)
 		if err != nil {
 			return err
+		}
+		for _, p := range prefixes {
+			if err := api.CheckWide(w.kind, p); err != nil && !common.force {
+				return usageError{err}
+			}
 		}
 		return withStore(open, func(s api.Store) error { return addEntries(cmd, w, s, prefixes, def) })
 	}

