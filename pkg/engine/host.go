@@ -155,6 +155,16 @@ func chooseInterfaces(c *config.Config, r router) ([]loader.Interface, error) {
 	return withServers(c, all, r)
 }
 
+// lookAndChoose does so with this moment's routes.
+func lookAndChoose(c *config.Config) ([]loader.Interface, error) {
+	w, err := nexthop.New(slog.New(slog.DiscardHandler), nexthop.Options{})
+	if err != nil {
+		return nil, err
+	}
+	all, err := chooseInterfaces(c, w)
+	return all, errors.Join(err, w.Close())
+}
+
 // withServers sees to it that servers' answers come in by an interface that the edge is on: where the file names no
 // interfaces they are added, where it does and misses one that is an error.
 func withServers(c *config.Config, ifaces []loader.Interface, r router) ([]loader.Interface, error) {
@@ -212,6 +222,12 @@ func Check(path string, host bool, warn func(string)) error {
 	for _, i := range c.Interfaces {
 		need.Interfaces = append(need.Interfaces, i.Name)
 	}
+	chosen, chooseErr := lookAndChoose(c)
+	for _, i := range chosen {
+		if !i.Generic {
+			need.Native = append(need.Native, i.Name)
+		}
+	}
 	for _, l := range facts.Lacks(need) {
 		if l.Fatal && l.What != "interface" { // CheckHost says it with its place in the file
 			errs = append(errs, errors.New(l.Text))
@@ -222,10 +238,5 @@ func Check(path string, host bool, warn func(string)) error {
 	for _, s := range lessThanNewest(facts.Kernel) {
 		warn(s)
 	}
-	w, err := nexthop.New(slog.New(slog.DiscardHandler), nexthop.Options{})
-	if err != nil {
-		return errors.Join(append(errs, err)...)
-	}
-	_, err = chooseInterfaces(c, w)
-	return errors.Join(append(errs, err, w.Close())...)
+	return errors.Join(append(errs, chooseErr)...)
 }

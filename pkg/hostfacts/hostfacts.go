@@ -68,6 +68,8 @@ type Interface struct {
 	MTU     int    // bytes of L3 packet
 	RX, TX  int    // queues
 	Up      bool
+	// NoXDP says that its driver refuses native XDP whatever is done on this machine (refusesXDP).
+	NoXDP bool
 }
 
 // JIT says whether BPF programs run as machine code.
@@ -214,15 +216,17 @@ func (r reader) interfaces() []Interface {
 		if info, err := os.Stat(r.path(at)); err != nil || !info.IsDir() {
 			continue // bonding_masters is a file, and interfaces may go while we look
 		}
+		driver := r.driver(at)
 		out = append(out, Interface{
 			Name:    name,
 			Ifindex: r.number(at + "/ifindex"),
-			Driver:  r.driver(at),
+			Driver:  driver,
 			Kind:    r.kind(at),
 			MTU:     r.number(at + "/mtu"),
 			RX:      r.count(at+"/queues", "rx-"),
 			TX:      r.count(at+"/queues", "tx-"),
 			Up:      r.number(at+"/flags")&1 != 0 && r.text(at+"/carrier") == "1",
+			NoXDP:   driver == "virtio_net" && refusesXDP(r.text(at+"/device/features")),
 		})
 	}
 	slices.SortFunc(out, func(a, b Interface) int { return strings.Compare(a.Name, b.Name) })

@@ -58,7 +58,7 @@ func host(t *testing.T, change map[string]string) Facts {
 		}
 	}
 	device := filepath.Join(root, "sys/class/net/eth0/device")
-	if err := os.Mkdir(device, 0o755); err != nil {
+	if err := os.MkdirAll(device, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink("../../../../bus/virtio/drivers/virtio_net", filepath.Join(device, "driver")); err != nil {
@@ -100,9 +100,12 @@ func TestAMountHidesWhatIsBelow(t *testing.T) {
 }
 
 func TestLacksComeWithAdvice(t *testing.T) {
-	need := Need{Pin: "/sys/fs/bpf/parry", Interfaces: []string{"eth0"}, NATPorts: PortRange{1024, 32767}}
+	need := Need{Pin: "/sys/fs/bpf/parry", Interfaces: []string{"eth0"}, Native: []string{"eth0", "eth0.5"}, NATPorts: PortRange{1024, 32767}}
+	noXDP := []Lack{{"xdp", "eth0 refuses native XDP: the host of this virtual machine merges its packets or leaves their checksums open, and lets nobody here stop that. " +
+		"Have ctrl_guest_offloads switched on for this NIC there, or guest_csum, guest_tso4, guest_tso6, guest_ecn and guest_ufo off; or set `mode: generic`, the slow kind", true}}
 	wide := need
 	wide.NATPorts = PortRange{1024, 40001}
+	const features = "sys/class/net/eth0/device/features"
 	tests := []struct {
 		name   string
 		change map[string]string
@@ -129,6 +132,12 @@ func TestLacksComeWithAdvice(t *testing.T) {
 			"/run/parry is on no bpf file system: mount -t bpf bpf /sys/fs/bpf", false}}},
 		{"interface", nil, Need{Interfaces: []string{"eth1"}}, []Lack{{"interface",
 			"there is no interface eth1: this host has eth0, eth0.5", true}}},
+		{"sums are left open for good", map[string]string{features: "1100010000000000"}, need, noXDP},
+		{"packets are merged for good", map[string]string{features: "10000101100" + strings.Repeat("0", 43) + "10"}, need, noXDP},
+		{"UDP is merged for good", map[string]string{features: strings.Repeat("0", 55) + "1"}, need, noXDP},
+		{"the driver may switch it off", map[string]string{features: "11100101101110110000"}, need, nil},
+		{"nothing is merged", map[string]string{features: "10000100000000110000"}, need, nil},
+		{"it is not asked for", map[string]string{features: "11000101101110110000"}, Need{Interfaces: []string{"eth0"}}, nil},
 		{"ports", nil, wide, []Lack{{"ports",
 			"nat ports 1024-40001 overlap the ports that this host takes for its own connections (32768-32999,34000-39999,40001): reserve them with sysctl -w net.ipv4.ip_local_reserved_ports=33000-33999,40000,32768-32999,34000-39999,40001, or use 1024-32767", true}}},
 		{"unreadable", map[string]string{"proc/sys/net/ipv4/ip_local_port_range": "all"}, need, []Lack{{"unreadable",

@@ -11,13 +11,14 @@ import (
 type Need struct {
 	Pin        string   // directory of pinned maps; empty: not asked
 	Interfaces []string // names
+	Native     []string // names of those whose drivers are to run the program
 	NATPorts   PortRange
 }
 
 // Lack is one thing that the host lacks.
 type Lack struct {
 	// What is a stable name: kernel, capability, users, btf, jit, bpffs, interface,
-	// ports, unreadable.
+	// xdp, ports, unreadable.
 	What string
 	// Text is a sentence that says what is missing and what to do.
 	Text string
@@ -61,6 +62,12 @@ func (f *Facts) Lacks(need Need) []Lack {
 	for _, name := range need.Interfaces {
 		if _, ok := f.Interface(name); !ok {
 			lack("interface", true, "there is no interface %s: this host has %s", name, f.names())
+		}
+	}
+	for _, name := range need.Native {
+		if i, ok := f.Interface(name); ok && i.NoXDP {
+			lack("xdp", true, "%s refuses native XDP: the host of this virtual machine merges its packets or leaves their checksums open, and lets nobody here stop that. "+
+				"Have ctrl_guest_offloads switched on for this NIC there, or guest_csum, guest_tso4, guest_tso6, guest_ecn and guest_ufo off; or set `mode: generic`, the slow kind", name)
 		}
 	}
 	if need.NATPorts != (PortRange{}) {

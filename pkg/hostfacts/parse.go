@@ -25,6 +25,14 @@ func parseKernel(s string) (Kernel, error) {
 	return Kernel{Release: s, Major: a, Minor: b}, nil
 }
 
+// refusesXDP tells by a virtio device's features, a digit each from bit 0 on, whether virtio_net refuses XDP: the host that runs
+// the virtual machine merges what it hands over or leaves its checksums open (VIRTIO_NET_F_GUEST_CSUM, TSO4, TSO6, ECN, UFO,
+// USO4, USO6), and does not let the driver switch that off (VIRTIO_NET_F_CTRL_GUEST_OFFLOADS).
+func refusesXDP(features string) bool {
+	has := func(bit int) bool { return bit < len(features) && features[bit] == '1' }
+	return !has(2) && slices.ContainsFunc([]int{1, 7, 8, 9, 10, 54, 55}, has)
+}
+
 func parsePort(s string) (uint16, error) {
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil {
