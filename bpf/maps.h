@@ -257,6 +257,15 @@ struct {
 	__uint(max_entries, 1 << 10);
 } allow_hosts4 SEC(".maps");
 
+/* When the one above was last known to be right, in ns; 0 = never. Written once a second, by whoever looks after it. Where that
+ * is two seconds ago nobody does, and no /24 is denied as a whole. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+} allow_looked SEC(".maps");
+
 /* Denials of a moment ago, by hash. Written by quick (stage/denial.h). A miss says nothing. A line that is full takes no more
  * until one of it is over. Sized by sizes.blocks: two far cells for each, and an eighth as many near ones. Mapped for the sake of
  * alignment: a line is one of the cache's. */

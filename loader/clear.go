@@ -74,6 +74,9 @@ func (e *Edge) clearFilters() error {
 			return err
 		}
 	}
+	if err := zero[uint64](e.state[bpfMapAllowLooked]); err != nil {
+		return err
+	}
 	f := newFilters()
 	for _, which := range []List{Deny, Allow} {
 		s := e.Lists().set(which)

@@ -78,8 +78,22 @@ func (l *Lists) markAllowed(keys []bpfHostKey4) error {
 
 // NoticeAllowed looks whether hosts were allowed or not any more, by bpftool perhaps, and derives their filter anew: a look
 // that costs next to nothing unless they were. Where the kernel can't tell (before 6.4), the filter says that there may be some
-// everywhere.
+// everywhere. The fast path relies on the filter for two seconds since the last look.
 func (l *Lists) NoticeAllowed() error {
+	looked, err := l.time() // as it was before: what comes meanwhile is for the next look
+	if err == nil {
+		err = l.deriveAllowed()
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.maps[bpfMapAllowLooked].Put(uint32(0), looked); err != nil {
+		return fmt.Errorf("write map %s: %w", bpfMapAllowLooked, err)
+	}
+	return nil
+}
+
+func (l *Lists) deriveAllowed() error {
 	l.asked.Do(func() { l.counted = memoryIsCounted() })
 	l.allowing.Lock()
 	defer l.allowing.Unlock()

@@ -84,7 +84,7 @@ type Lists struct {
 var listMaps = []string{
 	bpfMapDenyHost4, bpfMapDenyHost6, bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowHost4, bpfMapAllowHost6,
 	bpfMapAllowNet4, bpfMapAllowNet6, bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4,
-	bpfMapAllowHosts4, bpfMapDenial, bpfMapEpoch, bpfMapLoosened,
+	bpfMapAllowHosts4, bpfMapAllowLooked, bpfMapDenial, bpfMapEpoch, bpfMapLoosened,
 }
 
 // Lists of a running edge.
@@ -302,6 +302,11 @@ func (l *Lists) Del(which List, keys []EntryKey) (int, error) {
 		} else if !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return deleted, fmt.Errorf("delete %v: %w", k.Prefix, err)
 		}
+	}
+	if which == Allow {
+		l.allowing.Lock()
+		l.derived = time.Time{} // by how many there are it can't be told any more whether bpftool added one
+		l.allowing.Unlock()
 	}
 	return deleted, l.bump(which == Deny)
 }

@@ -26,7 +26,7 @@ const (
 )
 
 // filterBits is one filter's contents, to be merged into the map: a bit for each IPv4 /24 (of the allow filter, /16), or
-// hashed IPv6 /48, that some prefix list covers (bpf/stage/deny.h, net_filtered; bpf/stage/quick.h, filter4).
+// hashed IPv6 /48, that some prefix list covers (bpf/stage/deny.h, net_filtered; bpf/stage/denial.h, filter4).
 type filterBits struct {
 	words map[uint32]uint64
 	grain uint32 // IPv4: how long the prefixes are that have a bit each

@@ -79,7 +79,7 @@ const denialsMin = 1 << 12 // prefixes take cells, too, whatever the size of the
 
 // fixedState are the state maps whose size bpf/maps.h gives.
 var fixedState = []string{
-	bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4, bpfMapAllowHosts4, bpfMapHop, bpfMapHopIndex, bpfMapLink, bpfMapTxPort, bpfMapFaultCount,
+	bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4, bpfMapAllowHosts4, bpfMapAllowLooked, bpfMapHop, bpfMapHopIndex, bpfMapLink, bpfMapTxPort, bpfMapFaultCount,
 	bpfMapEdge, bpfMapEpoch, bpfMapLoosened, bpfMapSecret, bpfMapHostBucket, bpfMapHostSource,
 	bpfMapSketch, bpfMapPrefixWord, bpfMapAsks, bpfMapGateSecret,
 }

@@ -6,9 +6,9 @@
  * what parry itself changes is seen at once: a cell of before policy was loosened is none.
  *
  * A cell is near (a small part of the lines, that stays in the cache while attackers are few) or, when that line is full, far.
- * It holds for one address, or for the whole /24 where the entry covers that and no allow entry is around, as far as is known
- * (allow_hosts4: what bpftool allows there waits for the daemon, however long). Its packets are hits of the
- * entry that it was made by, which hears of them when the cell is renewed, given away or settled.
+ * It holds for one address, or for the whole /24 where the entry covers that and no allow entry is around (allow_hosts4), which
+ * is believed for two seconds since the daemon looked. Its packets are hits of the entry that it was made by, which hears of
+ * them when the cell is renewed, given away or settled.
  *
  * A cell changes hands by its first word: claimed, filled, then named. Who reads a name, the time and the same name again has
  * read that one's time; or, where a CPU reorders what is stored or loaded (arm64), for some nanoseconds the time of who had it
@@ -63,9 +63,23 @@ static __always_inline struct denial_line *denial_far(__u32 addr, __u32 second)
 	return bpf_map_lookup_elem(&denial, &i);
 }
 
+static __always_inline bool denial_before(__u32 until, __u32 now)
+{
+	return until - now - 1 < DENIAL_LIFE;
+}
+
 static __always_inline bool denial_lives(const struct denial *c, __u32 now)
 {
-	return *(volatile const __u32 *)&c->until - now - 1 < DENIAL_LIFE;
+	return denial_before(*(volatile const __u32 *)&c->until, now);
+}
+
+/* Until when allow_hosts4 is believed. One less: its clock is a finer one, and may be ahead by one. */
+static __always_inline __u32 denial_net_until(void)
+{
+	__u32 zero = 0;
+	__u64 *looked = bpf_map_lookup_elem(&allow_looked, &zero);
+
+	return looked && *looked ? (*looked >> DENIAL_SHIFT) + DENIAL_LIFE - 1 : 0;
 }
 
 static __always_inline bool denial_full(const struct denial_line *line, __u32 now)
@@ -189,7 +203,25 @@ static NOINLINE struct denial *denial_place(__u64 whom, __u32 now, __u64 *was)
 	return c;
 }
 
-/* Counts a denial by e, and notes it for those that follow. Where there is no room, the next is judged likewise. */
+/* What a filter with a bit for each prefix of this length says of an address. unsaid: where it says nothing. Out of line, as 6.1
+ * has no more stack for what calls it. */
+static NOINLINE int filter4(void *filter, __be32 addr, __u32 length, bool unsaid)
+{
+	__u32 bit = __builtin_bswap32(addr) >> (32 - length), word = bit >> 6;
+	__u64 *w = bpf_map_lookup_elem(filter, &word);
+
+	return w ? *w >> (bit & 63) & 1 : unsaid;
+}
+
+/* Is its whole /24 denied by this prefix, for no allow entry is in sight, and somebody looks? */
+static __always_inline bool net_denied4(const struct list_entry *e, __be32 addr, __u32 now)
+{
+	return e->bits && e->bits <= DENIAL_NETS_BITS && !filter4(&allow_hosts4, addr, 16, true) &&
+	       denial_before(denial_net_until(), now);
+}
+
+/* Counts a denial by e, and notes it for those that follow; with DENIAL_NET in whom, for all of the /24 if it can be. Where there
+ * is no room, the next is judged likewise. */
 static NOINLINE int denial_note(__u64 whom, struct list_entry *e, __u64 ns)
 {
 	__u32 now = ns >> DENIAL_SHIFT, until = now + DENIAL_LIFE, hits;
@@ -199,7 +231,13 @@ static NOINLINE int denial_note(__u64 whom, struct list_entry *e, __u64 ns)
 	if (!e)
 		return 0;
 	e->hits++;
-	if (e->expires && e->expires >> DENIAL_SHIFT < (ns >> DENIAL_SHIFT) + DENIAL_LIFE)
+	if (whom & DENIAL_NET && net_denied4(e, whom, now)) {
+		whom = denial_net(whom);
+		until = denial_net_until();
+	} else {
+		whom &= ~DENIAL_NET;
+	}
+	if (e->expires && e->expires >> DENIAL_SHIFT < (ns >> DENIAL_SHIFT) + (until - now))
 		until = e->expires >> DENIAL_SHIFT;
 	if (until == now)
 		return 0;

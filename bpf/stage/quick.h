@@ -23,16 +23,6 @@ static __always_inline struct list_entry *denied_net4(__u32 service, __be32 addr
 	return list_live(bpf_map_lookup_elem(&deny_net4, &k), now);
 }
 
-/* What a filter with a bit for each prefix of this length says of an address. unsaid: where it says nothing. Out of line, as 6.1
- * has no more stack for what calls it. */
-static NOINLINE int filter4(void *filter, __be32 addr, __u32 length, bool unsaid)
-{
-	__u32 bit = __builtin_bswap32(addr) >> (32 - length), word = bit >> 6;
-	__u64 *w = bpf_map_lookup_elem(filter, &word);
-
-	return w ? *w >> (bit & 63) & 1 : unsaid;
-}
-
 /* May an allow entry speak for it? */
 static __always_inline bool allowed4(__u32 service, __be32 addr)
 {
@@ -55,12 +45,6 @@ static __always_inline struct list_entry *denied4(__u32 service, __be32 addr, __
 		e = denied_net4(0, addr, now) ?: denied_net4(service, addr, now);
 	}
 	return e && !allowed4(service, addr) ? e : NULL;
-}
-
-/* Is its whole /24 denied by this prefix, for no allow entry is in sight? */
-static __always_inline bool net_denied4(const struct list_entry *e, __be32 addr)
-{
-	return e->bits && e->bits <= DENIAL_NETS_BITS && !filter4(&allow_hosts4, addr, 16, true);
 }
 
 static __always_inline int quick_drop(__u32 service, __u32 l3_len)
@@ -96,6 +80,6 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	e = denied4(service, addr, now, &unlisted);
 	if (!e)
 		return unlisted ? EXPRESS_UNLISTED : EXPRESS_STRANGER;
-	denial_note(unlisted && net_denied4(e, addr) ? denial_net(whom) : whom, e, now);
+	denial_note(unlisted ? whom | DENIAL_NET : whom, e, now);
 	return quick_drop(service, bpf_ntohs(ip->tot_len));
 }

@@ -144,7 +144,8 @@ func (b *bench) listMakers(m map[string]func() (*probe, error)) {
 			}
 			d, err := b.random(row.name, uint32(row.n))()
 			in, _ := e.Programs()
-			return &probe{driver: d, program: in, frames: [][]byte{strangerTo(crowdVIP())}, want: loader.XDPDrop, warm: row.warm, long: 3}, err
+			return &probe{driver: d, program: in, frames: [][]byte{strangerTo(crowdVIP())}, want: loader.XDPDrop, warm: row.warm, long: 3,
+				before: e.Lists().NoticeAllowed}, err // as the daemon does each second
 		}
 	}
 }

@@ -39,7 +39,10 @@ func (w *world) do(s step) error {
 		return w.send(s.frame, s.n)
 	case "pass":
 		w.model.Now += uint64(s.pass)
-		return w.setEnv()
+		if err := w.setEnv(); err != nil {
+			return err
+		}
+		return w.lists.NoticeAllowed() // as the daemon does
 	case "clock":
 		w.model.Now = clocks[s.n%len(clocks)]
 		return w.setEnv()
@@ -216,11 +219,6 @@ func (w *world) list(s step) error {
 	binary.NativeEndian.PutUint64(value, e.Expires)
 	if err := w.real.Poke(name, key, value); err != nil || !unheard {
 		return err
-	}
-	if s.list == model.Allow { // amid a denied prefix it is the daemon that hears it
-		if err := w.lists.NoticeAllowed(); err != nil {
-			return err
-		}
 	}
 	w.model.Now += uint64(believed)
 	return w.setEnv()

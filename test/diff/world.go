@@ -122,7 +122,7 @@ func (w *world) reset() error {
 		return err
 	}
 	w.model.Route = w.routes()[0]
-	if err := w.setEnv(); err != nil {
+	if err := errors.Join(w.setEnv(), w.lists.NoticeAllowed()); err != nil {
 		return err
 	}
 	var err error
