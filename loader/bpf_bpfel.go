@@ -703,7 +703,7 @@ type bpfService struct {
 	WeakPrefix       uint32
 	TimeoutWeak      uint32
 	Answers          uint32
-	Pad2             uint32
+	TimeoutSilent    uint32
 	GateParams       [6]uint64
 }
 
@@ -828,6 +828,7 @@ const (
 	bpfMapAllowHost4     = "allow_host4"
 	bpfMapAllowHost6     = "allow_host6"
 	bpfMapAllowHosts4    = "allow_hosts4"
+	bpfMapAllowLooked    = "allow_looked"
 	bpfMapAllowNet4      = "allow_net4"
 	bpfMapAllowNet6      = "allow_net6"
 	bpfMapAsks           = "asks"
@@ -996,6 +997,7 @@ type bpfMapSpecs struct {
 	AllowHost4    *ebpf.MapSpec `ebpf:"allow_host4"`
 	AllowHost6    *ebpf.MapSpec `ebpf:"allow_host6"`
 	AllowHosts4   *ebpf.MapSpec `ebpf:"allow_hosts4"`
+	AllowLooked   *ebpf.MapSpec `ebpf:"allow_looked"`
 	AllowNet4     *ebpf.MapSpec `ebpf:"allow_net4"`
 	AllowNet6     *ebpf.MapSpec `ebpf:"allow_net6"`
 	Asks          *ebpf.MapSpec `ebpf:"asks"`
@@ -1106,6 +1108,7 @@ type bpfMaps struct {
 	AllowHost4    *ebpf.Map `ebpf:"allow_host4"`
 	AllowHost6    *ebpf.Map `ebpf:"allow_host6"`
 	AllowHosts4   *ebpf.Map `ebpf:"allow_hosts4"`
+	AllowLooked   *ebpf.Map `ebpf:"allow_looked"`
 	AllowNet4     *ebpf.Map `ebpf:"allow_net4"`
 	AllowNet6     *ebpf.Map `ebpf:"allow_net6"`
 	Asks          *ebpf.Map `ebpf:"asks"`
@@ -1187,6 +1190,7 @@ func (m *bpfMaps) Close() error {
 		m.AllowHost4,
 		m.AllowHost6,
 		m.AllowHosts4,
+		m.AllowLooked,
 		m.AllowNet4,
 		m.AllowNet6,
 		m.Asks,

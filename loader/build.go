@@ -139,7 +139,7 @@ func serviceOf(s *Service, tables [2]uint32) bpfService {
 		Fragments:      flag(s.Fragments),
 		Answers:        noServer,
 	}
-	s.Strangers.put(&out, s.Timeouts.Weak)
+	s.Strangers.put(&out, s.Timeouts)
 	out.GateParams = s.GateParams
 	if s.Pool == "" {
 		out.Table4, out.Table6 = noServer, noServer

@@ -113,6 +113,7 @@ type Limits struct {
 type Timeouts struct {
 	UDP, TCP, Closing, Opening time.Duration
 	Weak                       time.Duration // of a weakly proven session; 0 = as the others
+	Silent                     time.Duration // of a TCP client that has said nothing to its gate yet; 0 = as the others
 }
 
 // Pool is the servers of one or more services.

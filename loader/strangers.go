@@ -17,7 +17,7 @@ const (
 )
 
 // put writes the bounds into a service.
-func (s Strangers) put(out *bpfService, weak time.Duration) {
+func (s Strangers) put(out *bpfService, t Timeouts) {
 	perSecond := func(n uint64) bpfRate { return rateOf(n, time.Second, n) }
 	out.Strangers = perSecond(s.Sessions)
 	out.Admissions = perSecond(s.Admissions)
@@ -26,8 +26,11 @@ func (s Strangers) put(out *bpfService, weak time.Duration) {
 	out.StrangerPackets = uint32((uint64(s.Packets)*sketchWindow + 1e9 - 1) / 1e9)
 	out.Unanswered = s.Unanswered
 	out.WeakSessions, out.WeakPrefix = s.Weak, s.WeakPrefix
-	if weak > 0 {
-		out.TimeoutWeak = ticks(weak)
+	if t.Weak > 0 {
+		out.TimeoutWeak = ticks(t.Weak)
+	}
+	if t.Silent > 0 {
+		out.TimeoutSilent = ticks(t.Silent)
 	}
 }
 

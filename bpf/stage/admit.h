@@ -88,6 +88,20 @@ static __always_inline bool no_player(const struct pkt *p, const __u8 *addr)
 	return is_own(p, addr);
 }
 
+/* An address that no router lets through from a player: of one link alone, or no host's (RFC 3927, 4291, 6052, 6666). */
+static __always_inline bool impossible(const struct pkt *p)
+{
+	__u64 hi = bpf_be64_to_cpu(addr_hi(p->src)), dst = bpf_be64_to_cpu(addr_hi(p->dst));
+
+	if (p->family == 4)
+		return (hi >> 48) == 0xa9fe && (dst >> 48) != 0xa9fe; /* 169.254.0.0/16 */
+	if (hi >> 54 == 0xfe80 >> 6 || hi >> 54 == 0xfec0 >> 6)
+		return dst >> 54 != 0xfe80 >> 6;
+	return hi == 0x0100000000000000ULL || /* 100::/64 */
+	       hi == 0x0064ff9b00000000ULL || /* 64:ff9b::/96 */
+	       (!hi && bpf_be64_to_cpu(addr_lo(p->src)) >> 32 == 0xffff); /* ::ffff:0:0/96 */
+}
+
 /* ---- which server? ----------------------------------------------------------------------------------- */
 
 /* By the client's address (IPv6: its /64), so that a returning player gets the same server, by TCP and UDP, on
@@ -256,6 +270,8 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 		return drop(p, err);
 	if (no_player(p, p->src))
 		return drop(p, DROP_REASON_BAD_ADDRESS);
+	if (impossible(p) && refuse(p, DROP_REASON_IMPOSSIBLE_SOURCE, svc->enforce))
+		return VERDICT_DROP;
 	if (p->l3_len > svc->max_packet && refuse(p, DROP_REASON_PACKET_SIZE, svc->enforce))
 		return VERDICT_DROP;
 	if (p->frag && !svc->fragments && refuse(p, DROP_REASON_FRAGMENT_REFUSED, svc->enforce))

@@ -37,6 +37,19 @@ static __always_inline __u32 idle_for(const struct flow *up, const struct flow *
 	return other < idle ? other : idle;
 }
 
+/* A TCP client whose first words its gate still waits for. */
+static __always_inline bool is_silent(const struct flow *up)
+{
+	return (up->state & (FLOW_PHASES | FLOW_GATED)) == (PHASE_OPENING | FLOW_GATED);
+}
+
+static __always_inline void count_silent(const struct flow *up)
+{
+	struct pkt p = { .service = up->service, .reason = DROP_REASON_SILENT };
+
+	count_reason(&p, 0);
+}
+
 static __always_inline __u32 timeout_of(const struct flow *up, const struct flow *down, __u8 proto,
 					const struct service *svc)
 {
@@ -44,6 +57,8 @@ static __always_inline __u32 timeout_of(const struct flow *up, const struct flow
 
 	if (proto == IPPROTO_TCP && (flags & FLOW_RST || (flags & FLOW_FIN_CLIENT && flags & FLOW_FIN_SERVER)))
 		return svc->timeout_closing;
+	if (is_silent(up) && svc->timeout_silent && svc->timeout_silent < svc->timeout_opening)
+		return svc->timeout_silent;
 	if (FLOW_PHASE(up->state) == PHASE_OPENING || flags & FLOW_QUERY)
 		return svc->timeout_opening;
 	if (flags & FLOW_WEAK && svc->timeout_weak)
@@ -69,6 +84,8 @@ static __always_inline void reap_mark(struct flow *up, struct flow *down, __u32 
 	if (op == REAP_END)
 		__sync_fetch_and_or(&up->state, FLOW_KILLED);
 	if (carries(up->state) && (op == REAP_END || is_due(up, down, proto, tick))) {
+		if (op != REAP_END && is_silent(up))
+			count_silent(up);
 		mark_closing(up, tick);
 		if (down)
 			mark_closing(down, tick);

@@ -115,6 +115,8 @@ type Timeouts struct {
 	Opening time.Duration `yaml:"opening" check:"min=1s max=1h"`
 	// Weak ends a UDP session that is proven by a two-way exchange alone and has not lasted 30 s.
 	Weak time.Duration `yaml:"weak" check:"min=1s max=24h"`
+	// Silent ends a TCP connection whose client says nothing, where the service's gate waits for its first words.
+	Silent time.Duration `yaml:"silent" check:"min=1s max=1h"`
 }
 
 // Host is the budget of what the kernel of this host is given. 0 means unlimited.

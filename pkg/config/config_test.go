@@ -64,7 +64,7 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		},
 		MaxPacket: 65535, Enforce: pointer(true),
 	}
-	timeouts := Timeouts{UDP: time.Minute, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second, Weak: 20 * time.Second}
+	timeouts := Timeouts{UDP: time.Minute, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second, Weak: 20 * time.Second, Silent: 5 * time.Second}
 	strangers := Strangers{SourcePacketsPerSecond: 100, UnansweredPackets: 20, WeakPerPrefix: 64}
 	queries := Queries{Answer: "auto", SourcePerSecond: 20, UnprovenKbps: 64, TotalKbps: 8000}
 	want := &Config{

@@ -24,7 +24,7 @@ func Default() *Config {
 			Prefixes: 131072, Sources: 131072, Fragments: 8192,
 			Greylist: 4194304, Regulars: 65536,
 		},
-		Timeouts: Timeouts{UDP: 60 * time.Second, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second, Weak: 20 * time.Second},
+		Timeouts: Timeouts{UDP: 60 * time.Second, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second, Weak: 20 * time.Second, Silent: 5 * time.Second},
 		Host: Host{
 			PacketsPerSecond: 200_000, SourcePacketsPerSecond: 50_000,
 			Always: []ProtoPort{{Proto: "tcp", Port: 22}},

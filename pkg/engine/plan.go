@@ -109,7 +109,7 @@ func serviceOf(s *config.Service) loader.Service {
 			Packets: l.PacketsPerSecond, PacketBurst: l.Burst, Bytes: l.BytesPerSecond, ByteBurst: l.BytesBurst,
 			NewSessions: l.NewSessions, Window: l.Window, Sessions: l.Sessions, Prefix4: l.IPv4Prefix, Prefix6: l.IPv6Prefix,
 		},
-		Timeouts: loader.Timeouts{UDP: s.Timeouts.UDP, TCP: s.Timeouts.TCP, Closing: s.Timeouts.Closing, Opening: s.Timeouts.Opening, Weak: s.Timeouts.Weak},
+		Timeouts: loader.Timeouts{UDP: s.Timeouts.UDP, TCP: s.Timeouts.TCP, Closing: s.Timeouts.Closing, Opening: s.Timeouts.Opening, Weak: s.Timeouts.Weak, Silent: s.Timeouts.Silent},
 	}
 	switch s.Forward {
 	case config.ForwardNAT:

@@ -564,7 +564,7 @@ type slotService struct {
 	WeakPrefix      uint32
 	TimeoutWeak     uint32
 	Answers         uint32
-	Pad2            uint32
+	TimeoutSilent   uint32
 	GateParams      [6]uint64
 }
 
@@ -662,6 +662,7 @@ const (
 	slotMapAllowHost4    = "allow_host4"
 	slotMapAllowHost6    = "allow_host6"
 	slotMapAllowHosts4   = "allow_hosts4"
+	slotMapAllowLooked   = "allow_looked"
 	slotMapAllowNet4     = "allow_net4"
 	slotMapAllowNet6     = "allow_net6"
 	slotMapAsks          = "asks"
@@ -793,6 +794,7 @@ type slotMapSpecs struct {
 	AllowHost4    *ebpf.MapSpec `ebpf:"allow_host4"`
 	AllowHost6    *ebpf.MapSpec `ebpf:"allow_host6"`
 	AllowHosts4   *ebpf.MapSpec `ebpf:"allow_hosts4"`
+	AllowLooked   *ebpf.MapSpec `ebpf:"allow_looked"`
 	AllowNet4     *ebpf.MapSpec `ebpf:"allow_net4"`
 	AllowNet6     *ebpf.MapSpec `ebpf:"allow_net6"`
 	Asks          *ebpf.MapSpec `ebpf:"asks"`
@@ -900,6 +902,7 @@ type slotMaps struct {
 	AllowHost4    *ebpf.Map `ebpf:"allow_host4"`
 	AllowHost6    *ebpf.Map `ebpf:"allow_host6"`
 	AllowHosts4   *ebpf.Map `ebpf:"allow_hosts4"`
+	AllowLooked   *ebpf.Map `ebpf:"allow_looked"`
 	AllowNet4     *ebpf.Map `ebpf:"allow_net4"`
 	AllowNet6     *ebpf.Map `ebpf:"allow_net6"`
 	Asks          *ebpf.Map `ebpf:"asks"`
@@ -978,6 +981,7 @@ func (m *slotMaps) Close() error {
 		m.AllowHost4,
 		m.AllowHost6,
 		m.AllowHosts4,
+		m.AllowLooked,
 		m.AllowNet4,
 		m.AllowNet6,
 		m.Asks,

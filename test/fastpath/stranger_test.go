@@ -89,6 +89,13 @@ func strangerGroups() []group {
 				return reply(w.session(t, player4), string(make([]byte, 1400))).Bytes()
 			}, want: outcome{verdict: "drop", reason: "answer_budget", service: "nat", down: true}},
 		}},
+		{"impossible sources", strangerPlan(nil), strangerSizes, []row{
+			{name: "of a link alone", in: is(hello(netip.MustParseAddrPort("169.254.7.7:4000"), natPort).Bytes()), want: refusedAs("impossible_source", "nat")},
+			{name: "of a link alone, IPv6", in: is(hello(netip.MustParseAddrPort("[fe80::7]:4000"), natPort).Bytes()), want: refusedAs("impossible_source", "nat")},
+			{name: "discarded", in: is(hello(netip.MustParseAddrPort("[100::7]:4000"), natPort).Bytes()), want: refusedAs("impossible_source", "nat")},
+			{name: "mapped", in: is(hello(netip.AddrPortFrom(netip.AddrFrom16([16]byte{10: 0xff, 0xff, 192, 0, 2, 1}), 4000), natPort).Bytes()), want: refusedAs("impossible_source", "nat")},
+			{name: "translated", in: is(hello(netip.MustParseAddrPort("[64:ff9b::c000:201]:4000"), natPort).Bytes()), want: refusedAs("impossible_source", "nat")},
+		}},
 		{"reflection", strangerPlan(nil), strangerSizes, reflectionRows()},
 	}
 }
@@ -345,7 +352,7 @@ func TestReflectorBudgetOfAPrefix(t *testing.T) {
 	sizes.Unproven = 1024
 	w := newWorldOf(t, plan, sizes)
 	w.ports = plan.NATPorts
-	given := 0 // to each client beyond what it sent
+	given := 0           // to each client beyond what it sent
 	for i := range 500 { // 10 s of it
 		p := hello(netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), uint16(40000+i)), []uint16{natPort, openPort}[i%2])
 		s, out := w.begin(t, p), 0
