@@ -36,6 +36,9 @@
 
 #define PARRY_GATE_ABI 1
 
+#define GATE_TCP 6 /* gate.proto */
+#define GATE_UDP 17
+
 enum gate_verdict {
 	GATE_REFUSE = 0, /* no believable first packet: dropped as gate_refused */
 	GATE_PASS =
