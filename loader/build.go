@@ -60,6 +60,7 @@ func newBuilder(p *Plan, np *natPlan, n *numbering, sizes Sizes) (*builder, erro
 		b.services[i] = old
 		b.services[i].Retired = flag(i > 0)
 		b.services[i].Table4, b.services[i].Table6 = noServer, noServer
+		b.services[i].Gate = 0 // its number was another generation's
 	}
 	tables, err := b.pools()
 	if err != nil {

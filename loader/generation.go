@@ -23,6 +23,7 @@ import (
 type Generation struct {
 	number   int
 	coll     *ebpf.Collection
+	gates    loadedGates
 	services map[string]uint16 // by name; retired ones too
 	names    []string          // by number
 	dir      string            // where it is pinned; "" = nowhere
@@ -34,7 +35,7 @@ func (g *Generation) Close() error {
 		return nil
 	}
 	g.coll.Close()
-	return nil
+	return g.gates.Close()
 }
 
 // ServiceName of a number; "" for the host's own traffic and for numbers not given out.
@@ -101,6 +102,9 @@ func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
 		if err = coll.Maps[bpfMapStages].Put(uint32(at), coll.Programs[name]); err != nil {
 			return nil, fmt.Errorf("enter %s into the table of stages: %w", name, err)
 		}
+	}
+	if g.gates, err = e.loadGates(p, coll); err != nil {
+		return nil, err
 	}
 	return g, e.pinGeneration(g)
 }
@@ -281,7 +285,7 @@ func (e *Edge) pinGeneration(g *Generation) error {
 			return fmt.Errorf("pin program %s: %w", name, err)
 		}
 	}
-	return nil
+	return g.gates.pin(g.dir)
 }
 
 // removeGenerations unpins all but the one that is kept.

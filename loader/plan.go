@@ -17,7 +17,7 @@ type Plan struct {
 	Inside   []netip.Prefix // where servers are: clients from there reach transparent services by NAT
 	Frags    bool           // load for multi-buffer frames (jumbo)
 	Answers  AnswerBudget
-	Gates    []Gate // that services name
+	Gates    []Gate // that services name, each once
 }
 
 // AnswerBudget bounds what unproven sources are given beyond what they sent, in bytes per second; 0 = no bound.

@@ -31,6 +31,10 @@ type deps struct {
 	Replay func(ctx context.Context, opt ReplayOptions, out io.Writer) error
 	// OpenLists opens the lists of an edge whose daemon doesn't run.
 	OpenLists func(pin string) (api.Lists, io.Closer, error)
+	// CompileGate compiles a gate's C file; what the compiler says goes to diagnostics.
+	CompileGate func(ctx context.Context, source string, diagnostics io.Writer) ([]byte, error)
+	// TryGate sees what this machine makes of a compiled gate.
+	TryGate func(object []byte) (GateTrial, error)
 	// Commands are further ones, made elsewhere.
 	Commands []func() *cobra.Command
 	Getenv   func(string) string
@@ -91,8 +95,8 @@ in the network driver: drop the flood, forward the player.`,
 		}
 	}
 	add("edge", newRun(d), newCheck(d), newReload(d), newDetach(d))
-	add("look", newStatus(d), newTop(d), newSession(d), newServer(d), newReplay(d))
-	add("act", newList(d, api.Block), newList(d, api.Allow))
+	add("look", newStatus(d), newTop(d), newSession(d), newServer(d), newReplay(d), newProfile(d))
+	add("act", newList(d, api.Block), newList(d, api.Allow), newGate(d))
 	add("more", newVersion(d))
 	for _, make := range d.Commands {
 		c := make()

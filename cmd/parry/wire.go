@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"parry/pkg/engine"
+	"parry/pkg/gate"
 )
 
 // wire gives the commands what they run on.
@@ -34,9 +35,14 @@ func wire() deps {
 		Replay: func(ctx context.Context, o ReplayOptions, out io.Writer) error {
 			return engine.Replay(ctx, engine.ReplayOptions(o), out)
 		},
-		OpenLists: engine.OpenLists,
-		Commands:  []func() *cobra.Command{newLabCommand, newBenchCommand},
-		Getenv:    os.Getenv,
-		Now:       time.Now,
+		OpenLists:   engine.OpenLists,
+		CompileGate: gate.Compile,
+		TryGate: func(object []byte) (GateTrial, error) {
+			t, err := engine.TryGate(object)
+			return GateTrial(t), err
+		},
+		Commands: []func() *cobra.Command{newLabCommand, newBenchCommand},
+		Getenv:   os.Getenv,
+		Now:      time.Now,
 	}
 }

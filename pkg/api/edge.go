@@ -20,6 +20,9 @@ const DefaultSocket = "/run/parry/parry.sock"
 // MaxBatch is the most entries that one call of Add or Del may carry.
 const MaxBatch = 65536
 
+// MaxGate is the most bytes that a compiled gate may have.
+const MaxGate = 1 << 20
+
 // Kind names one of the two lists of sources.
 type Kind string
 
@@ -58,6 +61,12 @@ type Edge interface {
 	Who(ctx context.Context, protocol string, addr netip.AddrPort) (Session, error)
 	// Reload reads the configuration again, all or nothing; ErrConfig when it can't be used.
 	Reload(ctx context.Context) error
+	// Gates lists the gates that services may name.
+	Gates(ctx context.Context) ([]Gate, error)
+	// LoadGate adds a compiled gate of at most MaxGate bytes, or replaces the operator's of that name; ErrInvalid when it can't be used.
+	LoadGate(ctx context.Context, object []byte) (Gate, error)
+	// UnloadGate forgets an operator's gate; ErrBusy while a service uses it, ErrNotFound where there is none.
+	UnloadGate(ctx context.Context, name string) error
 }
 
 // Collect gathers what a sequence yields until its end or its error.

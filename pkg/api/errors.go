@@ -15,6 +15,8 @@ var (
 	ErrInvalid  = errors.New("invalid request")             // what was asked makes no sense: 400
 	ErrConfig   = errors.New("configuration refused")       // the configuration can't be used, the old one stays: 422
 	ErrNotFound = errors.New("not found")                   // 404
+	ErrBusy     = errors.New("in use")                      // 409
+	ErrRoot     = errors.New("root alone may do that")      // 403
 	ErrFull     = errors.New("table full")                  // 507
 	ErrNoDaemon = errors.New("no daemon answers")           // client only: nobody listens on the socket
 	errStalled  = errors.New("request stalled")             // server only: 408
@@ -87,6 +89,8 @@ func statuses() []struct {
 		{ErrInvalid, http.StatusBadRequest},
 		{ErrConfig, http.StatusUnprocessableEntity},
 		{ErrNotFound, http.StatusNotFound},
+		{ErrBusy, http.StatusConflict},
+		{ErrRoot, http.StatusForbidden},
 		{ErrFull, http.StatusInsufficientStorage},
 		{errStalled, http.StatusRequestTimeout},
 	}

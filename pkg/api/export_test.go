@@ -2,6 +2,11 @@
 
 package api
 
+import (
+	"context"
+	"net/http"
+)
+
 // Patterns are the routes as the mux knows them.
 func (s *HTTPServer) Patterns() []string {
 	var ps []string
@@ -11,11 +16,18 @@ func (s *HTTPServer) Patterns() []string {
 	return ps
 }
 
+// As makes a handler's calls those of a user.
+func As(uid uint32, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), peerKey{}, uid)))
+	})
+}
+
 // Shapes are the types behind the schemas of docs/openapi.yaml.
 func Shapes() map[string]any {
 	return map[string]any{
 		"Status": Status{}, "Interface": Interface{}, "Service": Service{}, "Traffic": Traffic{}, "Table": Table{},
-		"Session": Session{}, "Direction": Direction{}, "Server": Server{}, "ImportEvent": ImportEvent{},
+		"Session": Session{}, "Direction": Direction{}, "Server": Server{}, "Gate": Gate{}, "ImportEvent": ImportEvent{},
 		"ImportProgress": ImportProgress{}, "ImportResult": ImportResult{}, "BadLine": BadLine{}, "Error": errorBody{},
 	}
 }

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -60,6 +61,7 @@ func (s *HTTPServer) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       stallTimeout,
 		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return calls },
+		ConnContext:       withPeer,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
@@ -86,7 +88,9 @@ func (s *HTTPServer) Serve(ctx context.Context, l net.Listener) error {
 type route struct {
 	pattern  string // of http.ServeMux
 	handle   func(w http.ResponseWriter, r *http.Request) error
-	streamed bool // the time limit is on each piece rather than on the whole
+	streamed bool  // the time limit is on each piece rather than on the whole
+	limit    int64 // bytes of the body; 0 = as of all
+	root     bool  // not for the socket's group: root alone
 }
 
 // routes is the whole API; docs/openapi.yaml must describe exactly these.
@@ -98,6 +102,9 @@ func (s *HTTPServer) routes() []route {
 		{pattern: "GET /v1/servers", handle: s.servers},
 		{pattern: "GET /v1/who", handle: s.who},
 		{pattern: "POST /v1/reload", handle: s.reload},
+		{pattern: "GET /v1/gates", handle: s.gates},
+		{pattern: "POST /v1/gates", handle: s.loadGate, limit: MaxGate, root: true},
+		{pattern: "DELETE /v1/gates/{name}", handle: s.unloadGate, root: true},
 	}
 	for _, k := range []Kind{Block, Allow} {
 		l := listHandlers{HTTPServer: s, kind: k}
@@ -125,14 +132,17 @@ func (s *HTTPServer) Handler() http.Handler {
 func (s *HTTPServer) bound(rt route) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &response{ResponseWriter: rw, ctl: http.NewResponseController(rw)}
-		limit := int64(maxBody)
+		limit := cmp.Or(rt.limit, maxBody)
 		if rt.streamed {
 			limit, w.stall = maxImport, stallTimeout
 		}
 		w.deadlines(callTimeout)
 		r.Body = &body{ReadCloser: http.MaxBytesReader(w, r.Body, limit), w: w}
 		start := time.Now()
-		err := rt.handle(w, r)
+		err := allowed(rt, r)
+		if err == nil {
+			err = rt.handle(w, r)
+		}
 		s.record(r, time.Since(start), err)
 		if err == nil {
 			return

@@ -111,3 +111,26 @@ type Server struct {
 	Sessions  uint64   `json:"sessions"`
 	Score     *float64 `json:"score"` // 0 to 1
 }
+
+// Where a Gate is from, and how it fares.
+const (
+	GateBuiltIn  = "built-in"
+	GateOperator = "operator"
+
+	GateLoaded  = "loaded"  // some service uses it
+	GateUnused  = "unused"  // none does
+	GateRefused = "refused" // what is kept of it can't be used
+)
+
+// Gate is a program that services show strangers' first packets to.
+type Gate struct {
+	Name         string   `json:"name"`
+	ABI          uint32   `json:"abi"`
+	Proof        string   `json:"proof"` // the strongest that it can give of a source's address: none, weak or strong
+	About        string   `json:"about"`
+	Source       string   `json:"source"`           // built-in or operator
+	Services     []string `json:"services"`         // that use it
+	State        string   `json:"state"`            // loaded, unused or refused
+	Instructions int      `json:"instructions"`     // as compiled
+	Detail       string   `json:"detail,omitempty"` // why it is refused
+}

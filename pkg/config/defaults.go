@@ -51,7 +51,7 @@ func (c *Config) fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(Server{Weight: 1})
 	case reflect.TypeFor[Service]():
 		return reflect.ValueOf(Service{
-			Game: game.Auto, Forward: ForwardNAT, Access: "open", Fragments: "drop", Limits: c.Limits, Timeouts: c.Timeouts,
+			Game: game.Auto, Gate: gateAuto, Forward: ForwardNAT, Access: "open", Fragments: "drop", Limits: c.Limits, Timeouts: c.Timeouts,
 			Strangers: c.Strangers, Queries: c.Queries,
 		})
 	}
@@ -59,7 +59,7 @@ func (c *Config) fresh(t reflect.Type) reflect.Value {
 }
 
 // complete resolves what depends on other values, so that a reader needs no rule
-// of inheritance: it fills every service's protocol, class, enforce and limits.
+// of inheritance: it fills every service's protocol, class, gate, enforce and limits.
 func (c *Config) complete() {
 	limitsOn := c.Limits.Enforce == nil || *c.Limits.Enforce
 	for i := range c.Services {
@@ -71,6 +71,12 @@ func (c *Config) complete() {
 			if s.Class == "" {
 				s.Class = p.Class
 			}
+			if s.Gate == gateAuto {
+				s.Gate = p.Gate
+			}
+		}
+		if s.Gate == GateOff || s.Gate == gateAuto {
+			s.Gate = ""
 		}
 		enforce := c.Enforce
 		if s.Enforce != nil {

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"parry/pkg/game"
 )
 
 // fault is why a text is no such value, and what was probably meant.
@@ -182,6 +184,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 
 var (
 	nameForm    = regexp.MustCompile(`^[a-z0-9_][a-z0-9_.-]{0,30}$`)
+	gateForm    = regexp.MustCompile(game.GatePattern)
 	nodeForm    = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,63}$`)
 	countryForm = regexp.MustCompile(`^[A-Z]{2}$`)
 	groupForm   = regexp.MustCompile(`^[a-z_][a-z0-9_.-]{0,31}$`)
@@ -194,6 +197,10 @@ func checkFormat(format, s string) *fault {
 	case "name":
 		if !nameForm.MatchString(s) {
 			return faultf(properName(s), "%q is no name: want 1 to 31 of a-z 0-9 - _ . (no - or . first)", s)
+		}
+	case "gate":
+		if !gateForm.MatchString(s) {
+			return faultf("", "%q is no gate's name: want auto, off, or a letter and up to 22 of a-z 0-9 _", s)
 		}
 	case "node":
 		if !nodeForm.MatchString(s) {

@@ -90,6 +90,8 @@ func refine(p *jsonschema.Schema, f field, part section) *jsonschema.Schema {
 	switch f.rules.format {
 	case "name":
 		value.Pattern = nameForm.String()
+	case "gate":
+		value.Pattern = gateForm.String()
 	case "country":
 		value.Pattern = countryForm.String()
 	}

@@ -16,6 +16,12 @@ const (
 	ForwardLocal       = "local"
 )
 
+// What `gate:` says besides names. In a Config that was parsed there is neither: no gate is "".
+const (
+	GateOff  = "off"
+	gateAuto = "auto"
+)
+
 // Service is one thing that players connect to.
 type Service struct {
 	// Name is the service's name in listings, metrics and commands.
@@ -30,6 +36,11 @@ type Service struct {
 	Game string `yaml:"game" check:"enum=@games"`
 	// Class is the latency class. Default: the game's.
 	Class string `yaml:"class" check:"enum=@classes"`
+	// Gate is the program that strangers' first packets are shown to: `auto` is the game's, `off` none, else the name of one of parry's or
+	// of your own (`parry gate list`, see gates.md).
+	Gate string `yaml:"gate" check:"format=gate"`
+	// GateParams are up to 6 whole numbers that the gate is told; what they mean is the gate's to say.
+	GateParams []uint64 `yaml:"gate_params" check:"items=6 max=18446744073709551615"`
 	// Forward is how packets reach the server: `nat` (any server anywhere), `transparent` (the server sees the player's address and must
 	// route back through this edge) or `local` (the server runs on this host).
 	Forward string `yaml:"forward" check:"enum=nat|transparent|local"`

@@ -41,6 +41,7 @@ type Engine struct {
 
 	mu     sync.Mutex // guards all below; edge: what makes and installs generations, attaches, and writes hops and links
 	cfg    *config.Config
+	gates  *gates
 	edge   *loader.Edge
 	ifaces []loader.Interface      // that the fast path is to be on
 	broken map[string]string       // interface name: why it is not
@@ -65,11 +66,15 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	gates, err := gatesFor(cfg, nil)
+	if err != nil {
+		return err
+	}
 	if err := prepareHost(cfg, o.Log); err != nil {
 		return err
 	}
 	e := &Engine{
-		opts: o, log: o.Log, started: time.Now(), cfg: cfg, broken: map[string]string{}, wanted: map[nexthop.Key]bool{},
+		opts: o, log: o.Log, started: time.Now(), cfg: cfg, gates: gates, broken: map[string]string{}, wanted: map[nexthop.Key]bool{},
 		links: map[int]loader.LinkInfo{}, health: health{lastReloadOK: true, errors: map[string]uint64{}},
 	}
 	// The watcher's sockets belong to the namespace of the thread that opens them: the process's own.
@@ -154,6 +159,7 @@ func (e *Engine) install(c *config.Config, ifaces []loader.Interface) error {
 	if err != nil {
 		return err
 	}
+	plan.Gates = e.gates.used(c)
 	gen, err := e.edge.Prepare(plan)
 	if err != nil {
 		return err
@@ -202,7 +208,12 @@ func (e *Engine) tryReload() error {
 	if c.Sizes != e.cfg.Sizes {
 		e.log.Warn("sizes stay as they are while the maps hold state; `parry detach` and a new start apply them")
 	}
-	if err := e.install(c, ifaces); err != nil {
+	before := e.gates
+	if e.gates, err = gatesFor(c, nil); err == nil {
+		err = e.install(c, ifaces)
+	}
+	if err != nil {
+		e.gates = before
 		return err
 	}
 	return e.lists.l.Bump()

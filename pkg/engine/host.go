@@ -213,7 +213,10 @@ func linkOf(links []nexthop.Link, ifindex int) nexthop.Link {
 // Check reads a configuration and, if asked, holds it against this machine. Warnings go to warn, a line each.
 func Check(path string, host bool, warn func(string)) error {
 	c, err := config.Load(path)
-	if err != nil || !host {
+	if err != nil {
+		return err
+	}
+	if _, err := gatesFor(c, warn); err != nil || !host {
 		return err
 	}
 	facts := hostfacts.Read("/")

@@ -104,13 +104,14 @@ func serviceOf(s *config.Service) loader.Service {
 	l := s.Limits.Source
 	out := loader.Service{
 		Name: s.Name, Pool: s.Pool, Allowlist: s.Access == "allowlist", Enforce: *s.Enforce,
-		EnforceLimits: *s.Limits.Enforce, MaxPacket: s.Limits.MaxPacket, Fragments: s.Fragments == "admit",
+		EnforceLimits: *s.Limits.Enforce, MaxPacket: s.Limits.MaxPacket, Fragments: s.Fragments == "admit", Gate: s.Gate,
 		Limits: loader.Limits{
 			Packets: l.PacketsPerSecond, PacketBurst: l.Burst, Bytes: l.BytesPerSecond, ByteBurst: l.BytesBurst,
 			NewSessions: l.NewSessions, Window: l.Window, Sessions: l.Sessions, Prefix4: l.IPv4Prefix, Prefix6: l.IPv6Prefix,
 		},
 		Timeouts: loader.Timeouts{UDP: s.Timeouts.UDP, TCP: s.Timeouts.TCP, Closing: s.Timeouts.Closing, Opening: s.Timeouts.Opening, Weak: s.Timeouts.Weak, Silent: s.Timeouts.Silent},
 	}
+	copy(out.GateParams[:], s.GateParams)
 	switch s.Forward {
 	case config.ForwardNAT:
 		out.Forward = loader.NAT

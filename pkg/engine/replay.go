@@ -96,7 +96,11 @@ func replayEdge(c *config.Config, e *loader.Edge) error {
 	if err != nil {
 		return err
 	}
-	plan.Inside = nil
+	gates, err := gatesFor(c, nil)
+	if err != nil {
+		return err
+	}
+	plan.Inside, plan.Gates = nil, gates.used(c)
 	for i := range plan.Pools {
 		for j := range plan.Pools[i].Servers {
 			s := &plan.Pools[i].Servers[j]

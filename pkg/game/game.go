@@ -34,6 +34,8 @@ type Profile struct {
 	Family string
 	// Class is the latency class: fps, moba, rts or mmorpg.
 	Class string
+	// Aliases are further names of the same.
+	Aliases []string
 	// Title is the name for people, e.g. "Counter-Strike 2".
 	Title string
 	// Proto is the transport that carries play, "udp" or "tcp"; "" for auto.
@@ -45,7 +47,28 @@ type Profile struct {
 	Port uint16
 	// QueryPort is where the server answers queries (probes); 0 means on Port.
 	QueryPort uint16
+	// Gate is the name of the program that a stranger's first packets are shown to; "" where none
+	// can tell a believable first packet from another.
+	Gate string
+	// Proof is the strongest proof of a source's address that the protocol and its gate give:
+	// "strong" or "weak"; "" for auto.
+	Proof string
+	// First bounds the payload of a stranger's first packet over Proto, as the gate does. Zero where
+	// there is no gate.
+	First Bounds
+	// MaxPayload is the longest payload over UDP that a player's client sends, in bytes; 0 where
+	// that isn't known.
+	MaxPayload uint16
 }
+
+// Bounds are a least and a most, in bytes of payload.
+type Bounds struct{ Min, Max uint16 }
+
+// Proofs of a source's address.
+const (
+	ProofStrong = "strong" // it echoed a secret that was sent to it, or finished a TCP handshake
+	ProofWeak   = "weak"   // it spoke, was answered, and spoke again: a blind sender may guess that
+)
 
 // IsFamily reports whether the profile is a protocol family, not a title.
 func (p Profile) IsFamily() bool { return p.Name == p.Family }
@@ -94,20 +117,65 @@ func Titles() []string {
 	return names
 }
 
+// Profiles returns all profiles: the families in the order of the documentation, then the titles in that of the table.
+func Profiles() []Profile {
+	var all []Profile
+	for _, table := range [][]row{families[:], titles[:]} {
+		for _, r := range table {
+			all = append(all, r.profile(r.name))
+		}
+	}
+	return all
+}
+
+// GatePattern is what a gate may be called, besides the words auto and off. Nothing in it leads out of a folder.
+const GatePattern = `^[a-z][a-z0-9_]{0,22}$`
+
+// Gates returns the names of the gates that families are served by, in alphabetical order.
+func Gates() []string {
+	var names []string
+	for _, w := range wires {
+		if w.gate != "" {
+			names = append(names, w.gate)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // row is one line of the table. protos are separated by a space.
 type row struct {
 	name, family, class, title, protos string
 	port, query                        uint16
 	aliases                            []string
+	open                               bool // its first packets are not, or not surely, those of its family's gate
+}
+
+// wire is what a family's protocol shows on the wire.
+type wire struct {
+	family, gate, proof string
+	first               Bounds
+	payload             uint16
 }
 
 func (r row) profile(name string) Profile {
 	p := Profile{
 		Name: name, Family: r.family, Class: r.class, Title: r.title,
-		Protos: strings.Fields(r.protos), Port: r.port, QueryPort: r.query,
+		Protos: strings.Fields(r.protos), Port: r.port, QueryPort: r.query, Aliases: slices.Clone(r.aliases),
 	}
 	if len(p.Protos) > 0 {
 		p.Proto = p.Protos[0]
+	}
+	for _, w := range wires {
+		if w.family != r.family {
+			continue
+		}
+		p.Proof, p.MaxPayload = w.proof, w.payload
+		if !r.open {
+			p.Gate, p.First = w.gate, w.first
+		} else if p.Proto == "udp" {
+			p.Proof, p.MaxPayload = ProofWeak, 0
+		}
 	}
 	return p
 }

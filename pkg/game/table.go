@@ -2,7 +2,11 @@
 
 package game
 
-// The table. Families are those of the specification; a title is listed when its
+// The table. What is open is shown to no gate unless the operator names one: Rust plays RakNet of its own beside
+// Source's queries, GoldSrc, DarkPlaces and FiveM open otherwise than their relatives, and of the others nobody has
+// shown that they open as their engine does (Steam's relays, own handshakes).
+//
+// Families are those of the specification; a title is listed when its
 // server can be run by anyone and its family, port and transport are well known.
 // The ports of families are the ones their protocol is most often met at.
 
@@ -37,20 +41,20 @@ var titles = [...]row{
 	{name: "cs2", family: "source", class: ClassFPS, title: "Counter-Strike 2", protos: "udp", port: 27015},
 	{name: "csgo", family: "source", class: ClassFPS, title: "Counter-Strike: Global Offensive", protos: "udp", port: 27015},
 	{name: "css", family: "source", class: ClassFPS, title: "Counter-Strike: Source", protos: "udp", port: 27015},
-	{name: "cs16", family: "source", class: ClassFPS, title: "Counter-Strike 1.6", protos: "udp", port: 27015},
+	{name: "cs16", family: "source", class: ClassFPS, title: "Counter-Strike 1.6", protos: "udp", port: 27015, open: true},
 	{name: "tf2", family: "source", class: ClassFPS, title: "Team Fortress 2", protos: "udp", port: 27015},
 	{name: "gmod", family: "source", class: ClassFPS, title: "Garry's Mod", protos: "udp", port: 27015, aliases: []string{"garrysmod"}},
 	{name: "l4d2", family: "source", class: ClassFPS, title: "Left 4 Dead 2", protos: "udp", port: 27015, aliases: []string{"left4dead2"}},
 	{name: "hl2dm", family: "source", class: ClassFPS, title: "Half-Life 2: Deathmatch", protos: "udp", port: 27015},
-	{name: "rust", family: "source", class: ClassFPS, title: "Rust", protos: "udp", port: 28015, query: 28017},
-	{name: "apex", family: "source", class: ClassFPS, title: "Apex Legends", protos: "udp", port: 37015},
+	{name: "rust", family: "source", class: ClassFPS, title: "Rust", protos: "udp", port: 28015, query: 28017, open: true},
+	{name: "apex", family: "source", class: ClassFPS, title: "Apex Legends", protos: "udp", port: 37015, open: true},
 	{name: "dota2", family: "source", class: ClassMOBA, title: "Dota 2", protos: "udp", port: 27015},
 
 	// Quake III family
 	{name: "openarena", family: "quake3", class: ClassFPS, title: "OpenArena", protos: "udp", port: 27960},
 	{name: "ioquake3", family: "quake3", class: ClassFPS, title: "ioquake3 / Quake III Arena", protos: "udp", port: 27960, aliases: []string{"quake3arena", "q3a"}},
 	{name: "urbanterror", family: "quake3", class: ClassFPS, title: "Urban Terror", protos: "udp", port: 27960, aliases: []string{"urt"}},
-	{name: "xonotic", family: "quake3", class: ClassFPS, title: "Xonotic", protos: "udp", port: 26000},
+	{name: "xonotic", family: "quake3", class: ClassFPS, title: "Xonotic", protos: "udp", port: 26000, open: true},
 	{name: "cod4", family: "quake3", class: ClassFPS, title: "Call of Duty 4", protos: "udp", port: 28960},
 	{name: "cod2", family: "quake3", class: ClassFPS, title: "Call of Duty 2", protos: "udp", port: 28960},
 	{name: "et", family: "quake3", class: ClassFPS, title: "Wolfenstein: Enemy Territory", protos: "udp", port: 27960, aliases: []string{"etlegacy"}},
@@ -59,17 +63,17 @@ var titles = [...]row{
 
 	// Unreal Engine and Riot
 	{name: "fortnite", family: "unreal", class: ClassFPS, title: "Fortnite", protos: "udp", port: 9000},
-	{name: "ark", family: "unreal", class: ClassMMORPG, title: "ARK: Survival", protos: "udp", port: 7777, query: 27015},
+	{name: "ark", family: "unreal", class: ClassMMORPG, title: "ARK: Survival", protos: "udp", port: 7777, query: 27015, open: true},
 	{name: "satisfactory", family: "unreal", class: ClassMMORPG, title: "Satisfactory", protos: "udp tcp", port: 7777},
-	{name: "palworld", family: "unreal", class: ClassMMORPG, title: "Palworld", protos: "udp", port: 8211},
-	{name: "squad", family: "unreal", class: ClassFPS, title: "Squad", protos: "udp", port: 7787, query: 27165},
+	{name: "palworld", family: "unreal", class: ClassMMORPG, title: "Palworld", protos: "udp", port: 8211, open: true},
+	{name: "squad", family: "unreal", class: ClassFPS, title: "Squad", protos: "udp", port: 7787, query: 27165, open: true},
 	{name: "valorant", family: "riot", class: ClassFPS, title: "Valorant", protos: "udp", port: 7194},
 	{name: "league_of_legends", family: "riot", class: ClassMOBA, title: "League of Legends", protos: "udp", port: 5000, aliases: []string{"lol"}},
 
 	// ENet
-	{name: "fivem", family: "enet", class: ClassMMORPG, title: "FiveM", protos: "udp tcp", port: 30120, aliases: []string{"redm"}},
-	{name: "sauerbraten", family: "enet", class: ClassFPS, title: "Cube 2: Sauerbraten", protos: "udp", port: 28785, aliases: []string{"cube2"}},
-	{name: "assaultcube", family: "enet", class: ClassFPS, title: "AssaultCube", protos: "udp", port: 28763},
+	{name: "fivem", family: "enet", class: ClassMMORPG, title: "FiveM", protos: "udp tcp", port: 30120, aliases: []string{"redm"}, open: true},
+	{name: "sauerbraten", family: "enet", class: ClassFPS, title: "Cube 2: Sauerbraten", protos: "udp", port: 28785, aliases: []string{"cube2"}, open: true},
+	{name: "assaultcube", family: "enet", class: ClassFPS, title: "AssaultCube", protos: "udp", port: 28763, open: true},
 	{name: "0ad", family: "enet", class: ClassRTS, title: "0 A.D.", protos: "udp", port: 20595},
 	{name: "godot", family: "enet", class: ClassMMORPG, title: "Godot high-level multiplayer", protos: "udp"},
 	{name: "warthunder", family: "enet", class: ClassFPS, title: "War Thunder", protos: "udp", port: 20011},
@@ -89,4 +93,24 @@ var titles = [...]row{
 	{name: "terraria", family: "generic_tcp", class: ClassMMORPG, title: "Terraria", protos: "tcp", port: 7777, aliases: []string{"tshock"}},
 	{name: "openra", family: "generic_tcp", class: ClassRTS, title: "OpenRA", protos: "tcp", port: 1234},
 	{name: "warzone2100", family: "generic_tcp", class: ClassRTS, title: "Warzone 2100", protos: "tcp", port: 2100},
+}
+
+// wires is what gates and limits know of families: sizes are those of the payload.
+var wires = [...]wire{
+	{family: "minecraft_java", gate: "minecraft_java", proof: ProofStrong, first: Bounds{1, 1460}},
+	{family: "raknet", gate: "raknet", proof: ProofStrong, first: Bounds{33, 1464}, payload: 1464},
+	{family: "source", gate: "source", proof: ProofStrong, first: Bounds{5, 1400}, payload: 1400},
+	{family: "quake3", gate: "quake3", proof: ProofWeak, first: Bounds{11, 1400}, payload: 1400},
+	{family: "unreal", gate: "unreal", proof: ProofWeak, first: Bounds{29, 64}},
+	{family: "riot", proof: ProofWeak},
+	{family: "steam_sdr", proof: ProofWeak},
+	{family: "enet", gate: "enet", proof: ProofWeak, first: Bounds{52, 56}, payload: 4096},
+	{family: "photon", proof: ProofWeak},
+	{family: "teamspeak3", proof: ProofWeak},
+	{family: "mumble", proof: ProofWeak},
+	{family: "stun_turn", gate: "stun", proof: ProofWeak, first: Bounds{20, 548}},
+	{family: "wireguard", gate: "wireguard", proof: ProofWeak, first: Bounds{148, 148}},
+	{family: "quic", gate: "quic", proof: ProofWeak, first: Bounds{1200, 1472}, payload: 1472},
+	{family: "generic_udp", proof: ProofWeak},
+	{family: "generic_tcp", proof: ProofStrong},
 }

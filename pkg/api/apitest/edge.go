@@ -4,12 +4,15 @@
 package apitest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 
 	"parry/pkg/api"
@@ -30,6 +33,7 @@ type Edge struct {
 	sessions []api.Session
 	lists    map[api.Kind]map[blocklist.Key]blocklist.Entry
 	reloads  int
+	gates    []api.Gate
 }
 
 var _ api.Edge = (*Edge)(nil)
@@ -147,6 +151,54 @@ func (e *Edge) Reload(context.Context) error {
 		return err
 	}
 	e.reloads++
+	return nil
+}
+
+// Gates lists what it was made with, and what LoadGate added.
+func (e *Edge) Gates(context.Context) ([]api.Gate, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.gates), e.Fail
+}
+
+// LoadGate takes for a gate what begins with \x7fELF, and its last word for the name.
+func (e *Edge) LoadGate(_ context.Context, object []byte) (api.Gate, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.Fail != nil {
+		return api.Gate{}, e.Fail
+	}
+	words := strings.Fields(string(object))
+	if !bytes.HasPrefix(object, []byte("\x7fELF")) || len(words) == 0 {
+		return api.Gate{}, api.Mark(api.ErrInvalid, errors.New("no gate: not an object that clang makes for BPF"))
+	}
+	g := api.Gate{
+		Name: words[len(words)-1], ABI: 1, Proof: "none", About: "a gate", Source: api.GateOperator, Services: []string{}, State: api.GateUnused,
+		Instructions: len(object),
+	}
+	if i := slices.IndexFunc(e.gates, func(o api.Gate) bool { return o.Name == g.Name }); i >= 0 {
+		g.Services, g.State = e.gates[i].Services, e.gates[i].State
+		e.gates[i] = g
+	} else {
+		e.gates = append(e.gates, g)
+	}
+	return g, nil
+}
+
+// UnloadGate forgets one that no service uses.
+func (e *Edge) UnloadGate(_ context.Context, name string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i := slices.IndexFunc(e.gates, func(g api.Gate) bool { return g.Name == name })
+	switch {
+	case e.Fail != nil:
+		return e.Fail
+	case i < 0:
+		return api.Mark(api.ErrNotFound, fmt.Errorf("there is no gate %s", name))
+	case len(e.gates[i].Services) > 0:
+		return api.Mark(api.ErrBusy, fmt.Errorf("gate %s is in use by %v", name, e.gates[i].Services))
+	}
+	e.gates = slices.Delete(e.gates, i, i+1)
 	return nil
 }
 

@@ -15,7 +15,7 @@ func Epoch() time.Time { return time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC) }
 // World is a small edge at Epoch: three services (one of them local, its answers unseen), two interfaces (one
 // unprotected), two servers and three sessions.
 func World() *Edge {
-	e := &Edge{Now: status(), Servicing: servers()}
+	e := &Edge{Now: status(), Servicing: servers(), gates: gates()}
 	e.Play(sessions()...)
 	return e
 }
@@ -92,5 +92,16 @@ func sessions() []api.Session {
 			State: api.Closing, AgeMS: 3_600_000, IdleMS: 1500, Game: "minecraft_java",
 			Up: &api.Direction{Packets: 1000, Bytes: 100_000}, Down: &api.Direction{Packets: 2000, Bytes: 300_000},
 		},
+	}
+}
+
+func gates() []api.Gate {
+	return []api.Gate{
+		{
+			Name: "quake3", ABI: 1, Proof: "weak", About: "Quake III: connectionless words", Source: api.GateBuiltIn, Services: []string{"arena"},
+			State: api.GateLoaded, Instructions: 312,
+		},
+		{Name: "wireguard", ABI: 1, Proof: "none", About: "WireGuard: handshake initiation", Source: api.GateBuiltIn, Services: []string{}, State: api.GateUnused, Instructions: 40},
+		{Name: "old", Source: api.GateOperator, Services: []string{}, State: api.GateRefused, Detail: "gate old: it was built for gate ABI 0, this parry speaks 1"},
 	}
 }

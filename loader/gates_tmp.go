@@ -1,4 +1,0 @@
-package loader
-
-// Gate is replaced by the gate tooling.
-type Gate struct{ Name string }
