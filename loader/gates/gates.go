@@ -9,6 +9,18 @@ import (
 	"strings"
 )
 
+//go:generate go tool bpf2go -target bpfel -no-global-types enet ../../bpf/gate/enet.bpf.c
+//go:generate go tool bpf2go -target bpfel -no-global-types minecraft_java ../../bpf/gate/minecraft_java.bpf.c
+//go:generate go tool bpf2go -target bpfel -no-global-types mumble ../../bpf/gate/mumble.bpf.c
+//go:generate go tool bpf2go -target bpfel -no-global-types photon ../../bpf/gate/photon.bpf.c
+//go:generate go tool bpf2go -target bpfel -no-global-types quake3 ../../bpf/gate/quake3.bpf.c
+//go:generate go tool bpf2go -target bpfel -no-global-types quic ../../bpf/gate/quic.bpf.c
+//go:generate go tool bpf2go -target bpfel -no-global-types raknet ../../bpf/gate/raknet.bpf.c
+//go:generate go tool bpf2go -target bpfel -no-global-types source ../../bpf/gate/source.bpf.c
+//go:generate go tool bpf2go -target bpfel -no-global-types steam_sdr ../../bpf/gate/steam_sdr.bpf.c
+//go:generate go tool bpf2go -target bpfel -no-global-types stun ../../bpf/gate/stun.bpf.c
+//go:generate go tool bpf2go -target bpfel -no-global-types teamspeak3 ../../bpf/gate/teamspeak3.bpf.c
+//go:generate go tool bpf2go -target bpfel -no-global-types unreal ../../bpf/gate/unreal.bpf.c
 //go:generate go tool bpf2go -target bpfel -no-global-types wireguard ../../bpf/gate/wireguard.bpf.c
 
 const suffix = "_bpfel.o"

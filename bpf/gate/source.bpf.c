@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Source and GoldSrc. Queries (A2S) are answered by the edge: who asks without a challenge gets one, of 9 bytes; who
+ * echoes it has proven its address and gets the server's answer from the cache, or is let through to the server. Connecting
+ * is the server's: it checks the number that it gave out, so none of the edge's can stand for it.
+ *
+ * params[0]: SOURCE_GNS, Steam networking begins here, too (Counter-Strike 2).
+ */
+#include "gns.h"
+#include "oob.h"
+#include "zero.h"
+
+#define SOURCE_GNS 1
+
+#define CHALLENGE 1 /* cookie's purpose */
+
+enum a2s { A2S_INFO = 0, A2S_PLAYERS = 1, A2S_RULES = 2 }; /* as caches number them */
+
+#define A2S_HEAD 5 /* 0xffffffff and the kind */
+#define A2S_SHORT 9 /* that and a challenge */
+#define INFO_BARE 25 /* that and "Source Engine Query" */
+#define INFO 29
+#define INFO_PADDED 1200
+#define CONNECT_TEXT 18 /* "connect0x", eight digits, NUL */
+
+static __always_inline int challenge(struct xdp_md *ctx, struct gate *g)
+{
+	struct {
+		__u32 mark;
+		__u8 kind, cookie[4], pad[3];
+	} a = { .mark = ~0U, .kind = 'A' };
+	__u32 c = gate_cookie(g, CHALLENGE);
+
+	__builtin_memcpy(a.cookie, &c, 4);
+	if (gate_resize(ctx, g, A2S_SHORT) || gate_write(ctx, g, 0, &a, A2S_SHORT))
+		return GATE_REFUSE;
+	g->sum = gate_sum(&a, 12);
+	return GATE_ANSWER;
+}
+
+/* The question as a server takes it from one who has no challenge of its own yet. */
+static __always_inline int forward(struct xdp_md *ctx, struct gate *g, enum a2s kind)
+{
+	char q[32] = "\xff\xff\xff\xffTSource Engine Query\0\xff\xff\xff\xff";
+	__u32 length = INFO;
+
+	if (kind != A2S_INFO) {
+		__builtin_memset(q, 0, sizeof(q));
+		__builtin_memset(q, 0xff, A2S_SHORT);
+		q[4] = kind == A2S_PLAYERS ? 'U' : 'V';
+		length = A2S_SHORT;
+	}
+	if (gate_resize(ctx, g, length) || gate_write(ctx, g, 0, q, length))
+		return GATE_REFUSE;
+	g->sum = gate_sum(q, sizeof(q));
+	g->flags |= GATE_MODIFIED;
+	return GATE_QUERY;
+}
+
+/* A query of a kind, with the challenge `c`; 0 = none. */
+static __always_inline int query(struct xdp_md *ctx, struct gate *g, enum a2s kind, __u32 c)
+{
+	struct gate_answer *a;
+
+	/* The server's own challenges, where the edge has no answers that it could keep from spoofers. */
+	if (g->flags & GATE_WATCH || (g->answers == ~0U && !(g->flags & GATE_COOKIES)))
+		return GATE_QUERY;
+	if (!c || !gate_cookie_holds(g, CHALLENGE, c))
+		return challenge(ctx, g);
+	g->proof = GATE_PROOF_STRONG;
+	g->kind = kind;
+	a = gate_cached(g, kind);
+	if (!a)
+		return forward(ctx, g, kind);
+	return a->several ? GATE_ASK : gate_serve(ctx, g, a);
+}
+
+static __always_inline int info(struct xdp_md *ctx, struct gate *g)
+{
+	const char *p = gate_data(ctx, g, INFO_BARE);
+	const __u32 *c;
+
+	if (!p || !gate_same(p + A2S_HEAD, "Source Engine Query", 20))
+		return GATE_REFUSE;
+	if (g->length == INFO_BARE)
+		return query(ctx, g, A2S_INFO, 0);
+	c = gate_at(ctx, g, INFO_BARE, 4);
+	if (!c || (g->length != INFO && (g->length != INFO_PADDED || !gate_zero(ctx, g, INFO))))
+		return GATE_REFUSE;
+	return query(ctx, g, A2S_INFO, *c);
+}
+
+static __always_inline bool asks_to_connect(struct xdp_md *ctx, const struct gate *g)
+{
+	const __u8 *p = gate_at(ctx, g, A2S_HEAD, CONNECT_TEXT);
+
+	if (!p || g->length != A2S_HEAD + CONNECT_TEXT || !gate_same(p, "connect0x", 9) || p[17])
+		return false;
+	for (int i = 9; i < 17; i++) {
+		if (!(p[i] >= '0' && p[i] <= '9') && !(p[i] >= 'A' && p[i] <= 'F') && !(p[i] >= 'a' && p[i] <= 'f'))
+			return false;
+	}
+	return true;
+}
+
+/* GoldSrc's way in: in words. */
+static __always_inline bool goldsrc(struct xdp_md *ctx, const struct gate *g)
+{
+	__u32 rest = 0;
+	enum oob_word word = oob_word(ctx, g, &rest);
+
+	return word == OOB_GETCHALLENGE || word == OOB_CONNECT;
+}
+
+PARRY_GATE(source, GATE_PROOF_STRONG, "Source, GoldSrc: A2S queries (answered by the edge), connect")
+{
+	const __u8 *p = gate_data(ctx, g, A2S_HEAD);
+	__u32 c = 0;
+
+	if (g->proto != GATE_UDP)
+		return GATE_PASS;
+	if (!p)
+		return GATE_REFUSE;
+	if (*(const __u32 *)p != ~0U)
+		return g->params[0] & SOURCE_GNS && (gns_begins(ctx, g) || sdr_pings(ctx, g)) ? GATE_PASS : GATE_REFUSE;
+	switch (p[4]) {
+	case 'T':
+		return info(ctx, g);
+	case 'U':
+	case 'V':
+		if (g->length != A2S_SHORT || gate_read(ctx, g, A2S_HEAD, &c, 4))
+			return GATE_REFUSE;
+		return query(ctx, g, p[4] == 'U' ? A2S_PLAYERS : A2S_RULES, c);
+	case 'W': /* A2S_SERVERQUERY_GETCHALLENGE */
+		return g->length == A2S_HEAD ? query(ctx, g, A2S_INFO, 0) : GATE_REFUSE;
+	case 'i': /* A2A_PING */
+		return g->length == A2S_HEAD ? GATE_QUERY : GATE_REFUSE;
+	case 'q':
+		return asks_to_connect(ctx, g) ? GATE_PASS : GATE_REFUSE;
+	case 'k':
+		return g->length > A2S_SHORT ? GATE_PASS : GATE_REFUSE;
+	}
+	return goldsrc(ctx, g) ? GATE_PASS : GATE_REFUSE;
+}
+
+PARRY_GATE_LICENSE;
