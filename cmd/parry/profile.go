@@ -30,8 +30,8 @@ type profile struct {
 }
 
 type bounds struct {
-	Min uint16 `json:"min"`
-	Max uint16 `json:"max"`
+	Min uint16  `json:"min"`
+	Max *uint16 `json:"max"`
 }
 
 // newProfile makes `parry profile`.
@@ -77,10 +77,13 @@ player's packets get. Sizes are bytes of payload; - stands for none or unknown.`
 
 // String is how a table shows bounds.
 func (b bounds) String() string {
-	if b.Min == b.Max {
+	switch {
+	case b.Max == nil:
+		return fmt.Sprintf("%d-", b.Min)
+	case b.Min == *b.Max:
 		return strconv.Itoa(int(b.Min))
 	}
-	return fmt.Sprintf("%d-%d", b.Min, b.Max)
+	return fmt.Sprintf("%d-%d", b.Min, *b.Max)
 }
 
 func profileOf(p game.Profile) profile {
@@ -89,7 +92,7 @@ func profileOf(p game.Profile) profile {
 		Port: orNull(p.Port), QueryPort: orNull(p.QueryPort), Gate: p.Gate, Proof: p.Proof, MaxPayload: orNull(p.MaxPayload),
 	}
 	if p.Gate != "" {
-		out.First = &bounds{p.First.Min, p.First.Max}
+		out.First = &bounds{p.First.Min, orNull(p.First.Max)}
 	}
 	return out
 }

@@ -73,6 +73,9 @@ func (c *Config) complete() {
 			}
 			if s.Gate == gateAuto {
 				s.Gate = p.Gate
+				if s.GateParams == nil {
+					s.GateParams = p.GateParams
+				}
 			}
 		}
 		if s.Gate == GateOff || s.Gate == gateAuto {

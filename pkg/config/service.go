@@ -39,7 +39,8 @@ type Service struct {
 	// Gate is the program that strangers' first packets are shown to: `auto` is the game's, `off` none, else the name of one of parry's or
 	// of your own (`parry gate list`, see gates.md).
 	Gate string `yaml:"gate" check:"format=gate"`
-	// GateParams are up to 6 whole numbers that the gate is told; what they mean is the gate's to say.
+	// GateParams are up to 6 whole numbers that the gate is told; what they mean is the gate's to say. Default: with `gate: auto` what the
+	// game needs.
 	GateParams []uint64 `yaml:"gate_params" check:"items=6 max=18446744073709551615"`
 	// Forward is how packets reach the server: `nat` (any server anywhere), `transparent` (the server sees the player's address and must
 	// route back through this edge) or `local` (the server runs on this host).

@@ -50,6 +50,8 @@ type Profile struct {
 	// Gate is the name of the program that a stranger's first packets are shown to; "" where none
 	// can tell a believable first packet from another.
 	Gate string
+	// GateParams are what that gate is told of this game.
+	GateParams []uint64
 	// Proof is the strongest proof of a source's address that the protocol and its gate give:
 	// "strong" or "weak"; "" for auto.
 	Proof string
@@ -61,7 +63,7 @@ type Profile struct {
 	MaxPayload uint16
 }
 
-// Bounds are a least and a most, in bytes of payload.
+// Bounds are a least and a most, in bytes of payload; a most of 0 is none.
 type Bounds struct{ Min, Max uint16 }
 
 // Proofs of a source's address.
@@ -148,7 +150,8 @@ type row struct {
 	name, family, class, title, protos string
 	port, query                        uint16
 	aliases                            []string
-	open                               bool // its first packets are not, or not surely, those of its family's gate
+	params                             []uint64 // of its family's gate
+	open                               bool     // its first packets are not, or not surely, those of its family's gate
 }
 
 // wire is what a family's protocol shows on the wire.
@@ -172,7 +175,7 @@ func (r row) profile(name string) Profile {
 		}
 		p.Proof, p.MaxPayload = w.proof, w.payload
 		if !r.open {
-			p.Gate, p.First = w.gate, w.first
+			p.Gate, p.GateParams, p.First = w.gate, slices.Clone(r.params), w.first
 		} else if p.Proto == "udp" {
 			p.Proof, p.MaxPayload = ProofWeak, 0
 		}

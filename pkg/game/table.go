@@ -2,9 +2,12 @@
 
 package game
 
-// The table. What is open is shown to no gate unless the operator names one: Rust plays RakNet of its own beside
-// Source's queries, GoldSrc, DarkPlaces and FiveM open otherwise than their relatives, and of the others nobody has
-// shown that they open as their engine does (Steam's relays, own handshakes).
+// sourceGNS tells the gate "source" that Steam networking begins on its port, too.
+const sourceGNS = 1
+
+// The table. What is open is shown to no gate unless the operator names one: Rust plays a RakNet of its own beside Source's
+// queries, DarkPlaces and FiveM open otherwise than their relatives, Cube's engines answer pings that are no ENet, and of
+// the others nobody has shown that they open as their engine does (Steam's relays, handshakes of their own).
 //
 // Families are those of the specification; a title is listed when its
 // server can be run by anyone and its family, port and transport are well known.
@@ -38,17 +41,17 @@ var titles = [...]row{
 		aliases: []string{"minecraft_bedrock", "minecraft-bedrock", "pocketmine", "geyser", "nukkit"}},
 
 	// Source and GoldSrc
-	{name: "cs2", family: "source", class: ClassFPS, title: "Counter-Strike 2", protos: "udp", port: 27015},
+	{name: "cs2", family: "source", class: ClassFPS, title: "Counter-Strike 2", protos: "udp", port: 27015, params: []uint64{sourceGNS}},
 	{name: "csgo", family: "source", class: ClassFPS, title: "Counter-Strike: Global Offensive", protos: "udp", port: 27015},
 	{name: "css", family: "source", class: ClassFPS, title: "Counter-Strike: Source", protos: "udp", port: 27015},
-	{name: "cs16", family: "source", class: ClassFPS, title: "Counter-Strike 1.6", protos: "udp", port: 27015, open: true},
+	{name: "cs16", family: "source", class: ClassFPS, title: "Counter-Strike 1.6", protos: "udp", port: 27015},
 	{name: "tf2", family: "source", class: ClassFPS, title: "Team Fortress 2", protos: "udp", port: 27015},
 	{name: "gmod", family: "source", class: ClassFPS, title: "Garry's Mod", protos: "udp", port: 27015, aliases: []string{"garrysmod"}},
 	{name: "l4d2", family: "source", class: ClassFPS, title: "Left 4 Dead 2", protos: "udp", port: 27015, aliases: []string{"left4dead2"}},
 	{name: "hl2dm", family: "source", class: ClassFPS, title: "Half-Life 2: Deathmatch", protos: "udp", port: 27015},
 	{name: "rust", family: "source", class: ClassFPS, title: "Rust", protos: "udp", port: 28015, query: 28017, open: true},
 	{name: "apex", family: "source", class: ClassFPS, title: "Apex Legends", protos: "udp", port: 37015, open: true},
-	{name: "dota2", family: "source", class: ClassMOBA, title: "Dota 2", protos: "udp", port: 27015},
+	{name: "dota2", family: "source", class: ClassMOBA, title: "Dota 2", protos: "udp", port: 27015, params: []uint64{sourceGNS}},
 
 	// Quake III family
 	{name: "openarena", family: "quake3", class: ClassFPS, title: "OpenArena", protos: "udp", port: 27960},
@@ -95,22 +98,22 @@ var titles = [...]row{
 	{name: "warzone2100", family: "generic_tcp", class: ClassRTS, title: "Warzone 2100", protos: "tcp", port: 2100},
 }
 
-// wires is what gates and limits know of families: sizes are those of the payload.
+// wires is what gates and limits know of families. A most of 0 is none.
 var wires = [...]wire{
-	{family: "minecraft_java", gate: "minecraft_java", proof: ProofStrong, first: Bounds{1, 1460}},
-	{family: "raknet", gate: "raknet", proof: ProofStrong, first: Bounds{33, 1464}, payload: 1464},
-	{family: "source", gate: "source", proof: ProofStrong, first: Bounds{5, 1400}, payload: 1400},
-	{family: "quake3", gate: "quake3", proof: ProofWeak, first: Bounds{11, 1400}, payload: 1400},
+	{family: "minecraft_java", gate: "minecraft_java", proof: ProofStrong, first: Bounds{Min: 1}},
+	{family: "raknet", gate: "raknet", proof: ProofStrong, first: Bounds{33, 1492}, payload: 1464},
+	{family: "source", gate: "source", proof: ProofStrong, first: Bounds{Min: 5}},
+	{family: "quake3", gate: "quake3", proof: ProofWeak, first: Bounds{11, 1399}, payload: 1400},
 	{family: "unreal", gate: "unreal", proof: ProofWeak, first: Bounds{29, 64}},
 	{family: "riot", proof: ProofWeak},
-	{family: "steam_sdr", proof: ProofWeak},
+	{family: "steam_sdr", gate: "steam_sdr", proof: ProofWeak, first: Bounds{100, 1300}, payload: 1300},
 	{family: "enet", gate: "enet", proof: ProofWeak, first: Bounds{52, 56}, payload: 4096},
-	{family: "photon", proof: ProofWeak},
-	{family: "teamspeak3", proof: ProofWeak},
-	{family: "mumble", proof: ProofWeak},
-	{family: "stun_turn", gate: "stun", proof: ProofWeak, first: Bounds{20, 548}},
+	{family: "photon", gate: "photon", proof: ProofWeak, first: Bounds{56, 56}},
+	{family: "teamspeak3", gate: "teamspeak3", proof: ProofWeak, first: Bounds{34, 34}},
+	{family: "mumble", gate: "mumble", proof: ProofWeak, first: Bounds{6, 1024}, payload: 1024},
+	{family: "stun_turn", gate: "stun", proof: ProofWeak, first: Bounds{20, 1300}},
 	{family: "wireguard", gate: "wireguard", proof: ProofWeak, first: Bounds{148, 148}},
-	{family: "quic", gate: "quic", proof: ProofWeak, first: Bounds{1200, 1472}, payload: 1472},
+	{family: "quic", gate: "quic", proof: ProofWeak, first: Bounds{Min: 1200}},
 	{family: "generic_udp", proof: ProofWeak},
 	{family: "generic_tcp", proof: ProofStrong},
 }

@@ -36,17 +36,17 @@
 
 #define PARRY_GATE_ABI 1
 
-#define GATE_TCP 6 /* gate.proto */
+/* gate.proto. What a gate's protocol isn't spoken on is not for it to judge: parry's own pass it. */
+#define GATE_TCP 6
 #define GATE_UDP 17
 
 enum gate_verdict {
 	GATE_REFUSE = 0, /* no believable first packet: dropped as gate_refused */
-	GATE_PASS =
-		1, /* believable: a session may begin (and, under attack, what is not proven may have to come again) */
+	GATE_PASS = 1, /* believable: a session may begin (under attack, what is not proven may have to come again) */
 	GATE_QUERY = 2, /* a query that the server is to answer: counts as a query, not as a connection */
 	GATE_ANSWER = 3, /* the payload is the answer now: it goes back to where the packet came from */
 	GATE_ASK =
-		4, /* a query whose answer takes several packets: the daemon sends them (gate.kind; only with strong proof) */
+		4, /* a query whose answer takes several packets: the daemon sends them (gate.kind; strong proof only) */
 };
 
 /* What is known of the source's address once the gate passed its packet. */
@@ -64,8 +64,7 @@ enum gate_state {
 };
 
 enum gate_flag {
-	GATE_MODIFIED =
-		1, /* out: of a packet that passes, payload or its length was changed; `length` and `sum` say how it is now */
+	GATE_MODIFIED = 1, /* out: a packet that passes has another payload: `length` and `sum` say how it is now */
 	GATE_WATCH = 2, /* in: the service does not enforce: change nothing and answer nothing, just judge */
 	GATE_REGULAR = 4, /* in: this source has played here before */
 	GATE_COOKIES = 8, /* in: prove sources by cookies of the edge before the server hears of them (attack) */
@@ -158,16 +157,34 @@ struct {
 /* Overwrites `len` bytes of the payload. The frame must have them: gate_resize first. */
 #define gate_write(ctx, g, off, from, len) ((int)bpf_xdp_store_bytes(ctx, (g)->payload + (off), from, len))
 
-/* A pointer to `need` bytes (a constant) of the payload, for reading without a copy; NULL where there are fewer. */
-static __always_inline void *gate_data(struct xdp_md *ctx, const struct gate *g, __u32 need)
+/* A pointer to `need` bytes (a constant) at `off` of the payload, for reading without a copy; NULL where there are fewer. */
+static __always_inline void *gate_at(struct xdp_md *ctx, const struct gate *g, __u32 off, __u32 need)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 at = g->payload;
+	__u64 at = (g->payload + off) & 0x3fff; /* a bound for the verifier: no frame is longer */
 
-	if (at > 1100 || g->length < need) /* the core refuses headers longer than that */
+	if (off + need > g->length)
 		return NULL;
 	data += at;
+	barrier_var(data); /* and what the compiler derives again it does not know */
 	return data + need > end ? NULL : data;
+}
+
+#define gate_data(ctx, g, need) gate_at(ctx, g, 0, need)
+
+/* Are the `len` bytes (a constant) at p those of `text`? BPF programs have no memcmp() to call. */
+static __always_inline bool gate_same(const void *p, const char *text, __u32 len)
+{
+	__u64 differ = 0;
+	__u32 i = 0;
+
+#pragma unroll
+	for (; i + 8 <= len; i += 8)
+		differ |= *(const __u64 *)(p + i) ^ *(const __u64 *)(text + i);
+#pragma unroll
+	for (; i < len; i++)
+		differ |= *(const __u8 *)(p + i) ^ (__u8)text[i];
+	return !differ;
 }
 
 /* Makes the payload `length` bytes long (at most GATE_ANSWER_MAX); new bytes are whatever lies there. 0, or -1. */
@@ -242,7 +259,7 @@ static __always_inline __u64 gate_sip_end(struct gate_sip *s, __u64 bytes)
 
 /* The hash that a cookie of step `step` is cut from. Words, in this order: the addresses as they lie in memory (IPv4: one word,
  * source low; IPv6: source, destination), ports | proto << 32 | purpose << 40 | service << 48, step. */
-static __always_inline __u64 gate_hash(const struct gate *g, __u8 purpose, __u64 step)
+static __noinline __attribute__((unused)) __u64 gate_hash(const struct gate *g, __u8 purpose, __u64 step)
 {
 	__u32 zero = 0;
 	const struct gate_secret *k = bpf_map_lookup_elem(&gate_secret, &zero);
