@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,7 +82,7 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		Limits:   limits, Strangers: strangers, Queries: queries,
 		Services: []Service{{
 			Name: "arena", Listen: []Listen{{netip.MustParseAddr("203.0.113.10"), 27960, 27960}}, Protocol: []string{"udp"},
-			Game: "quake3", Class: "fps", Forward: "nat", Pool: "p", Access: "open", Fragments: "drop",
+			Game: "quake3", Class: "fps", Gate: "quake3", Forward: "nat", Pool: "p", Access: "open", Fragments: "drop",
 			Enforce: pointer(true), Limits: limits, Timeouts: timeouts, Strangers: strangers, Queries: queries,
 		}},
 		Pools: []Pool{{Name: "p", Servers: []Server{
@@ -179,6 +180,28 @@ func TestProtocolAndClassComeFromTheGame(t *testing.T) {
 		s := parse(t, "services: [{name: a, listen: 203.0.113.10:1, forward: local, "+tc.rest+"}]").Services[0]
 		if got := strings.Join(s.Protocol, " "); got != tc.protocol || s.Class != tc.class {
 			t.Errorf("%s: protocol %q, class %q; want %q, %q", tc.rest, got, s.Class, tc.protocol, tc.class)
+		}
+	}
+}
+
+func TestGateComesFromTheGame(t *testing.T) {
+	for _, row := range []struct {
+		service, gate string
+		params        []uint64
+	}{
+		{"game: quake3", "quake3", nil},
+		{"game: cs2", "source", []uint64{1}},
+		{"game: cs2, gate_params: [0, 7]", "source", []uint64{0, 7}},
+		{"game: cs2, gate: auto", "source", []uint64{1}},
+		{"game: cs2, gate: off", "", nil},
+		{"game: cs2, gate: mygame", "mygame", nil},
+		{"game: rust", "", nil},
+		{"game: ddnet, gate: mygame, gate_params: [18446744073709551615]", "mygame", []uint64{1<<64 - 1}},
+		{"protocol: udp", "", nil},
+	} {
+		c := parse(t, "services: [{name: a, listen: \"203.0.113.10:1\", forward: local, "+row.service+"}]")
+		if s := c.Services[0]; s.Gate != row.gate || !slices.Equal(s.GateParams, row.params) {
+			t.Errorf("%s: gate %q with %v, want %q with %v", row.service, s.Gate, s.GateParams, row.gate, row.params)
 		}
 	}
 }

@@ -153,13 +153,22 @@ func names(ifaces []loader.Interface) []string {
 	return all
 }
 
+// planOf is a configuration's plan as routes and gates are now. e.mu is held.
+func (e *Engine) planOf(c *config.Config, ifaces []loader.Interface) (*loader.Plan, []nexthop.Key, error) {
+	plan, keys, err := planOf(c, e.watcher, ifaces, e.log)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan.Gates = e.gates.used(c)
+	return plan, keys, nil
+}
+
 // install makes a configuration the one that packets meet. e.mu is held. On error the one before still runs.
 func (e *Engine) install(c *config.Config, ifaces []loader.Interface) error {
-	plan, keys, err := planOf(c, e.watcher, ifaces, e.log)
+	plan, keys, err := e.planOf(c, ifaces)
 	if err != nil {
 		return err
 	}
-	plan.Gates = e.gates.used(c)
 	gen, err := e.edge.Prepare(plan)
 	if err != nil {
 		return err

@@ -175,7 +175,7 @@ func (e *Engine) onRoutes() {
 	if e.plan == nil {
 		return
 	}
-	plan, keys, err := planOf(e.cfg, e.watcher, e.ifaces, e.log)
+	plan, keys, err := e.planOf(e.cfg, e.ifaces)
 	if err != nil {
 		e.fault("find the servers", err)
 		return
