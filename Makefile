@@ -16,7 +16,7 @@ export BPF2GO_STRIP := llvm-strip-14
 export BPF2GO_CFLAGS := -O2 -g -Wall -Werror -mcpu=v3 "-I$(CURDIR)/bpf" \
 	"-ffile-prefix-map=$(CURDIR)/=" -idirafter /usr/include/$(shell uname -m)-linux-gnu
 GO_FILES = $(shell find . -name '*.go' ! -path '*/node_modules/*')
-C_FILES = $(shell find bpf -name '*.[ch]')
+C_FILES = $(shell find bpf examples -name '*.[ch]')
 SHELL_FILES = .ci/run $(shell grep -rlE --exclude='*.*' '^\#!/bin/(ba)?sh' scripts)
 TEST_FLAGS ?= -race -timeout 10m
 KERNEL_TESTS ?= ^TestLoad(Matrix)?$$|VirtioNICs
