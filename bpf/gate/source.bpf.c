@@ -75,19 +75,35 @@ static __always_inline int query(struct xdp_md *ctx, struct gate *g, enum a2s ki
 	return a->several ? GATE_ASK : gate_serve(ctx, g, a);
 }
 
-static __always_inline int info(struct xdp_md *ctx, struct gate *g)
+/* A2S_INFO, in any of its lengths; its challenge, if it has one. */
+static __always_inline bool info(struct xdp_md *ctx, const struct gate *g, __u32 *c)
 {
-	const char *p = gate_data(ctx, g, INFO_BARE);
-	const __u32 *c;
+	const __u8 *p = gate_data(ctx, g, INFO_BARE);
 
 	if (!p || !gate_same(p + A2S_HEAD, "Source Engine Query", 20))
-		return GATE_REFUSE;
+		return false;
 	if (g->length == INFO_BARE)
-		return query(ctx, g, A2S_INFO, 0);
-	c = gate_at(ctx, g, INFO_BARE, 4);
-	if (!c || (g->length != INFO && (g->length != INFO_PADDED || !gate_zero(ctx, g, INFO))))
-		return GATE_REFUSE;
-	return query(ctx, g, A2S_INFO, *c);
+		return true;
+	if (gate_read(ctx, g, INFO_BARE, c, 4))
+		return false;
+	return g->length == INFO || (g->length == INFO_PADDED && gate_zero(ctx, g, INFO));
+}
+
+/* Is it a query that a challenge guards? */
+static __always_inline bool a2s(struct xdp_md *ctx, const struct gate *g, __u8 letter, enum a2s *kind, __u32 *c)
+{
+	*kind = A2S_INFO;
+	switch (letter) {
+	case 'T':
+		return info(ctx, g, c);
+	case 'V':
+	case 'U':
+		*kind = letter == 'U' ? A2S_PLAYERS : A2S_RULES;
+		return g->length == A2S_SHORT && !gate_read(ctx, g, A2S_HEAD, c, 4);
+	case 'W': /* A2S_SERVERQUERY_GETCHALLENGE: asks for nothing else */
+		return g->length == A2S_HEAD;
+	}
+	return false;
 }
 
 static __always_inline bool asks_to_connect(struct xdp_md *ctx, const struct gate *g)
@@ -103,18 +119,24 @@ static __always_inline bool asks_to_connect(struct xdp_md *ctx, const struct gat
 	return true;
 }
 
-/* GoldSrc's way in: in words. */
+/* GoldSrc's way in, in words: "getchallenge steam", "connect 48 ..." with the protocol's number. */
 static __always_inline bool goldsrc(struct xdp_md *ctx, const struct gate *g)
 {
 	__u32 rest = 0;
 	enum oob_word word = oob_word(ctx, g, &rest);
+	const __u8 *p = gate_at(ctx, g, rest, 6);
 
-	return word == OOB_GETCHALLENGE || word == OOB_CONNECT;
+	if (!p)
+		return false;
+	if (word == OOB_GETCHALLENGE)
+		return gate_same(p, " steam", 6);
+	return word == OOB_CONNECT && p[0] == ' ' && p[1] == '4' && (p[2] == '7' || p[2] == '8') && p[3] == ' ';
 }
 
 PARRY_GATE(source, GATE_PROOF_STRONG, "Source, GoldSrc: A2S queries (answered by the edge), connect")
 {
 	const __u8 *p = gate_data(ctx, g, A2S_HEAD);
+	enum a2s kind;
 	__u32 c = 0;
 
 	if (g->proto != GATE_UDP)
@@ -123,16 +145,9 @@ PARRY_GATE(source, GATE_PROOF_STRONG, "Source, GoldSrc: A2S queries (answered by
 		return GATE_REFUSE;
 	if (*(const __u32 *)p != ~0U)
 		return g->params[0] & SOURCE_GNS && (gns_begins(ctx, g) || sdr_pings(ctx, g)) ? GATE_PASS : GATE_REFUSE;
+	if (a2s(ctx, g, p[4], &kind, &c))
+		return query(ctx, g, kind, c);
 	switch (p[4]) {
-	case 'T':
-		return info(ctx, g);
-	case 'U':
-	case 'V':
-		if (g->length != A2S_SHORT || gate_read(ctx, g, A2S_HEAD, &c, 4))
-			return GATE_REFUSE;
-		return query(ctx, g, p[4] == 'U' ? A2S_PLAYERS : A2S_RULES, c);
-	case 'W': /* A2S_SERVERQUERY_GETCHALLENGE */
-		return g->length == A2S_HEAD ? query(ctx, g, A2S_INFO, 0) : GATE_REFUSE;
 	case 'i': /* A2A_PING */
 		return g->length == A2S_HEAD ? GATE_QUERY : GATE_REFUSE;
 	case 'q':

@@ -90,12 +90,12 @@ PARRY_GATE(stun, GATE_PROOF_NONE, "STUN, TURN: binding request (answered by the 
 	const struct stun_header *p = gate_data(ctx, g, HEADER);
 	enum stun_sight sight;
 
+	if (g->proto != GATE_UDP) /* TURN's streams may begin with TLS */
+		return GATE_PASS;
 	if (!p || p->cookie != bpf_htonl(COOKIE) || bpf_ntohs(p->length) % 4)
 		return GATE_REFUSE;
 	if (p->type != bpf_htons(BINDING) && p->type != bpf_htons(ALLOCATE))
 		return GATE_REFUSE;
-	if (g->proto != GATE_UDP) /* a stream: its first segment may hold more than the request, or less */
-		return GATE_PASS;
 	if (HEADER + bpf_ntohs(p->length) != g->length)
 		return GATE_REFUSE;
 	sight = attributes(ctx, g);
