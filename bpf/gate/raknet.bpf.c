@@ -2,7 +2,8 @@
 /*
  * RakNet (Minecraft Bedrock and relatives). Pings are answered from the cache. A connection is opened by two requests; under
  * attack the edge answers the first by itself, with a cookie, and takes the cookie out of the second: the server hears of a
- * source that has proven its address, and of no other, and needs no first request to take the second.
+ * source that has proven its address, and of no other, and needs no first request to take the second. Clients of versions
+ * before COOKIE_VERSION may not know cookies (jsp-raknet reads one as an MTU): theirs is the server's, as in peace.
  *
  * params: [0] RAKNET_OWN_COOKIES, of servers that make cookies themselves: both requests are left to them. [1] protocol
  * versions to let in besides 6 and 8 to 11: bit n is version n. [2] the largest MTU to offer, 0 = 1492.
@@ -18,6 +19,7 @@
 #define PING_LENGTH 33
 #define OPEN_LEAST 400 /* bytes of the first request: it is as long as the MTU that it tries */
 #define OPEN_MOST 1492
+#define COOKIE_VERSION 11
 #define HEADERS 28 /* that its sender counts in, IPv4's and UDP's */
 #define VERSIONS (1 << 6 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11)
 
@@ -114,7 +116,8 @@ static __always_inline int open1(struct xdp_md *ctx, struct gate *g)
 		return GATE_REFUSE;
 	if (p->version > 63 || !((VERSIONS | g->params[1]) >> p->version & 1) || !gate_zero(ctx, g, sizeof(*p)))
 		return GATE_REFUSE;
-	if (!(g->flags & GATE_COOKIES) || g->flags & GATE_WATCH || g->params[0] & RAKNET_OWN_COOKIES)
+	if (!(g->flags & GATE_COOKIES) || g->flags & GATE_WATCH || g->params[0] & RAKNET_OWN_COOKIES ||
+	    p->version < COOKIE_VERSION)
 		return GATE_PASS;
 	pong = gate_cached(g, PONG); /* it has the server's GUID */
 	return pong ? offer(ctx, g, pong) : GATE_PASS;

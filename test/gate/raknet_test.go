@@ -114,6 +114,9 @@ func TestRakNetCookies(t *testing.T) {
 				t.Errorf("first request of %d: %+v, want the answer %x", length, got, want)
 			}
 		}
+		if got := r.run(open1(10, 1399)); got.verdict != pass || got.proof != none {
+			t.Errorf("a version that may not know cookies: %+v, want PASS", got)
+		}
 		r.box.Params[2] = 1400
 		if got := r.run(open1(11, 1464)); !bytes.Equal(got.payload[30:], hx("0578")) {
 			t.Errorf("the largest MTU is 1400: %x", got.payload)
