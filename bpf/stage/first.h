@@ -26,7 +26,6 @@ static __always_inline int make_reset(struct xdp_md *ctx, struct pkt *p)
 	((__u8 *)tcp)[12] = sizeof(*tcp) / 4 << 4;
 	((__u8 *)tcp)[13] = TCP_RST;
 	tcp->ack_seq = 0;
-	tcp->window = 0;
 	tcp->urg_ptr = 0;
 	tcp->check = 0;
 	for (int i = 0; i < 16; i += 4)

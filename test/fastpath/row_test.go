@@ -3,6 +3,7 @@
 package fastpath
 
 import (
+	"slices"
 	"testing"
 
 	"parry/loader"
@@ -57,7 +58,7 @@ func (g group) run(t *testing.T) {
 
 // groups are all tables of rows: what TestEveryReasonHasARow looks through.
 func groups() []group {
-	all := append(fullGroups(), strangerGroups()...)
+	all := slices.Concat(fullGroups(), strangerGroups(), gateGroups())
 	return append(all, damagedGroup(), admissionGroup(), deniedGroup(), limitedGroup(limitPlan, ""), hostGroup(), fragmentGroup(),
 		icmpGroup(), tooBigGroup())
 }
