@@ -336,7 +336,7 @@ struct service {
 	__u32 weak_sessions; /* at once; 0 = no limit */
 	__u32 weak_prefix; /* of those, of one /24 or /48 */
 	__u32 timeout_weak; /* ticks; 0 = as the others */
-	__u32 answers; /* FORWARD_LOCAL: first cell of its server's cache in gate_answer_at; ~0 = none */
+	__u32 answers; /* ~0: none are cached; FORWARD_LOCAL: first cell of its server's cache in gate_answer_at, else struct server says */
 	__u32 timeout_silent; /* ticks, of a TCP client that has said nothing yet; 0 = as the others */
 	__u64 gate_params[6];
 };

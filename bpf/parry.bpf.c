@@ -310,6 +310,7 @@ struct exported {
 	enum fault fault;
 	enum bucket bucket;
 	enum reap_op reap_op;
+	struct gate_ask gate_ask;
 };
 const struct exported *exported __attribute__((unused));
 

@@ -30,8 +30,7 @@ type builder struct {
 	own      map[netip.Addr]struct{}
 	fronts   map[frontKey]bpfFront
 	origins  map[frontKey]bpfOrigin
-	answers  uint32            // cells of the caches of answers
-	cells    map[string]uint32 // first one of each server, by pool and server, and of each local service
+	cells    []AnswerCell // whose answers are cached: gateKinds cells of gate_answer_at each
 }
 
 type frontKey struct {
@@ -54,7 +53,7 @@ func (k frontKey) v6() bpfFrontKey6 {
 }
 
 func newBuilder(p *Plan, np *natPlan, n *numbering, sizes Sizes) (*builder, error) {
-	b := &builder{plan: p, nat: np, own: hostAddrs(p, np), fronts: map[frontKey]bpfFront{}, origins: map[frontKey]bpfOrigin{}, cells: map[string]uint32{}}
+	b := &builder{plan: p, nat: np, own: hostAddrs(p, np), fronts: map[frontKey]bpfFront{}, origins: map[frontKey]bpfOrigin{}}
 	b.services = make([]bpfService, len(n.names))
 	for i, old := range n.old {
 		b.services[i] = old
@@ -241,7 +240,7 @@ func (b *builder) sizes() map[string]int {
 		bpfMapNatPick: len(b.nat.pick), bpfMapPoolTable: len(b.tables), bpfMapServer: len(b.servers),
 		bpfMapOrigin4: origin4, bpfMapOrigin6: origin6,
 		bpfMapInside4: max(len(b.plan.Inside), 1), bpfMapInside6: max(len(b.plan.Inside), 1),
-		bpfMapGateAnswerAt: int(b.answers), bpfMapGateAnswer: 2 * int(b.answers),
+		bpfMapGateAnswerAt: gateKinds * len(b.cells), bpfMapGateAnswer: 2 * gateKinds * len(b.cells),
 	}
 }
 
@@ -318,6 +317,7 @@ func (b *builder) fill(c *ebpf.Collection) error {
 		w.put(bpfMapNatPick, uint32(i), v)
 	}
 	w.array(bpfMapPoolTable, b.tables)
+	w.array(bpfMapGateAnswerAt, b.noAnswers())
 	return w.err
 }
 

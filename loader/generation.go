@@ -27,6 +27,9 @@ type Generation struct {
 	services map[string]uint16 // by name; retired ones too
 	names    []string          // by number
 	dir      string            // where it is pinned; "" = nowhere
+	cells    []AnswerCell      // whose answers are cached, by number
+	answers  map[AnswerCell]uint32
+	caches   []AnswerCell // by service (see cachesOf)
 }
 
 // Close lets go of the generation; what is pinned or attached goes on.
@@ -89,7 +92,10 @@ func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
 	if err != nil {
 		return nil, explainLoad(err)
 	}
-	g := &Generation{coll: coll, services: numbers.byName, names: numbers.names}
+	g := &Generation{
+		coll: coll, services: numbers.byName, names: numbers.names,
+		cells: b.cells, answers: answersOf(b.cells), caches: cachesOf(p, numbers),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.Close())

@@ -215,32 +215,4 @@ func (b *builder) gate(name string) uint8 {
 	return 0
 }
 
-// addAnswers gives the servers of a service whose answers are cached their cells. Servers of several services have one cache each
-// service family; the first service's holds.
-func (b *builder) addAnswers(s *Service, number uint16) {
-	if !s.Answers {
-		return
-	}
-	if s.Forward == Local {
-		b.services[number].Answers = b.answers
-		b.cells[s.Name+"/"] = b.answers
-		b.answers += gateKinds
-		return
-	}
-	at := uint32(0)
-	for _, pool := range b.plan.Pools {
-		for _, srv := range pool.Servers {
-			if pool.Name == s.Pool && b.servers[at].Answers == noServer {
-				b.servers[at].Answers = b.answers
-				b.cells[pool.Name+"/"+srv.Name] = b.answers
-				b.answers += gateKinds
-			}
-			at++
-		}
-	}
-}
-
-const (
-	gateKinds   = 4 // GATE_KINDS of gate/parry_gate.h
-	greyPerLine = 8 // GREYLIST_PER_LINE
-)
+const greyPerLine = 8 // GREYLIST_PER_LINE

@@ -342,7 +342,7 @@ NOINLINE int gate_prepare(struct xdp_md *ctx, struct pkt *p)
 {
 	struct service *svc;
 	struct server *srv;
-	__u32 i;
+	__u32 i, answers;
 
 	if (!p)
 		return 0;
@@ -350,10 +350,14 @@ NOINLINE int gate_prepare(struct xdp_md *ctx, struct pkt *p)
 	svc = bpf_map_lookup_elem(&service, &i);
 	if (!svc || !cfg.gates || !svc->gate || p->allowed || (p->proto != IPPROTO_UDP && p->why != WHY_FIRST_WORDS))
 		return 0;
-	if (svc->forward == FORWARD_LOCAL)
-		return gate_show(ctx, p, svc, svc->answers);
-	srv = pick_server(p, svc);
-	return gate_show(ctx, p, svc, srv ? srv->answers : NO_SERVER);
+	answers = svc->answers;
+	if (svc->forward != FORWARD_LOCAL && answers != NO_SERVER) {
+		srv = pick_server(p, svc);
+		answers = srv ? srv->answers : NO_SERVER;
+	}
+	if (answers != NO_SERVER)
+		answers += p->offset * GATE_KINDS; /* on each port is a server of its own */
+	return gate_show(ctx, p, svc, answers);
 }
 
 static __always_inline void ends_of_server(const struct pkt *p, const struct origin *o, struct making *m)
