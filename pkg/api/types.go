@@ -48,6 +48,18 @@ type Service struct {
 	Down      *Traffic          `json:"down"` // from servers; null where the edge doesn't see this direction
 	Drops     map[string]uint64 `json:"drops"`
 	WouldDrop map[string]uint64 `json:"would_drop"`
+	Answers   []Answer          `json:"answers"` // that the edge gives in its servers' place; empty where it forwards queries
+}
+
+// Answer is one of a server's that the edge keeps.
+type Answer struct {
+	Kind    string         `json:"kind"`   // info, players, rules, status or pong
+	Server  string         `json:"server"` // its name; of a local service, the service's
+	Address netip.AddrPort `json:"address"`
+	AgeMS   *int64         `json:"age_ms"` // null: it has not answered yet
+	Fresh   bool           `json:"fresh"`  // false: queries go to the server
+	Errors  uint64         `json:"errors"` // attempts to ask it that failed
+	Detail  string         `json:"detail,omitempty"`
 }
 
 // Traffic counts what came from one side.

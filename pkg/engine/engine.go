@@ -38,6 +38,7 @@ type Engine struct {
 	watcher *nexthop.Watcher
 	lists   lists
 	census  census
+	answers answers
 
 	mu     sync.Mutex // guards all below; edge: what makes and installs generations, attaches, and writes hops and links
 	cfg    *config.Config
@@ -102,10 +103,11 @@ func Run(ctx context.Context, o Options) (err error) {
 func (e *Engine) close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	err := e.answers.close()
 	if e.edge == nil {
-		return nil
+		return err
 	}
-	return e.edge.Close()
+	return errors.Join(err, e.edge.Close())
 }
 
 // undo removes what a first start made before it failed: nobody would run it, and `parry block` would take it for an
@@ -133,6 +135,9 @@ func (e *Engine) attach() (err error) {
 		return err
 	}
 	e.lists = lists{e.edge.Lists()}
+	if err := e.openAnswers(); err != nil {
+		return err
+	}
 	if err := e.tellLinks(); err != nil {
 		return err
 	}
@@ -169,15 +174,14 @@ func (e *Engine) install(c *config.Config, ifaces []loader.Interface) error {
 	if err != nil {
 		return err
 	}
-	gen, err := e.edge.Prepare(plan)
-	if err != nil {
-		return err
-	}
-	if err := e.edge.Install(gen, ifaces); err != nil {
+	if err := e.swap(c, plan, ifaces); err != nil {
 		return err
 	}
 	e.cfg, e.ifaces, e.plan, e.served = c, ifaces, plan, keys
 	e.want(keys)
+	for name, why := range uncached(c) {
+		e.log.Warn("queries of a service go to its servers", "service", name, "why", why)
+	}
 	return nil
 }
 

@@ -56,8 +56,10 @@ func planOf(c *config.Config, r router, ifaces []loader.Interface, log *slog.Log
 	slices.SortFunc(p.Inside, func(a, b netip.Prefix) int { return a.Compare(b) })
 	p.Inside = slices.Compact(p.Inside)
 	p.Answers = loader.AnswerBudget{Prefix: bytesPerSecond(c.Queries.UnprovenKbps), Total: bytesPerSecond(c.Queries.TotalKbps)}
+	kept := cached(c)
 	for i := range c.Services {
 		p.Services = append(p.Services, serviceOf(&c.Services[i]))
+		p.Services[i].Answers = kept[i]
 		p.Services[i].Strangers = strangersOf(c, &c.Services[i])
 	}
 	return p, keys, nil

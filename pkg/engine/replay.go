@@ -101,6 +101,9 @@ func replayEdge(c *config.Config, e *loader.Edge) error {
 		return err
 	}
 	plan.Inside, plan.Gates = nil, gates.used(c)
+	for i := range plan.Services {
+		plan.Services[i].Answers = false // a capture has no server to ask
+	}
 	for i := range plan.Pools {
 		for j := range plan.Pools[i].Servers {
 			s := &plan.Pools[i].Servers[j]

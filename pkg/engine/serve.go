@@ -39,6 +39,7 @@ func (e *Engine) serve(ctx context.Context, stop func(), group *tasks) error {
 	if err != nil {
 		return err
 	}
+	e.serveAnswers(ctx, stop, group)
 	group.start(stop, func() error { return e.follow(ctx) })
 	group.start(stop, func() error { return e.tend(ctx, n) })
 	group.start(stop, func() error {

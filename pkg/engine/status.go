@@ -96,8 +96,12 @@ func (a edgeAPI) Status(context.Context) (api.Status, error) {
 	for _, r := range host.Reasons {
 		s.Host.Bytes -= r.Bytes
 	}
+	answers := e.answerStates()
 	for i := range e.cfg.Services {
-		s.Services = append(s.Services, e.service(&e.cfg.Services[i], v))
+		c := &e.cfg.Services[i]
+		out := e.service(c, v)
+		out.Answers = answersOf(answers.of(e.cfg, c))
+		s.Services = append(s.Services, out)
 	}
 	return s, nil
 }
@@ -307,8 +311,12 @@ func (e *Engine) Snapshot(context.Context) (*metrics.Snapshot, error) {
 	for _, t := range e.tables(v) {
 		s.Maps = append(s.Maps, metrics.Map{Name: t.Name, Entries: t.Entries, Capacity: t.Capacity})
 	}
+	answers := e.answerStates()
 	for i := range e.cfg.Services {
-		s.Services = append(s.Services, e.metricsOf(&e.cfg.Services[i], v))
+		c := &e.cfg.Services[i]
+		out := e.metricsOf(c, v)
+		out.Answers = answerMetrics(answers.of(e.cfg, c))
+		s.Services = append(s.Services, out)
 	}
 	return s, nil
 }
@@ -350,6 +358,9 @@ func (e *Engine) daemon(v *view) metrics.Daemon {
 		Uptime: time.Since(e.started), Reloads: e.health.reloads, FailedReloads: e.health.failedReloads, LastReload: e.health.lastReload,
 		LastReloadOK: e.health.lastReloadOK, LastSweep: e.health.lastSweep, NetlinkResyncs: e.watcher.Resyncs(), Errors: map[string]uint64{},
 	}
+	asked := e.answers.responder.Counts()
+	d.AskedPackets = asked.Packets
+	d.Asked = map[string]uint64{"answered": asked.Answered, "refused": asked.Refused, "stale": asked.Stale, "failed": asked.Failed}
 	for name, n := range v.faults {
 		d.Errors[name] = n
 	}

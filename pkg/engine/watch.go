@@ -183,9 +183,7 @@ func (e *Engine) onRoutes() {
 	e.want(keys)
 	e.served = keys
 	if !samePlan(plan, e.plan) {
-		if gen, err := e.edge.Prepare(plan); err != nil {
-			e.fault("follow the routes", err)
-		} else if err := e.edge.Install(gen, e.present()); err != nil {
+		if err := e.swap(e.cfg, plan, e.present()); err != nil {
 			e.fault("follow the routes", err)
 		} else {
 			e.plan = plan

@@ -22,6 +22,7 @@ const NoService = "_none"
 type descs struct {
 	build, enforce, iface, state, serviceEnforce                *prometheus.Desc
 	packets, bytes, verdicts, drops, wouldDrop, sessions, limit *prometheus.Desc
+	answers, answerAge, answerErrs, asked, askedPackets         *prometheus.Desc
 	hostPackets, hostBytes                                      *prometheus.Desc
 	entries, capacity                                           *prometheus.Desc
 	uptime, reloads, reloadOK, reloadTime, sweep, resyncs, errs *prometheus.Desc
@@ -45,6 +46,12 @@ func newDescs() descs {
 		wouldDrop:      d("service_would_drop_packets_total", "Packets that would have been dropped if enforce were on.", "service", "reason"),
 		sessions:       d("service_sessions", "Sessions in the table by state.", "service", "state"),
 		limit:          d("service_limit", "Configured limits of a service under their names in the configuration; 0 is unlimited.", "service", "limit"),
+
+		answers:      d("service_answers", "Servers whose answers to queries are kept, by kind; queries go to those whose answer is stale.", "service", "kind", "state"),
+		answerAge:    d("service_answer_oldest_seconds", "Age of the oldest answer that is kept, by kind.", "service", "kind"),
+		answerErrs:   d("service_answer_errors_total", "Attempts to ask a server that failed, by kind of answer.", "service", "kind"),
+		asked:        d("daemon_asked_total", "Queries whose answer takes several packets, by result: answered, refused (the budget was used up), stale, failed.", "result"),
+		askedPackets: d("daemon_asked_packets_total", "Packets sent as answers that take several."),
 
 		hostPackets: d("host_traffic_packets_total", "Packets handed to this host's own stack."),
 		hostBytes:   d("host_traffic_bytes_total", "Bytes handed to this host's own stack."),
@@ -79,7 +86,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		d.build, d.enforce, d.iface, d.state, d.serviceEnforce,
 		d.packets, d.bytes, d.verdicts, d.drops, d.wouldDrop, d.sessions, d.limit,
-		d.hostPackets, d.hostBytes, d.entries, d.capacity,
+		d.answers, d.answerAge, d.answerErrs, d.asked, d.askedPackets, d.hostPackets, d.hostBytes, d.entries, d.capacity,
 		d.uptime, d.reloads, d.reloadOK, d.reloadTime, d.sweep, d.resyncs, d.errs,
 	} {
 		ch <- desc
@@ -130,6 +137,13 @@ func (e emitter) service(s *Service) {
 	e.counters(e.d.wouldDrop, s.WouldDrop, s.Name)
 	e.gauges(e.d.sessions, s.Sessions, s.Name)
 	e.gauges(e.d.limit, s.Limits, s.Name)
+	for _, kind := range slices.Sorted(maps.Keys(s.Answers)) {
+		a := s.Answers[kind]
+		e.gauge(e.d.answers, float64(a.Fresh), s.Name, kind, "fresh")
+		e.gauge(e.d.answers, float64(a.Stale), s.Name, kind, "stale")
+		e.gauge(e.d.answerAge, a.Oldest.Seconds(), s.Name, kind)
+		e.counter(e.d.answerErrs, a.Errors, s.Name, kind)
+	}
 }
 
 // direction leaves out what the edge doesn't see: an absent series, not a 0.
@@ -154,6 +168,8 @@ func (e emitter) daemon(d *Daemon) {
 	e.gauge(e.d.reloadTime, last)
 	e.gauge(e.d.sweep, d.LastSweep.Seconds())
 	e.counter(e.d.resyncs, d.NetlinkResyncs)
+	e.counters(e.d.asked, d.Asked)
+	e.counter(e.d.askedPackets, d.AskedPackets)
 	e.counters(e.d.errs, d.Errors)
 }
 

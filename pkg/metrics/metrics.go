@@ -49,6 +49,14 @@ type Service struct {
 	WouldDrop map[string]uint64 // packets by reason, where enforce is off
 	Sessions  map[string]uint64 // sessions by state: unproven, proven, closing
 	Limits    map[string]uint64 // configured limits by name, as in the configuration; 0 = unlimited
+	Answers   map[string]Answers
+}
+
+// Answers sums up what is kept of a service's servers' answers of one kind: info, players, rules, status or pong.
+type Answers struct {
+	Fresh, Stale uint64        // servers; queries to those of stale answers go to them
+	Oldest       time.Duration // age of the oldest answer
+	Errors       uint64        // attempts to ask that failed
 }
 
 // Direction counts what came from one side.
@@ -66,11 +74,13 @@ type Map struct {
 // Daemon is the health of the daemon itself.
 type Daemon struct {
 	Uptime         time.Duration
-	Reloads        uint64        // reloads that were applied
-	FailedReloads  uint64        // reloads that were refused; the old configuration stayed
-	LastReload     time.Time     // zero: none since the start
-	LastReloadOK   bool          // of the last one; true when there was none
-	LastSweep      time.Duration // how long the last sweep over the session table took
-	NetlinkResyncs uint64        // full reads of links, neighbours and routes after lost messages
+	Reloads        uint64            // reloads that were applied
+	FailedReloads  uint64            // reloads that were refused; the old configuration stayed
+	LastReload     time.Time         // zero: none since the start
+	LastReloadOK   bool              // of the last one; true when there was none
+	LastSweep      time.Duration     // how long the last sweep over the session table took
+	NetlinkResyncs uint64            // full reads of links, neighbours and routes after lost messages
+	Asked          map[string]uint64 // queries whose answer takes several packets, by what became of them: answered, refused, stale, failed
+	AskedPackets   uint64            // that were sent for them
 	Errors         map[string]uint64
 }

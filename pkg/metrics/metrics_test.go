@@ -50,6 +50,7 @@ func full() *Snapshot {
 				WouldDrop: map[string]uint64{},
 				Sessions:  map[string]uint64{"unproven": 3, "proven": 61, "closing": 1},
 				Limits:    map[string]uint64{"source.packets_per_second": 1000, "source.burst": 2000},
+				Answers:   map[string]Answers{"info": {Fresh: 2, Stale: 1, Oldest: 90 * time.Second, Errors: 7}},
 			},
 			{
 				Name: "shield", State: "attack",
@@ -65,7 +66,8 @@ func full() *Snapshot {
 		Daemon: Daemon{
 			Uptime: 90 * time.Second, Reloads: 3, FailedReloads: 1,
 			LastReload: time.Unix(1795000000, 250e6), LastReloadOK: true,
-			LastSweep: 1500 * time.Microsecond, NetlinkResyncs: 2, Errors: map[string]uint64{"sweep": 1},
+			LastSweep: 1500 * time.Microsecond, NetlinkResyncs: 2,
+			Asked: map[string]uint64{"answered": 5, "refused": 1}, AskedPackets: 30, Errors: map[string]uint64{"sweep": 1},
 		},
 	}
 }
