@@ -395,6 +395,19 @@ type bpfGateAnswer struct {
 	Data    [1400]uint8
 }
 
+type bpfGateAsk struct {
+	_       structs.HostLayout
+	Src     [16]uint8
+	Dst     [16]uint8
+	Sport   uint16
+	Dport   uint16
+	Service uint16
+	Family  uint8
+	Kind    uint8
+	Answers uint32
+	Pad     uint32
+}
+
 type bpfGateSecret struct {
 	_   structs.HostLayout
 	Key [2]uint64
