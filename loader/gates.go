@@ -168,3 +168,15 @@ func TryGate(object []byte) (Gate, GateCost, error) {
 	cost.MachineCode, _ = info.JitedSize()
 	return g, cost, nil
 }
+
+// ForgetGates empties the running generation's table of gates: what then becomes of packets is for tests to see.
+func (e *Edge) ForgetGates() error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for i := range e.gen.gates {
+		if err := e.gen.coll.Maps[bpfMapGates].Delete(uint32(i + 1)); err != nil {
+			return fmt.Errorf("forget gate %d: %w", i+1, err)
+		}
+	}
+	return nil
+}

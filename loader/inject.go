@@ -73,7 +73,7 @@ func (e *Edge) Use(g *Generation) error {
 
 // Process runs one frame through the fast path as if it had come in by the loopback interface.
 func (e *Edge) Process(frame []byte) (Result, error) {
-	out := make([]byte, len(frame)+256)
+	out := make([]byte, max(len(frame), answerMax)+256)
 	opts := ebpf.RunOptions{Data: frame, DataOut: out}
 	code, err := e.gen.coll.Programs[bpfProgParry].Run(&opts)
 	if err != nil {

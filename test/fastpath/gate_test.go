@@ -57,6 +57,29 @@ func payloadOf(t *testing.T, frame []byte) string {
 	return string(frame[v.L4+8 : v.L3+v.Len])
 }
 
+// answers puts an answer into the cache of the IPv4 server behind a service.
+func (w *world) answers(t *testing.T, port uint16, kind int, payload string, several bool) {
+	t.Helper()
+	name := map[uint16]string{sourcePort: "nat", quakePort: "open"}[port]
+	env, err := w.edge.Env()
+	must(t, err)
+	must(t, w.edge.SetAnswer(loader.AnswerCell{Pool: name, Server: name + "4"}, kind, []byte(payload), several, uint64(env.Now+5*time.Second)))
+}
+
+// proven is a Source query with the right challenge, which it asks for.
+func (w *world) proven(t *testing.T, p netip.AddrPort, query string) packet.Packet {
+	t.Helper()
+	asks := query
+	if asks != infoQuery {
+		asks += "\xff\xff\xff\xff"
+	}
+	r := w.quietly(t, says(p, sourcePort, asks).Bytes())
+	if r.Verdict != "tx" {
+		t.Fatalf("%v asks for a challenge: %s %s", p, r.Verdict, r.Reason)
+	}
+	return says(p, sourcePort, query+payloadOf(t, r.Out)[5:])
+}
+
 func gateGroups() []group {
 	return []group{
 		{"gates", gatedPlan, strangerSizes, []row{
@@ -70,6 +93,24 @@ func gateGroups() []group {
 				_, err := w.lists.Del(loader.Allow, []loader.EntryKey{{Prefix: netip.PrefixFrom(player4.Addr(), 32)}})
 				must(t, err)
 			}},
+		}},
+		{"several packets", gatedPlan, strangerSizes, []row{
+			{name: "who asks for the rules and has proven its address", in: func(t *testing.T, w *world) []byte {
+				w.answers(t, sourcePort, 2, "", true)
+				return w.proven(t, player4, "\xff\xff\xff\xffV").Bytes()
+			}, want: refusedAs("answer_queued", "nat")},
+			{name: "more than the daemon has read", in: func(t *testing.T, w *world) []byte {
+				w.answers(t, sourcePort, 2, "", true)
+				ask := w.proven(t, player4, "\xff\xff\xff\xffV")
+				for range 1300 { // 64 KiB of 48 bytes and 8 for each
+					w.quietly(t, ask.Bytes())
+				}
+				return ask.Bytes()
+			}, want: refusedAs("answer_busy", "nat")},
+		}},
+		{"a gate that is gone", gatedPlan, strangerSizes, []row{
+			{name: "lets nobody in", set: func(t *testing.T, w *world) { must(t, w.edge.ForgetGates()) },
+				in: is(says(player4, sourcePort, infoQuery).Bytes()), want: refusedAs("gate_missing", "nat")},
 		}},
 		{"queries", func() *loader.Plan {
 			p := gatedPlan()
@@ -183,4 +224,53 @@ func TestFirstWords(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A cached answer goes to who has proven its address; a stale one to nobody.
+func TestCachedAnswer(t *testing.T) {
+	w := newWorldOf(t, gatedPlan(), strangerSizes())
+	must(t, w.edge.SetState(1, loader.StateAttack))
+	for _, n := range []int{1, 20, 93, 250, 251, 1400} {
+		want := strings.Repeat("\xff\xff\xff\xffI a server's answer, ", 80)[:n]
+		w.answers(t, sourcePort, 0, want, false)
+		r := w.send(t, w.proven(t, player4, infoQuery).Bytes(), outcome{verdict: "tx", service: "nat"}, nil)
+		if got := payloadOf(t, r.Out); got != want {
+			t.Errorf("%d bytes: %q", n, got)
+		}
+	}
+	w.wantSessions(t, 0)
+	w.pass(t, 6*time.Second)
+	w.quietly(t, w.proven(t, player4, infoQuery).Bytes())
+	w.wantSessions(t, 1)
+}
+
+// What has no challenge is answered within the budget of its prefix; under attack, to who asks again.
+func TestUnprovenAnswers(t *testing.T) {
+	w := newWorldOf(t, gatedPlan(), strangerSizes())
+	answer := "\xff\xff\xff\xffinfoResponse\n\\hostname\\" + strings.Repeat("x", 900)
+	w.answers(t, quakePort, 0, answer, false)
+	ask := func(i int) packet.Packet {
+		return says(netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), uint16(30000+i)), quakePort, getinfo)
+	}
+	given := 0
+	for i := range 500 { // of one /24, within 10 s
+		if r := w.quietly(t, ask(i).Bytes()); r.Verdict == "tx" {
+			given += packet.Length(r.Out) - packet.Length(ask(i).Bytes())
+		} else if r.Reason != "answer_budget" {
+			t.Fatalf("question %d: %s %s", i, r.Verdict, r.Reason)
+		}
+		w.pass(t, 20*time.Millisecond)
+		w.answers(t, quakePort, 0, answer, false)
+	}
+	if given > 80_000+2000 || given < 75_000 {
+		t.Errorf("%d bytes more came out than in, within 10 s at 64 kbit/s", given)
+	}
+	must(t, w.edge.SetState(2, loader.StateAttack))
+	p := says(other4, quakePort, getinfo)
+	w.pass(t, time.Second)
+	w.send(t, p.Bytes(), refusedAs("greylisted", "open"), nil)
+	w.pass(t, time.Second)
+	w.answers(t, quakePort, 0, answer, false)
+	w.send(t, p.Bytes(), outcome{verdict: "tx", service: "open"}, nil)
+	w.wantSessions(t, 0)
 }
