@@ -124,7 +124,7 @@ static __always_inline int opening_down(struct pkt *p, struct flow *f, bool enfo
 		__sync_fetch_and_or(&f->state, FLOW_ANSWERED);
 	} else if (!(p->tcp & (TCP_SYN | TCP_RST))) {
 		__sync_fetch_and_or(&f->state, FLOW_ANSWERED);
-		if (up && !(up->state & FLOW_GATED) && phase_open(up, FLOW_STRONG)) {
+		if (up && up->packets && !(up->state & FLOW_GATED) && phase_open(up, FLOW_STRONG)) {
 			phase_open(f, 0);
 			STRANGER_COUNT(p, strong);
 		}
