@@ -57,6 +57,12 @@ static __always_inline int stranger_rate(struct pkt *p, const struct service *sv
 	return 0;
 }
 
+/* Only of such a packet can an answer be made, or another one (seal_udp). */
+static __always_inline bool is_plain(const struct pkt *p)
+{
+	return !p->frag && p->l4 == p->l3 + (p->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+}
+
 /* Lays the packet out before its gate. Returns the gate's number in the table. */
 static __always_inline __u32 gate_show(struct xdp_md *ctx, const struct pkt *p, const struct service *svc,
 				       __u32 answers)
@@ -78,7 +84,7 @@ static __always_inline __u32 gate_show(struct xdp_md *ctx, const struct pkt *p, 
 	g->sport = p->sport;
 	g->dport = p->dport;
 	g->state = m ? m->state : GATE_NORMAL;
-	g->flags = (cfg.enforce && svc->enforce ? 0 : GATE_WATCH) | (g->state == GATE_ATTACK ? GATE_COOKIES : 0);
+	g->flags = (cfg.enforce && svc->enforce && is_plain(p) ? 0 : GATE_WATCH) | (g->state == GATE_ATTACK ? GATE_COOKIES : 0);
 	g->answers = answers;
 	for (int i = 0; i < GATE_PARAMS; i++)
 		g->params[i] = svc->gate_params[i];

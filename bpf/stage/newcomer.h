@@ -60,11 +60,11 @@ static NOINLINE int newcomer(struct pkt *p, const struct service *svc, __u32 *sl
 	return err ?: unproven_room(p, slot);
 }
 
-/* What the up half of its session is marked with. */
+/* What the up half of its session is marked with. A connection that is older than the edge has said its first words already. */
 static __always_inline __u32 newcomer_flags(const struct pkt *p, const struct service *svc)
 {
 	return (p->proof == GATE_PROOF_STRONG ? FLOW_STRONG : 0) | (p->query ? FLOW_QUERY : 0) |
-	       (cfg.gates && svc->gate && p->proto == IPPROTO_TCP && !p->allowed ? FLOW_GATED : 0);
+	       (cfg.gates && svc->gate && p->tcp & TCP_SYN && !p->allowed ? FLOW_GATED : 0);
 }
 
 static __always_inline void newcomer_came(const struct pkt *p, __u32 slot)

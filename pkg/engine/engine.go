@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -174,15 +175,35 @@ func (e *Engine) install(c *config.Config, ifaces []loader.Interface) error {
 	if err != nil {
 		return err
 	}
+	before := e.edge.ServiceNames()
 	if err := e.swap(c, plan, ifaces); err != nil {
 		return err
 	}
+	e.fault("give players who were here before time to be known", e.grace(before))
 	e.cfg, e.ifaces, e.plan, e.served = c, ifaces, plan, keys
 	e.want(keys)
 	for name, why := range uncached(c) {
 		e.log.Warn("queries of a service go to its servers", "service", name, "why", why)
 	}
 	return nil
+}
+
+// older is how long a service that is new to the edge takes up sessions in the middle of play: who plays on when the edge comes
+// sends something within that.
+const older = 10 * time.Second
+
+// grace gives services that the edge did not know before that time. e.mu is held.
+func (e *Engine) grace(before []string) error {
+	if e.edge.Adopted() && e.plan == nil { // the one before knew them
+		return nil
+	}
+	var errs []error
+	for number, name := range e.edge.ServiceNames() {
+		if number > 0 && !slices.Contains(before, name) {
+			errs = append(errs, e.edge.SetGrace(uint16(number), older))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // reload reads the configuration again: all of it, or nothing.

@@ -274,3 +274,15 @@ func TestUnprovenAnswers(t *testing.T) {
 	w.send(t, p.Bytes(), outcome{verdict: "tx", service: "open"}, nil)
 	w.wantSessions(t, 0)
 }
+
+// What plays when the edge comes is taken up in the middle, where the server knows its client's own address; for a while.
+func TestGrace(t *testing.T) {
+	w := newWorldOf(t, gatedPlan(), strangerSizes())
+	must(t, w.edge.SetGrace(2, 10*time.Second))
+	must(t, w.edge.SetGrace(1, 10*time.Second))
+	play := "\x05\x00\x00\x00play"
+	w.send(t, says(player4, quakePort, play).Bytes(), outcome{verdict: "tx", service: "open"}, nil)
+	w.send(t, says(player4, sourcePort, play).Bytes(), refusedAs("gate_refused", "nat"), nil)
+	w.pass(t, 11*time.Second)
+	w.send(t, says(other4, quakePort, play).Bytes(), refusedAs("gate_refused", "open"), nil)
+}
