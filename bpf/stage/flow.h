@@ -129,6 +129,13 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 		if (refused)
 			return refused;
 	}
+	if (FLOW_PHASE(state) == PHASE_OPENING) {
+		if (first_words(ctx, p, state))
+			return FLOW_SHOW;
+		refused = flow_opening(p, f);
+		if (refused)
+			return refused;
+	}
 	if (!p->down) {
 		if (cfg.sizes) {
 			refused = flow_size(p);
@@ -140,13 +147,6 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 			if (refused)
 				return refused;
 		}
-	}
-	if (FLOW_PHASE(state) == PHASE_OPENING) {
-		if (first_words(ctx, p, state))
-			return FLOW_SHOW;
-		refused = flow_opening(p, f);
-		if (refused)
-			return refused;
 	}
 	if (p->proto == IPPROTO_TCP && p->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
 		flow_tcp(p, f);
