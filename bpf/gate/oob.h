@@ -70,11 +70,12 @@ static __always_inline struct oob_argument oob_argument(struct xdp_md *ctx, cons
 	struct oob_argument a = { .sound = true, .plain = true };
 	__u64 bad = 0, special = 0;
 	__u32 n = g->length - rest;
-	__u8 last;
 
 	/* An end of line, a NUL behind it: some send them, some don't. */
 	for (int i = 0; i < 2 && n && n < 256; i++) {
-		if (gate_read(ctx, g, rest + n - 1, &last, 1) || (last && last != '\n'))
+		const __u8 *last = gate_at(ctx, g, rest + n - 1, 1);
+
+		if (!last || (*last && *last != '\n'))
 			break;
 		n--;
 	}

@@ -40,16 +40,22 @@ struct ping {
 _Static_assert(sizeof(struct ping) == PING_LENGTH, "33 bytes on the wire");
 
 struct pong { /* then how long the text is, and the text */
-	__u8 id, time[8], guid[8], magic[16];
-};
+	__u8 id, time[8];
+	__u64 guid;
+	__u8 magic[16];
+} __attribute__((packed));
 
 struct open1 { /* then zeros */
 	__u8 id, magic[16], version;
 };
 
 struct open1_reply {
-	__u8 id, magic[16], guid[8], security, cookie[4], mtu[2];
-};
+	__u8 id, magic[16];
+	__u64 guid; /* the server's */
+	__u8 security;
+	__u32 cookie;
+	__be16 mtu;
+} __attribute__((packed));
 _Static_assert(sizeof(struct open1_reply) == 32, "32 bytes on the wire");
 
 /* The second request: the cookie and a zero (no challenge of its own), or nothing; address, MTU, GUID. */
@@ -86,24 +92,26 @@ static __always_inline int ping(struct xdp_md *ctx, struct gate *g)
 	return GATE_ANSWER;
 }
 
-/* The first request, answered as the server would, with a cookie. */
+/* The first request, answered as the server would, with a cookie. The magic stays where it is. */
 static __always_inline int offer(struct xdp_md *ctx, struct gate *g, const struct gate_answer *pong)
 {
 	__u32 cookie = gate_cookie(g, COOKIE), mtu = g->length + HEADERS,
 	      most = g->params[2] ? g->params[2] : OPEN_MOST;
-	struct open1_reply r = { .id = OPEN1_REPLY, .security = 1 };
-	__be64 m[2] = { bpf_cpu_to_be64(MAGIC1), bpf_cpu_to_be64(MAGIC2) };
+	struct open1_reply *r;
 
 	if (mtu > most)
 		mtu = most;
-	__builtin_memcpy(r.magic, m, 16);
-	__builtin_memcpy(r.guid, ((const struct pong *)pong->data)->guid, 8);
-	__builtin_memcpy(r.cookie, &cookie, 4);
-	r.mtu[0] = mtu >> 8;
-	r.mtu[1] = mtu;
-	if (gate_resize(ctx, g, sizeof(r)) || gate_write(ctx, g, 0, &r, sizeof(r)))
+	if (gate_resize(ctx, g, sizeof(*r)))
 		return GATE_REFUSE;
-	g->sum = gate_sum(&r, sizeof(r));
+	r = gate_data(ctx, g, sizeof(*r));
+	if (!r)
+		return GATE_REFUSE;
+	r->id = OPEN1_REPLY;
+	r->guid = ((const struct pong *)pong->data)->guid;
+	r->security = 1;
+	r->cookie = cookie;
+	r->mtu = bpf_htons(mtu);
+	g->sum = gate_sum(r, sizeof(*r));
 	return GATE_ANSWER;
 }
 

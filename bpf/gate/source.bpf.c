@@ -19,45 +19,48 @@ enum a2s { A2S_INFO = 0, A2S_PLAYERS = 1, A2S_RULES = 2 }; /* as caches number t
 #define A2S_HEAD 5 /* 0xffffffff and the kind */
 #define A2S_SHORT 9 /* that and a challenge */
 #define INFO_BARE 25 /* that and "Source Engine Query" */
-#define INFO 29
 #define INFO_PADDED 1200
+/* Sums of the questions with all ones for a challenge: there is nothing else in them that could vary. */
+#define INFO_SUM 0xb9be
+#define PLAYERS_SUM 0x55
+#define RULES_SUM 0x56
 #define CONNECT_TEXT 18 /* "connect0x", eight digits, NUL */
 
+/* 0xffffffff, 'A', a challenge: written and summed from registers, since every spoofed query gets one. */
 static __always_inline int challenge(struct xdp_md *ctx, struct gate *g)
 {
-	struct {
-		__u32 mark;
-		__u8 kind, cookie[4], pad[3];
-	} a = { .mark = ~0U, .kind = 'A' };
-	__u32 c = gate_cookie(g, CHALLENGE);
+	__u32 c = gate_cookie(g, CHALLENGE), low = 'A' | c << 8, high = c >> 24;
+	__u8 *p;
 
-	__builtin_memcpy(a.cookie, &c, 4);
-	if (gate_resize(ctx, g, A2S_SHORT) || gate_write(ctx, g, 0, &a, A2S_SHORT))
+	if (gate_resize(ctx, g, A2S_SHORT))
 		return GATE_REFUSE;
-	g->sum = gate_sum(&a, 12);
+	p = gate_data(ctx, g, A2S_SHORT);
+	if (!p)
+		return GATE_REFUSE;
+	*(__u64 *)p = ~0U | (__u64)low << 32;
+	p[8] = high;
+	g->sum = (low & 0xffff) + (low >> 16) + high; /* 0xffffffff is nothing in such a sum */
 	return GATE_ANSWER;
 }
 
-/* The question as a server takes it from one who has no challenge of its own yet. */
+/* The question as a server takes it from one who has no challenge of its own yet: all ones in the challenge's place. */
 static __always_inline int forward(struct xdp_md *ctx, struct gate *g, enum a2s kind)
 {
-	char q[32] = "\xff\xff\xff\xffTSource Engine Query\0\xff\xff\xff\xff";
-	__u32 length = INFO;
+	__u32 at = kind == A2S_INFO ? INFO_BARE : A2S_HEAD;
+	__u32 *c;
 
-	if (kind != A2S_INFO) {
-		__builtin_memset(q, 0, sizeof(q));
-		__builtin_memset(q, 0xff, A2S_SHORT);
-		q[4] = kind == A2S_PLAYERS ? 'U' : 'V';
-		length = A2S_SHORT;
-	}
-	if (gate_resize(ctx, g, length) || gate_write(ctx, g, 0, q, length))
+	if (gate_resize(ctx, g, at + 4))
 		return GATE_REFUSE;
-	g->sum = gate_sum(q, sizeof(q));
+	c = gate_at(ctx, g, at, 4);
+	if (!c)
+		return GATE_REFUSE;
+	*c = ~0U;
+	g->sum = kind == A2S_INFO ? INFO_SUM : kind == A2S_PLAYERS ? PLAYERS_SUM : RULES_SUM;
 	g->flags |= GATE_MODIFIED;
 	return GATE_QUERY;
 }
 
-/* A query of a kind, with the challenge `c`; 0 = none. */
+/* A query of a kind, with the challenge `c`: none where it is 0 or all ones. */
 static __always_inline int query(struct xdp_md *ctx, struct gate *g, enum a2s kind, __u32 c)
 {
 	struct gate_answer *a;
@@ -65,7 +68,7 @@ static __always_inline int query(struct xdp_md *ctx, struct gate *g, enum a2s ki
 	/* The server's own challenges, where the edge has no answers that it could keep from spoofers. */
 	if (g->flags & GATE_WATCH || (g->answers == ~0U && !(g->flags & GATE_COOKIES)))
 		return GATE_QUERY;
-	if (!c || !gate_cookie_holds(g, CHALLENGE, c))
+	if (!c || c == ~0U || !gate_cookie_holds(g, CHALLENGE, c))
 		return challenge(ctx, g);
 	g->proof = GATE_PROOF_STRONG;
 	g->kind = kind;
@@ -75,6 +78,16 @@ static __always_inline int query(struct xdp_md *ctx, struct gate *g, enum a2s ki
 	return a->several ? GATE_ASK : gate_serve(ctx, g, a);
 }
 
+/* The challenge at `at`, which ends a query. */
+static __always_inline bool ends(struct xdp_md *ctx, const struct gate *g, __u32 at, __u32 *c)
+{
+	const __u32 *p = gate_at(ctx, g, at, 4);
+
+	if (p)
+		*c = *p;
+	return p && g->length == at + 4;
+}
+
 /* A2S_INFO, in any of its lengths; its challenge, if it has one. */
 static __always_inline bool info(struct xdp_md *ctx, const struct gate *g, __u32 *c)
 {
@@ -82,11 +95,9 @@ static __always_inline bool info(struct xdp_md *ctx, const struct gate *g, __u32
 
 	if (!p || !gate_same(p + A2S_HEAD, "Source Engine Query", 20))
 		return false;
-	if (g->length == INFO_BARE)
+	if (g->length == INFO_BARE || ends(ctx, g, INFO_BARE, c))
 		return true;
-	if (gate_read(ctx, g, INFO_BARE, c, 4))
-		return false;
-	return g->length == INFO || (g->length == INFO_PADDED && gate_zero(ctx, g, INFO));
+	return g->length == INFO_PADDED && gate_zero(ctx, g, INFO_BARE + 4);
 }
 
 /* Is it a query that a challenge guards? */
@@ -96,10 +107,10 @@ static __always_inline bool a2s(struct xdp_md *ctx, const struct gate *g, __u8 l
 	switch (letter) {
 	case 'T':
 		return info(ctx, g, c);
-	case 'V':
 	case 'U':
+	case 'V':
 		*kind = letter == 'U' ? A2S_PLAYERS : A2S_RULES;
-		return g->length == A2S_SHORT && !gate_read(ctx, g, A2S_HEAD, c, 4);
+		return ends(ctx, g, A2S_HEAD, c);
 	case 'W': /* A2S_SERVERQUERY_GETCHALLENGE: asks for nothing else */
 		return g->length == A2S_HEAD;
 	}

@@ -43,7 +43,6 @@ const (
 	tcp = 6
 	udp = 17
 
-	abi       = 1
 	kinds     = 4
 	answerMax = 1400
 	noCache   = ^uint32(0)
