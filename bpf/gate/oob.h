@@ -82,8 +82,8 @@ static __always_inline struct oob_argument oob_argument(struct xdp_md *ctx, cons
 	a.length = n;
 	if (!n)
 		return a;
-	barrier_var(n); /* the verifier wants its bounds right where it is used */
-	a.sound = n - 1 <= OOB_ARGUMENT_MAX && !bpf_xdp_load_bytes(ctx, g->payload + rest, to, n) && *(__u8 *)to == ' ';
+	a.sound = gate_bounded(n, OOB_ARGUMENT_MAX + 1) && !bpf_xdp_load_bytes(ctx, g->payload + rest, to, n) &&
+		  *(__u8 *)to == ' ';
 	if (!a.sound)
 		return a;
 #pragma clang loop unroll(disable)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Quake III and its kin: out-of-band words. getinfo and getstatus are answered from the cache, to which the edge adds the
- * asker's own challenge as the server would: right behind the answer's first line. It is the client's nonce and no proof
- * of its address: that is getchallenge and connect, between the server and its client.
+ * asker's own challenge right behind the first line (so does ioquake3 in a status; in an info it says it last; keys have no
+ * order). It is the client's nonce and no proof of its address: that is getchallenge and connect, between the server and
+ * its client.
  */
 #include "oob.h"
 
@@ -43,13 +44,17 @@ static __always_inline int serve(struct xdp_md *ctx, struct gate *g, struct gate
 
 	if (!argument)
 		return gate_serve(ctx, g, a);
-	if (a->length <= at + 1 || tail > TAIL_MOST || argument > OOB_ARGUMENT_MAX + 1 ||
-	    gate_resize(ctx, g, at + added + tail))
+	if (a->length <= at + 1 || at + added + tail > GATE_ANSWER_MAX)
 		return GATE_QUERY; /* too long with it, or not what the daemon stores */
+	if (gate_resize(ctx, g, at + added + tail))
+		return GATE_REFUSE;
 	__builtin_memcpy(in->key, KEY, sizeof(in->key));
 	*(__u8 *)in->argument = '\\';
-	if (gate_write(ctx, g, 0, a->data, at) || gate_write(ctx, g, at, in->key, added) ||
-	    gate_write(ctx, g, at + added, a->data + at + 1, tail))
+	if (gate_write(ctx, g, 0, a->data, at))
+		return GATE_REFUSE;
+	if (!gate_bounded(added, sizeof(in->key) + sizeof(in->argument)) || gate_write(ctx, g, at, in->key, added))
+		return GATE_REFUSE;
+	if (!gate_bounded(tail, TAIL_MOST) || gate_write(ctx, g, at + added, a->data + at + 1, tail))
 		return GATE_REFUSE;
 	head = gate_sum(a->data, 16);
 	if (at == STATUS_LINE)
