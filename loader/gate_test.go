@@ -285,3 +285,94 @@ func TestSharedMapsOfAnotherShape(t *testing.T) {
 	}
 	coll.Maps["gate_box"], coll.Maps["gate_secret"] = coll.Maps["gate_secret"], coll.Maps["gate_box"]
 }
+
+// The manual's example: the edge's own challenge under attack, and the proof of who echoes it.
+func TestTheExampleProvesWhoEchoesItsChallenge(t *testing.T) {
+	need.Root(t)
+	source, err := os.ReadFile("../examples/gate/mygame.c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := compileGate(t, string(source))
+	coll := tableOfGates(t, object, false)
+	g, err := ReadGate(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := new(Edge).loadGates(&Plan{Gates: []Gate{g}}, coll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loaded.Close()
+	const ( // parry_gate.h
+		refuse, pass, query, answer = 0, 1, 2, 3
+		watch, cookies              = 2, 8
+	)
+	say := func(flags uint8, version uint64, payload []byte) (verdict uint32, proof uint8, out []byte) {
+		t.Helper()
+		return show(t, coll, bpfGate{
+			Now: 1 << 40, Payload: 42, Length: uint16(len(payload)), Family: 4, Proto: ProtoUDP, Src: [16]uint8{192, 0, 2, 1}, Dst: [16]uint8{203, 0, 113, 10},
+			Sport: 7, Dport: 9, Answers: noServer, Flags: flags, Params: [6]uint64{version},
+		}, payload)
+	}
+	hello := append([]byte{'M', 'G', 1, 3}, make([]byte, 12)...)
+	for _, row := range []struct {
+		name    string
+		flags   uint8
+		version uint64
+		payload []byte
+		want    uint32
+	}{
+		{"a hello in peace", 0, 3, hello, pass},
+		{"one of an old version", 0, 4, hello, refuse},
+		{"a short one", 0, 3, hello[:15], refuse},
+		{"a status query", 0, 3, append([]byte{'M', 'G', 3, 3}, make([]byte, 12)...), query},
+		{"another kind", 0, 3, append([]byte{'M', 'G', 2, 3}, make([]byte, 12)...), refuse},
+		{"under attack", cookies, 3, hello, answer},
+		{"under attack, watching", cookies | watch, 3, hello, pass},
+	} {
+		if got, proof, _ := say(row.flags, row.version, row.payload); got != row.want || proof != 0 {
+			t.Errorf("%s: verdict %d and proof %d, want %d and none", row.name, got, proof, row.want)
+		}
+	}
+	_, _, challenge := say(cookies, 3, hello)
+	if len(challenge) != 8 || !bytes.HasPrefix(challenge, []byte{'M', 'G', 2, 0}) {
+		t.Fatalf("the challenge is %x", challenge)
+	}
+	copy(hello[4:8], challenge[4:8])
+	if got, proof, _ := say(cookies, 3, hello); got != pass || GateProof(proof).String() != "strong" {
+		t.Errorf("who echoes it: verdict %d, proof %d", got, proof)
+	}
+	hello[7] ^= 1
+	if got, proof, _ := say(cookies, 3, hello); got != answer || proof != 0 {
+		t.Errorf("who makes one up: verdict %d, proof %d", got, proof)
+	}
+}
+
+// show has the program ask the gate about a packet; out is the payload as it is then.
+func show(t *testing.T, coll *ebpf.Collection, g bpfGate, payload []byte) (verdict uint32, proof uint8, out []byte) {
+	t.Helper()
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		t.Fatal(err)
+	}
+	boxes := make([]bpfGate, cpus)
+	for i := range boxes {
+		boxes[i] = g
+	}
+	if err := coll.Maps[bpfMapGateBox].Put(uint32(0), boxes); err != nil {
+		t.Fatal(err)
+	}
+	run := ebpf.RunOptions{Data: append(make([]byte, g.Payload), payload...), DataOut: make([]byte, 2048)}
+	verdict, err = coll.Programs[gateProgram].Run(&run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := coll.Maps[bpfMapGateBox].Lookup(uint32(0), &boxes); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range boxes {
+		proof = max(proof, b.Proof)
+	}
+	return verdict, proof, run.DataOut[g.Payload:]
+}
