@@ -290,7 +290,9 @@ func TestSharedMapsOfAnotherShape(t *testing.T) {
 func TestTheExampleProvesWhoEchoesItsChallenge(t *testing.T) {
 	need.Root(t)
 	source, err := os.ReadFile("../examples/gate/mygame.c")
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("not run in parry's own folder")
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	object := compileGate(t, string(source))
