@@ -4,6 +4,7 @@ package loader
 
 import (
 	"bytes"
+	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 )
 
 // Bounds of a gate. It is asked for each packet of a flood, and all gates are verified anew with each generation.
@@ -100,7 +102,9 @@ func readGate(object []byte) (g Gate, spec *ebpf.CollectionSpec, err error) {
 	if len(object) > MaxGateObject {
 		return g, nil, fmt.Errorf("an object of %d bytes is too large: at most %d", len(object), MaxGateObject)
 	}
-	spec, err = ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+	if err = sectionsFit(object); err == nil {
+		spec, err = ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+	}
 	if err != nil {
 		return g, nil, fmt.Errorf("not an object that clang makes for BPF, or a damaged one: %w", err)
 	}
@@ -124,6 +128,25 @@ func readGate(object []byte) (g Gate, spec *ebpf.CollectionSpec, err error) {
 		return g, nil, fmt.Errorf("it claims proof %d: GATE_PROOF_NONE, _WEAK or _STRONG", g.Proof)
 	}
 	return g, spec, nil
+}
+
+// sectionsFit refuses an object that would need far more memory than it has bytes: zeros take none in a file.
+func sectionsFit(object []byte) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // debug/elf promises nothing about hostile files
+			err = fmt.Errorf("no ELF: %v", p)
+		}
+	}()
+	f, err := elf.NewFile(bytes.NewReader(object))
+	if err != nil {
+		return err
+	}
+	for _, s := range f.Sections {
+		if s.Size > maxGateMemory {
+			return fmt.Errorf("section %s has %d bytes, at most %d MiB", clean(s.Name), s.Size, maxGateMemory>>20)
+		}
+	}
+	return nil
 }
 
 // clean is what may be printed of a text that somebody else wrote.
@@ -150,6 +173,11 @@ func checkGate(spec *ebpf.CollectionSpec) error {
 	if p.Type != ebpf.XDP || p.AttachType != ebpf.AttachXDP {
 		return fmt.Errorf(`its program is in section %q: a gate is SEC("xdp")`, p.SectionName)
 	}
+	for _, ins := range p.Instructions {
+		if words, ok := coresBusiness()[asm.BuiltinFunc(ins.Constant)]; ok && ins.IsBuiltinCall() {
+			return fmt.Errorf("it calls bpf_%s: a gate judges a payload and may answer with another; where packets go is the core's business", words)
+		}
+	}
 	own, memory := 0, uint64(0)
 	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
 		m := spec.Maps[name]
@@ -165,6 +193,14 @@ func checkGate(spec *ebpf.CollectionSpec) error {
 		return fmt.Errorf("its own maps are too many or too large: at most %d, with %d MiB together", maxGateMaps, maxGateMemory>>20)
 	}
 	return nil
+}
+
+// coresBusiness are the kernel's functions that no gate calls, by the names that BPF programs know them by.
+func coresBusiness() map[asm.BuiltinFunc]string {
+	return map[asm.BuiltinFunc]string{
+		asm.FnXdpAdjustHead: "xdp_adjust_head", asm.FnXdpAdjustMeta: "xdp_adjust_meta", asm.FnRedirect: "redirect", asm.FnRedirectMap: "redirect_map",
+		asm.FnTailCall: "tail_call",
+	}
 }
 
 // sharedGateMaps are the core's, which a gate names by including parry_gate.h.

@@ -81,6 +81,10 @@ func TestBadObjectsAreRefusedInWords(t *testing.T) {
 		{"a foreign section", compileGate(t, "#include \"parry_gate.h\"\nconst struct parry_gate parry_gate SEC(\".rodata.parry_gate\") = {.abi = 1, .name = \"mygame\"};\n"+
 			"SEC(\"tc\") int gate(struct __sk_buff *s) { return 1; }"+end), `gate mygame: its program is in section "tc": a gate is SEC("xdp")`},
 		{"a second program", compileGate(t, gateSource(goodBody)+"SEC(\"kprobe/do_exit\") int more(void *ctx) { return 0; }\n"), "program more in section \"kprobe/do_exit\" is no business of a gate"},
+		{"a frame that begins elsewhere", compileGate(t, gateSource("	return bpf_xdp_adjust_head(ctx, 14) ? 0 : 1;")), "it calls bpf_xdp_adjust_head: a gate judges"},
+		{"a packet sent elsewhere", compileGate(t, gateSource("	return bpf_redirect(1, 0);")), "it calls bpf_redirect: "},
+		{"zeros without end", compileGate(t, "#include \"parry_gate.h\"\nchar zeros[0x70000000];\n"+strings.TrimPrefix(gateSource("	return zeros[g->service];"), "#include \"parry_gate.h\"\n")),
+			"section .bss has 1879048192 bytes, at most 64 MiB"},
 		{"too many instructions", compileGate(t, gateSource("	asm volatile(\".rept 17000; r0 = 0; .endr\" ::: \"r0\");\n"+goodBody)),
 			"a gate is asked for each packet of a flood, so at most 16384"},
 	} {
