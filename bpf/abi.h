@@ -35,6 +35,7 @@
 #define PREFIX_CELLS 65536 /* of what is kept by hash of a prefix or source: those that collide share */
 #define SKETCH_LINES 65536
 #define GREYLIST_PER_LINE 8 /* strangers that a line remembers at 24 bits each */
+#define ANSWER_PRIORITY 0x70617272 /* SO_PRIORITY of what the daemon sends in a service's name */
 #define SETTLE_BATCH 128 /* lines: half a millisecond, when each cell has something to tell */
 
 /* Why a packet was dropped. Append only: a number keeps its meaning, a retired reason gets _RETIRED. The

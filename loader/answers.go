@@ -25,6 +25,9 @@ const (
 	answerMax = 1400 // GATE_ANSWER_MAX
 )
 
+// AnswerPriority is the SO_PRIORITY by which packets that the daemon sends in a service's name are known.
+const AnswerPriority = 0x70617272
+
 // addAnswers gives the servers of a service whose answers are cached their cells, one for each port that services of the pool have.
 func (b *builder) addAnswers(s *Service, number uint16) {
 	if !s.Answers {

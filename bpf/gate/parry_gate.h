@@ -332,13 +332,15 @@ static __always_inline struct gate_answer *gate_cached(const struct gate *g, __u
 	return a && (__s64)(a->until - g->now) > 0 && (a->length || a->several) ? a : NULL;
 }
 
-/* Puts an answer in the packet's place. */
+/* Puts an answer in the packet's place. Where the packet's own buffer has no room for it (a veth's has but little), the daemon
+ * sends it to who has proven his address (set kind and proof before), and the server answers the others. */
 static __always_inline int gate_serve(struct xdp_md *ctx, struct gate *g, struct gate_answer *a)
 {
 	__u32 length = a->length;
 
-	if (gate_resize(ctx, g, length) || !gate_bounded(length, GATE_ANSWER_MAX) ||
-	    bpf_xdp_store_bytes(ctx, g->payload, a->data, length))
+	if (gate_resize(ctx, g, length))
+		return g->proof == GATE_PROOF_STRONG ? GATE_ASK : GATE_QUERY;
+	if (!gate_bounded(length, GATE_ANSWER_MAX) || bpf_xdp_store_bytes(ctx, g->payload, a->data, length))
 		return GATE_REFUSE;
 	g->sum = a->sum;
 	return GATE_ANSWER;

@@ -77,6 +77,7 @@ static __always_inline int ping(struct xdp_md *ctx, struct gate *g)
 		__u8 bytes[12];
 		__u32 words[3];
 	} was, is;
+	int v;
 
 	if (!p || g->length != sizeof(*p) || !magic(p->magic))
 		return GATE_REFUSE;
@@ -86,7 +87,10 @@ static __always_inline int ping(struct xdp_md *ctx, struct gate *g)
 	__builtin_memcpy(&was, a->data, 12);
 	is = was;
 	__builtin_memcpy(is.bytes + 1, p->time, 8);
-	if (gate_serve(ctx, g, a) != GATE_ANSWER || gate_write(ctx, g, 0, &is, 12))
+	v = gate_serve(ctx, g, a);
+	if (v != GATE_ANSWER)
+		return v;
+	if (gate_write(ctx, g, 0, &is, 12))
 		return GATE_REFUSE;
 	g->sum = bpf_csum_diff(was.words, 12, is.words, 12, a->sum);
 	return GATE_ANSWER;

@@ -143,6 +143,8 @@ static __always_inline int local_egress(struct __sk_buff *skb)
 	__u32 packets;
 	int err;
 
+	if (skb->priority == ANSWER_PRIORITY) /* an answer by the edge: no server's word, no session's beginning */
+		return TC_ACT_UNSPEC;
 	p.now = env_now();
 	p.tick = p.now >> TICK_SHIFT;
 	p.len = skb->len;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package answer keeps what game servers tell anybody ready for the fast path, which answers queries in their place: a Keeper asks
-// each server again and again and hands on what it said, a Responder sends the answers that take several packets. It knows neither
+// each server again and again and hands on what it said, a Responder sends the answers that the fast path can't, those of several packets above all. It knows neither
 // BPF nor configuration.
 package answer
 

@@ -202,12 +202,12 @@ func jittered(d time.Duration) time.Duration {
 	return d*3/4 + rand.N(d/2)
 }
 
-// Several returns the packets of an answer that takes several, nil unless there is a fresh one.
-func (k *Keeper) Several(c Cell, kind int) [][]byte {
+// Packets returns those of a fresh answer, nil if there is none.
+func (k *Keeper) Packets(c Cell, kind int) [][]byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	have := k.caches[c]
-	if have == nil || kind >= len(have.held) || !have.held[kind].several || !have.held[kind].fresh(k.o.Now()) {
+	if have == nil || kind < 0 || kind >= len(have.held) || !have.held[kind].fresh(k.o.Now()) {
 		return nil
 	}
 	return have.held[kind].packets

@@ -247,12 +247,13 @@ func TestAnswersOfSeveralPackets(t *testing.T) {
 		if diff := cmp.Diff(want, s.all()); diff != "" {
 			t.Errorf("answers (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff(parts, k.Several(a.Cell, 2)); diff != "" {
+		if diff := cmp.Diff(parts, k.Packets(a.Cell, 2)); diff != "" {
 			t.Errorf("rules (-want +got):\n%s", diff)
 		}
-		for name, got := range map[string][][]byte{
-			"info": k.Several(a.Cell, 0), "players": k.Several(a.Cell, 1), "no kind": k.Several(a.Cell, 3), "nobody": k.Several(Cell{}, 2),
-		} {
+		if diff := cmp.Diff([][]byte{[]byte("info of 10.0.0.1:27015")}, k.Packets(a.Cell, 0)); diff != "" {
+			t.Errorf("info (-want +got):\n%s", diff)
+		}
+		for name, got := range map[string][][]byte{"players": k.Packets(a.Cell, 1), "no kind": k.Packets(a.Cell, 3), "nobody": k.Packets(Cell{}, 2)} {
 			if got != nil {
 				t.Errorf("%s: %d packets", name, len(got))
 			}
@@ -262,7 +263,7 @@ func TestAnswersOfSeveralPackets(t *testing.T) {
 		}
 		v.change(nil)
 		time.Sleep(31 * time.Second)
-		if got := k.Several(a.Cell, 2); got != nil {
+		if got := k.Packets(a.Cell, 2); got != nil {
 			t.Errorf("stale, and %d packets", len(got))
 		}
 	})
@@ -301,7 +302,7 @@ func TestServersOnLoopback(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if n := len(k.Several(Cell{Server: "a"}, 2)); n < 2 {
+	if n := len(k.Packets(Cell{Server: "a"}, 2)); n < 2 {
 		t.Errorf("rules in %d packets", n)
 	}
 }

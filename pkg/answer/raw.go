@@ -30,22 +30,33 @@ type Raw struct {
 	open bool
 }
 
-// NewRaw opens the sockets, in the network namespace of the caller's thread. It needs CAP_NET_RAW.
-func NewRaw() (*Raw, error) {
-	const kind = unix.SOCK_RAW | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
-	r := &Raw{fd6: -1, open: true, buf: make([]byte, 0, header6+headerUDP+Longest)}
+// NewRaw opens the sockets, in the network namespace of the caller's thread. Their packets have a priority (socket(7),
+// SO_PRIORITY) by which the host tells them from a server's own. It needs CAP_NET_RAW, and CAP_NET_ADMIN for a priority above 6.
+func NewRaw(priority int) (*Raw, error) {
+	r := &Raw{fd4: -1, fd6: -1, open: true, buf: make([]byte, 0, header6+headerUDP+Longest)}
 	var err error
-	if r.fd4, err = unix.Socket(unix.AF_INET, kind, unix.IPPROTO_RAW); err != nil {
-		return nil, fmt.Errorf("open a raw socket for answers: %w", err)
+	if r.fd4, err = rawSocket(unix.AF_INET, priority); err != nil {
+		return nil, err
 	}
-	r.fd6, err = unix.Socket(unix.AF_INET6, kind, unix.IPPROTO_RAW)
+	r.fd6, err = rawSocket(unix.AF_INET6, priority)
 	if errors.Is(err, unix.EAFNOSUPPORT) {
-		r.fd6, err = -1, nil
+		err = nil
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open a raw socket for answers: %w", err), unix.Close(r.fd4))
+		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
+}
+
+func rawSocket(family, priority int) (int, error) {
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_RAW)
+	if err != nil {
+		return -1, fmt.Errorf("open a raw socket for answers: %w", err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, priority); err != nil {
+		return -1, errors.Join(fmt.Errorf("set the priority of answers: %w", err), unix.Close(fd))
+	}
+	return fd, nil
 }
 
 // Close closes the sockets.

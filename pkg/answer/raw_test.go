@@ -65,7 +65,7 @@ func TestAnswersComeFromTheService(t *testing.T) {
 	_, _, err = w.Link(end(edge, "192.0.2.1/24", "2001:db8:1::1/64"), end(client, "192.0.2.2/24", "2001:db8:1::2/64"), netns.LinkOptions{})
 	must(t, err)
 	var raw *Raw
-	must(t, edge.Do(func() (err error) { raw, err = NewRaw(); return err }))
+	must(t, edge.Do(func() (err error) { raw, err = NewRaw(7); return err }))
 	t.Cleanup(func() { must(t, raw.Close()) })
 	for _, v := range []struct{ from, to string }{
 		{"203.0.113.10:27015", "192.0.2.2:0"},

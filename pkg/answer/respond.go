@@ -10,7 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// Asked is a query whose answer takes several packets, of a client that has proven its address.
+// Asked is a query that the fast path can't answer: by several packets, or by one that is longer than the query's buffer. Its
+// client has proven its address.
 type Asked struct {
 	Client netip.AddrPort
 	Front  netip.AddrPort // that it asked
@@ -23,9 +24,9 @@ type Sender interface {
 	Send(from, to netip.AddrPort, payload []byte) error
 }
 
-// Holder has answers of several packets; Keeper is one. The packets are not to be written to.
+// Holder has answers; Keeper is one. Their packets are not to be written to.
 type Holder interface {
-	Several(c Cell, kind int) [][]byte
+	Packets(c Cell, kind int) [][]byte
 }
 
 // Responder answers within a budget. Answer is one goroutine's at a time.
@@ -56,9 +57,9 @@ func (r *Responder) Counts() Counts {
 	return Counts{c.answered.Load(), c.packets.Load(), c.refused.Load(), c.stale.Load(), c.failed.Load()}
 }
 
-// Answer sends the very packets that the server sent, as a new reply: with a number of its own.
+// Answer sends the very packets that the server sent; a split reply as a new one, with a number of its own.
 func (r *Responder) Answer(a Asked) error {
-	packets := r.holder.Several(a.Cell, a.Kind)
+	packets := r.holder.Packets(a.Cell, a.Kind)
 	if len(packets) == 0 {
 		r.counts.stale.Add(1)
 		return nil
@@ -79,10 +80,11 @@ func (r *Responder) Answer(a Asked) error {
 	return nil
 }
 
-// renumbered is a part of a split A2S reply with another number. Its highest bit says that the reply is packed.
+// renumbered is a part of a split A2S reply with another number, whose highest bit says that the reply is packed. What is no
+// part has none.
 func renumbered(p []byte, id uint32) []byte {
-	const at, packed = 4, 1 << 31
-	if len(p) < at+4 {
+	const part, at, packed = "\xfe\xff\xff\xff", 4, 1 << 31
+	if len(p) < at+4 || string(p[:at]) != part {
 		return p
 	}
 	out := bytes.Clone(p)

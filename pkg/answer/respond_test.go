@@ -30,7 +30,7 @@ func (r *recorder) Send(from, to netip.AddrPort, payload []byte) error {
 
 type holder map[Cell][][]byte
 
-func (h holder) Several(c Cell, _ int) [][]byte { return h[c] }
+func (h holder) Packets(c Cell, _ int) [][]byte { return h[c] }
 
 func asked(client string) Asked {
 	return Asked{
@@ -74,6 +74,15 @@ func TestAnswersAreSentWithNumbersOfTheirOwn(t *testing.T) {
 		if c := r.Counts(); c != (Counts{Answered: 2, Packets: uint64(2 * len(parts))}) {
 			t.Errorf("counted %+v", c)
 		}
+	}
+}
+
+func TestWholeAnswersAreSentAsTheyAre(t *testing.T) {
+	packet := []byte("\xff\xff\xff\xffIand so on")
+	var out recorder
+	r := NewResponder(holder{asked("192.0.2.1").Cell: {packet}}, &out)
+	if err := r.Answer(asked("192.0.2.1")); err != nil || len(out.all) != 1 || !bytes.Equal(out.all[0].payload, packet) {
+		t.Errorf("sent %v, %v", out.all, err)
 	}
 }
 

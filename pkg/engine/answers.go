@@ -25,7 +25,7 @@ type answers struct {
 
 // openAnswers opens the sockets that answers are sent by, in the namespace of the caller's thread.
 func (e *Engine) openAnswers() error {
-	raw, err := answer.NewRaw()
+	raw, err := answer.NewRaw(loader.AnswerPriority)
 	if err != nil {
 		return fmt.Errorf("%w (CAP_NET_RAW)", err)
 	}

@@ -50,8 +50,8 @@ func newDescs() descs {
 		answers:      d("service_answers", "Servers whose answers to queries are kept, by kind; queries go to those whose answer is stale.", "service", "kind", "state"),
 		answerAge:    d("service_answer_oldest_seconds", "Age of the oldest answer that is kept, by kind.", "service", "kind"),
 		answerErrs:   d("service_answer_errors_total", "Attempts to ask a server that failed, by kind of answer.", "service", "kind"),
-		asked:        d("daemon_asked_total", "Queries whose answer takes several packets, by result: answered, refused (the budget was used up), stale, failed.", "result"),
-		askedPackets: d("daemon_asked_packets_total", "Packets sent as answers that take several."),
+		asked:        d("daemon_asked_total", "Queries that the fast path leaves to the daemon (their answers take several packets), by result: answered, refused (the budget was used up), stale, failed.", "result"),
+		askedPackets: d("daemon_asked_packets_total", "Packets that the daemon sent as answers."),
 
 		hostPackets: d("host_traffic_packets_total", "Packets handed to this host's own stack."),
 		hostBytes:   d("host_traffic_bytes_total", "Bytes handed to this host's own stack."),

@@ -80,7 +80,7 @@ type Daemon struct {
 	LastReloadOK   bool              // of the last one; true when there was none
 	LastSweep      time.Duration     // how long the last sweep over the session table took
 	NetlinkResyncs uint64            // full reads of links, neighbours and routes after lost messages
-	Asked          map[string]uint64 // queries whose answer takes several packets, by what became of them: answered, refused, stale, failed
+	Asked          map[string]uint64 // queries that the fast path left to the daemon, by what became of them: answered, refused, stale, failed
 	AskedPackets   uint64            // that were sent for them
 	Errors         map[string]uint64
 }

@@ -32,3 +32,31 @@ func (w *world) receiver(i *netns.Interface) {
 		_ = prog.Close()
 	})
 }
+
+// paddedFrame is what padded makes of a shorter frame, in bytes: what any answer of one packet has room in.
+const paddedFrame = 1514
+
+// padded has short frames leave an interface with zeros behind their IP packet. XDP can lengthen a packet by as much as its
+// buffer has room for: that is a page on NICs, and next to nothing on a veth.
+func (w *world) padded(i *netns.Interface) {
+	w.t.Helper()
+	const length = 0 // of a packet, in struct __sk_buff
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS, AttachType: ebpf.AttachTCXEgress, License: "GPL", Instructions: asm.Instructions{
+			asm.LoadMem(asm.R2, asm.R1, length, asm.Word),
+			asm.JGE.Imm(asm.R2, paddedFrame, "on"),
+			asm.Mov.Imm(asm.R2, paddedFrame), asm.Mov.Imm(asm.R3, 0), asm.FnSkbChangeTail.Call(),
+			asm.Mov.Imm(asm.R0, -1).WithSymbol("on"), asm.Return(), // TCX_NEXT
+		},
+	})
+	must(w.t, err)
+	var l link.Link
+	must(w.t, i.Host.Do(func() (err error) {
+		l, err = link.AttachTCX(link.TCXOptions{Interface: i.Index, Program: prog, Attach: ebpf.AttachTCXEgress})
+		return err
+	}))
+	w.t.Cleanup(func() {
+		_ = l.Close() // as above
+		_ = prog.Close()
+	})
+}
