@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,16 +39,18 @@ type querySite struct {
 
 func newQuerySite(t *testing.T, name, more string) *querySite {
 	t.Helper()
+	long := strings.Repeat("long ", 220) // what no buffer of a short query has room for unless it is padded
 	s := &querySite{
 		site: newSite(t, name, siteOptions{}),
 		source: &querytest.Source{
-			Info: querytest.Info("A server", "ctf_2fort", 7, 24, "\x81\x87\x69\x22\x11\x00\x00\x01\x00\x10\x01"), Players: querytest.Players(7), Rules: querytest.Rules(200),
+			Info:    querytest.Info("A server", "ctf_2fort", 7, 24, "\x20"+long+"\x00"), // keywords
+			Players: querytest.Players(70), Rules: querytest.Rules(200),
 		},
 		quake: &querytest.Quake3{
-			Info: `\hostname\An arena\sv_maxclients\8\mapname\oa_dm1\clients\2`, Status: `\sv_hostname\An arena\mapname\oa_dm1\sv_maxclients\8`,
-			Players: "3 0 \"one\"\n5 48 \"two\"\n",
+			Info:   `\hostname\An arena\sv_maxclients\8\mapname\oa_dm1\clients\2\about\` + long,
+			Status: `\sv_hostname\An arena\mapname\oa_dm1\sv_maxclients\8\about\` + long, Players: "3 0 \"one\"\n5 48 \"two\"\n",
 		},
-		raknet: &querytest.RakNet{Text: `MCPE;A world;390;1.20.80;3;20;1234567890;Level;Survival;1;19132;19133;`},
+		raknet: &querytest.RakNet{Text: `MCPE;A world;390;1.20.80;3;20;1234567890;Level;Survival;1;19132;19133;` + long},
 	}
 	for _, a := range []netip.Addr{server4, server6} {
 		s.answerAt(s.site.servers, at(a, sourcePort), s.source.Handle)
@@ -130,7 +133,7 @@ func sameReply(t *testing.T, what string, want, got *query.Reply) {
 // The edge answers in its servers' place, byte for byte, and no query becomes a session; once a server is silent, its answers are
 // given no more and its players' queries go to it.
 func TestQueriesAreAnsweredByTheEdge(t *testing.T) {
-	s := newQuerySite(t, "answers", unlimited)
+	s := newQuerySite(t, "answers", unlimited+"queries: {unproven_kbps: 0}\n") // answers this long are soon over that budget
 	s.padded(s.atPlayers)
 	questions := map[string][]query.Question{
 		"source": {query.SourceInfo, query.SourcePlayers, query.SourceRules}, "quake3": {query.Quake3Info, query.Quake3Status}, "raknet": {query.RakNetPing},
@@ -170,6 +173,71 @@ func TestQueriesAreAnsweredByTheEdge(t *testing.T) {
 	}
 	if drops := nonZero(s.edge.status().Drops); len(drops) != 1 || drops["answer_queued"] == 0 {
 		t.Errorf("dropped: %v", drops)
+	}
+}
+
+// Where a query's buffer has no room for its answer, as on a veth, the daemon answers who has proven his address, and the server
+// the others.
+func TestQueriesWithoutRoomAreAnsweredToo(t *testing.T) {
+	s := newQuerySite(t, "noroom", unlimited)
+	for _, v := range []struct {
+		service     string
+		vip, server netip.AddrPort
+		q           query.Question
+		sessions    int
+	}{
+		{"source-nat4", at(vip4, sourcePort), at(server4, sourcePort), query.SourcePlayers, 0},
+		{"source-nat6", at(vip6, sourcePort), at(server6, sourcePort), query.SourceInfo, 0},
+		{"source-local", at(fourth4, sourcePort), netip.AddrPort{}, query.SourcePlayers, 0},
+		{"quake3-nat6", at(vip6, quakePort), at(server6, quakePort), query.Quake3Status, 1},
+		{"raknet-transparent", at(third4, raknetPort), at(server4, raknetPort), query.RakNetPing, 1},
+	} {
+		t.Run(v.service, func(t *testing.T) {
+			s := &querySite{site: s.of(t)}
+			s.awaitAnswers(v.service, 1, true, patience)
+			got, err := s.ask(v.vip, v.q)
+			must(t, err)
+			if !v.server.IsValid() {
+				v.server = v.vip
+			}
+			want, err := s.askAt(v.server, v.q, v.service == "source-local")
+			must(t, err)
+			sameReply(t, v.q.String(), want, got)
+			if n := len(s.edge.sessions(api.Filter{Service: v.service})); n != v.sessions {
+				t.Errorf("%d sessions, want %d", n, v.sessions)
+			}
+		})
+	}
+	if drops := nonZero(s.edge.status().Drops); len(drops) != 1 || drops["answer_queued"] != 3 {
+		t.Errorf("dropped: %v", drops)
+	}
+}
+
+// The daemon hears its servers also where they see players under another address than the host's own.
+func TestServersAnswerTheHost(t *testing.T) {
+	for _, nat := range []netip.Addr{nat4, addr("10.0.1.2")} {
+		t.Run(nat.String(), func(t *testing.T) {
+			s := newSite(t, "hosthears", siteOptions{})
+			if nat != nat4 {
+				must(t, s.toServers.AddAddress(netip.PrefixFrom(nat, 24)))
+			}
+			raknet := querytest.RakNet{Text: "MCPE;A world;390;1.20.80;3;20;1;Level;Survival;1;19132;19133;"}
+			for _, mode := range []string{"nat", "transparent"} {
+				querytest.Serve(t, s.udp(s.servers, at(server4, raknetPort+uint16(len(mode)))), raknet.Handle)
+			}
+			text, pools := fmt.Sprintf("nat: {addresses: [%v]}\nservices:\n", nat), "pools:\n"
+			for _, mode := range []string{"nat", "transparent"} {
+				port := raknetPort + uint16(len(mode))
+				text += fmt.Sprintf("  - {name: %s, listen: %q, game: bedrock, forward: %s, pool: %s}\n", mode, at(vip4, port), mode, mode)
+				pools += fmt.Sprintf("  - {name: %s, servers: [{name: one, address: %q}]}\n", mode, at(server4, port))
+			}
+			s.edge.run(unlimited + text + pools)
+			s.awaitAnswers("nat", 1, true, patience)
+			s.awaitAnswers("transparent", 1, true, patience)
+			if n := len(s.edge.sessions(api.Filter{})); n > 0 {
+				t.Errorf("the daemon's questions have become %d sessions", n)
+			}
+		})
 	}
 }
 
