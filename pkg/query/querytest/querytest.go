@@ -171,7 +171,7 @@ type Quake3 struct {
 
 // Handle answers as the engine does: a challenge stands behind the other keys of an info, and before those of a status.
 func (q *Quake3) Handle(request []byte, _ netip.AddrPort) [][]byte {
-	line, _, _ := bytes.Cut(request, []byte("\n"))
+	line, _, _ := bytes.Cut(bytes.TrimRight(request, "\x00"), []byte("\n"))
 	word, argument, _ := bytes.Cut(line, []byte(" "))
 	challenge := ""
 	if len(argument) > 0 {
