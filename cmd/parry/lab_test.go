@@ -13,7 +13,8 @@ import (
 )
 
 func TestLabRefusesOptionsThatMakeNoSense(t *testing.T) {
-	for _, args := range [][]string{{"--scenario", "syn"}, {"--scenario", "nothing"}, {"--duration", "1s"}, {"now"}} {
+	for _, args := range [][]string{{"--scenario", "syn"}, {"--scenario", "nothing"}, {"--scenario", "play", "--duration", "1s"}, {"--edge", "none"},
+		{"--json", "--markdown"}, {"--keep"}, {"now"}} {
 		cmd := newLabCommand()
 		cmd.SetArgs(args)
 		cmd.SetOut(io.Discard)
@@ -36,10 +37,10 @@ func TestLabHelpNamesEveryScenario(t *testing.T) {
 }
 
 func TestLabViewFitsItsOutput(t *testing.T) {
-	if v, ok := labView(&bytes.Buffer{}, false).(lab.Plain); !ok {
+	if v, ok := labView(&bytes.Buffer{}, "parry", false).(lab.Plain); !ok {
 		t.Errorf("a pipe got %T", v)
 	}
-	if v, ok := labView(&bytes.Buffer{}, true).(lab.Quiet); !ok {
+	if v, ok := labView(&bytes.Buffer{}, "parry", true).(lab.Quiet); !ok {
 		t.Errorf("--json got %T", v)
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 // Edge is the edge under test. What it needs to know (its host, its services) it learns when it is made (EdgeMaker).
 type Edge interface {
+	// Name is what reports call it.
+	Name() string
 	// Start returns once players can play through it.
 	Start(ctx context.Context) error
 	// Status reads its counters.
@@ -28,6 +30,18 @@ type Mortal interface {
 	Kill() error
 }
 
+// Keeper is an edge that can say whom it knows.
+type Keeper interface {
+	// Sessions names the sessions of the lab's players by the address they play from. A session that ended and began
+	// again has another name.
+	Sessions(ctx context.Context) (map[netip.AddrPort]string, error)
+}
+
+// Sized is an edge that can say how many bytes it has set aside for what it remembers of packets.
+type Sized interface {
+	Memory() (uint64, error)
+}
+
 // EdgeStatus is an edge's counters.
 type EdgeStatus struct {
 	Drops    map[string]uint64 // packets by reason
@@ -42,4 +56,6 @@ var (
 	_ Edge    = (*ParryEdge)(nil)
 	_ Blocker = (*ParryEdge)(nil)
 	_ Mortal  = (*ParryEdge)(nil)
+	_ Keeper  = (*ParryEdge)(nil)
+	_ Sized   = (*ParryEdge)(nil)
 )

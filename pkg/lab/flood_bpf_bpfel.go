@@ -19,6 +19,7 @@ type floodGenSource struct {
 	Random    [4]uint32
 	FirstPort uint32
 	Ports     uint32
+	Cycle     uint32
 }
 
 type floodGenTemplate struct {
@@ -29,12 +30,14 @@ type floodGenTemplate struct {
 	L4Check     uint32
 	Port        uint32
 	Vary        uint32
+	VaryWords   uint32
 	Udp         uint32
 	Pseudo      uint32
 	IpSum       uint32
 	L4Sum       uint32
 	FirstSource uint32
 	Sources     uint32
+	Turn        uint32
 	Frame       [2064]uint8
 }
 

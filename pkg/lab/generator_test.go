@@ -137,7 +137,7 @@ func badSum(f []byte) string {
 
 func TestGeneratorSendsExactlyWhatWasAskedEachRightAndDistinct(t *testing.T) {
 	payload := []byte("0123an odd number of bytes, all checked")
-	any4, any6 := []Source{{prefix("16.0.0.0/4"), 1024, 65535}}, []Source{{prefix("2001:db8:a::/48"), 1024, 65535}}
+	any4, any6 := []Source{{Prefix: prefix("16.0.0.0/4"), FirstPort: 1024, LastPort: 65535}}, []Source{{Prefix: prefix("2001:db8:a::/48"), FirstPort: 1024, LastPort: 65535}}
 	vip4, vip6 := target("203.0.113.10:27960"), target("[2001:db8:10::10]:27960")
 	for _, tt := range []struct {
 		name   string
@@ -211,7 +211,7 @@ func TestGeneratorMixesStreamsOfAnyLength(t *testing.T) {
 	// Pages are used over and over, for long and short frames alike: nothing of one may show in the next.
 	out, in := pair(t, "fresh")
 	fd := listen(t, in)
-	src := []Source{{prefix("16.0.0.0/4"), 1024, 65535}}
+	src := []Source{{Prefix: prefix("16.0.0.0/4"), FirstPort: 1024, LastPort: 65535}}
 	vip := target("203.0.113.10:27960")
 	g, err := NewGenerator(out, in.MAC, []Stream{
 		{Sources: src, Target: vip, Protocol: UDP, Payload: []byte("short")},
@@ -248,7 +248,7 @@ func TestFixedSourcesAreUsedEvenly(t *testing.T) {
 	fd := listen(t, in)
 	var sources []Source
 	for i := range 20 {
-		sources = append(sources, Source{netip.PrefixFrom(rfcDocs.Addr().Next(), 32), uint16(4000 + i), uint16(4000 + i)})
+		sources = append(sources, Source{Prefix: netip.PrefixFrom(rfcDocs.Addr().Next(), 32), FirstPort: uint16(4000 + i), LastPort: uint16(4000 + i)})
 	}
 	g, err := NewGenerator(out, in.MAC, []Stream{{Sources: sources, Target: target("203.0.113.10:9"), Protocol: UDP}})
 	must(t, err)
@@ -272,7 +272,7 @@ func TestFixedSourcesAreUsedEvenly(t *testing.T) {
 func TestRunKeepsItsBounds(t *testing.T) {
 	out, in := pair(t, "bounds")
 	g, err := NewGenerator(out, in.MAC, []Stream{{
-		Sources: []Source{{prefix("16.0.0.0/4"), 1, 65535}}, Target: target("203.0.113.10:9"), Protocol: UDP,
+		Sources: []Source{{Prefix: prefix("16.0.0.0/4"), FirstPort: 1, LastPort: 65535}}, Target: target("203.0.113.10:9"), Protocol: UDP,
 	}})
 	must(t, err)
 	t.Cleanup(func() { must(t, g.Close()) })
@@ -312,11 +312,11 @@ func TestRunKeepsItsBounds(t *testing.T) {
 }
 
 func TestStreamsThatCannotWorkAreRefused(t *testing.T) {
-	v4 := []Source{{prefix("192.0.2.0/24"), 1, 2}}
+	v4 := []Source{{Prefix: prefix("192.0.2.0/24"), FirstPort: 1, LastPort: 2}}
 	for name, s := range map[string]Stream{
 		"no source":    {Target: target("203.0.113.10:9"), Protocol: UDP},
 		"other family": {Sources: v4, Target: target("[2001:db8::1]:9"), Protocol: UDP},
-		"ports":        {Sources: []Source{{prefix("192.0.2.0/24"), 2, 1}}, Target: target("203.0.113.10:9"), Protocol: UDP},
+		"ports":        {Sources: []Source{{Prefix: prefix("192.0.2.0/24"), FirstPort: 2, LastPort: 1}}, Target: target("203.0.113.10:9"), Protocol: UDP},
 		"no room":      {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Random: true},
 		"offset":       {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Fragment: &Fragment{Offset: 3}},
 		"too long":     {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Payload: make([]byte, 4000)},

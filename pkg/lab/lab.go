@@ -7,32 +7,26 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 )
 
 // Limits of Options.
 const (
-	MinDuration     = 5 * time.Second
-	DefaultDuration = time.Minute
+	MinDuration     = 8 * time.Second
+	DefaultDuration = 30 * time.Second
 )
 
-const (
-	establishedPlayers = 30
-	newPlayers         = 10
-	tcpPlayers         = 4
-	everyNthIsV6       = 5 // of the UDP players
-	joinPatience       = 10 * time.Second
-)
+const joinPatience = 10 * time.Second // to get in while nobody attacks
 
 // ErrOptions marks errors that another command line would avoid.
 var ErrOptions = errors.New("bad options")
 
 // Options say what a run does.
 type Options struct {
-	Scenario string        // one of ScenarioNames
+	Scenario string        // one of Scenarios
 	Duration time.Duration // of play, at least MinDuration
+	Short    bool          // leave out what shows blocks and the daemon's death
 	Rate     uint64        // packets a second of the flood, 0 = as many as one CPU makes
 	Edge     EdgeMaker     // what is under test
 	View     View          // is told what goes on
@@ -57,18 +51,21 @@ type View interface {
 // lab is one run.
 type lab struct {
 	Options
-	site   *Site
-	edge   Edge
-	match  *Match
-	score  *Score
-	phases []phase
-	rec    recorder
+	scenario Scenario
+	site     *Site
+	edge     Edge
+	match    *Match
+	score    *Score
+	phases   []phase
+	rec      recorder
 
-	players []*Player
-	tcp     []*TCPPlayer
-	suspect *Player
-	blocked *BlockResult
-	crashed *CrashResult
+	players  []*Player // in their matches before the attack
+	fresh    []*Player // those who come while it goes on
+	tcp      []*TCPPlayer
+	suspect  *Player // nil where nobody is blocked
+	browsers []*browser
+	blocked  *BlockResult
+	crashed  *CrashResult
 
 	running sync.WaitGroup // players and servers
 	mu      sync.Mutex     // guards failed
@@ -78,7 +75,7 @@ type lab struct {
 // Run builds a world, plays and attacks as the options say, removes the world and reports. It ends early, with the
 // context's error, when the context does. The report may be there along with an error about removing the world.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
-	parts, err := findScenario(o.Scenario)
+	scenario, err := findScenario(o.Scenario)
 	if err != nil {
 		return nil, optionError{err}
 	}
@@ -86,7 +83,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, optionError{fmt.Errorf("duration %v is too short to play, attack and recover in: take at least %v",
 			o.Duration, MinDuration)}
 	}
-	l := &lab{Options: o, score: &Score{}, phases: makePhases(parts, o.Duration)}
+	l := &lab{Options: o, scenario: scenario, score: &Score{}, phases: makePhases(scenario, o.Duration, o.Short)}
 	l.View.Phase(PhaseInfo{Name: "build", Title: "building the world: players, attackers, edge and servers"})
 	if l.site, err = NewSite(ctx, "lab", o.Log); err != nil {
 		return nil, err
@@ -126,11 +123,14 @@ func (l *lab) playAll(ctx context.Context) (err error) {
 		leave()
 		players.Wait()
 	}()
-	if l.match, err = NewMatch(l.site.Servers, l.score, slices.Concat(arenaServers, arena6Servers), outpostServers, l.Log); err != nil {
+	if l.match, err = newMatch(l.site.Servers, l.score, services(), l.Log); err != nil {
 		return err
 	}
 	l.goRun(&l.running, serving, l.match.Run)
-	if err := l.openPlayers(); err != nil {
+	if err := l.cast(); err != nil {
+		return err
+	}
+	if err := l.site.weighAnswers(l.scenario.streams()); err != nil {
 		return err
 	}
 	join := func(p runner) { l.goRun(&players, playing, p.Run) }
@@ -151,59 +151,4 @@ func (l *lab) goRun(wg *sync.WaitGroup, ctx context.Context, f func(context.Cont
 			l.failed = append(l.failed, err)
 		}
 	})
-}
-
-// openPlayers makes all players; the new ones wait for the attack.
-func (l *lab) openPlayers() error {
-	for i := range establishedPlayers + newPlayers {
-		group, v6 := Established, i%everyNthIsV6 == everyNthIsV6-1
-		if i >= establishedPlayers {
-			group = New
-		}
-		service := arena4
-		if v6 {
-			service = arena6
-		}
-		from, err := l.site.playerAddress(i, v6)
-		if err != nil {
-			return err
-		}
-		p, err := NewPlayer(l.site.Players, i, group, from, service, l.score)
-		if err != nil {
-			return err
-		}
-		l.players = append(l.players, p)
-	}
-	for i := range tcpPlayers {
-		n := establishedPlayers + newPlayers + i
-		from, err := l.site.playerAddress(n, false)
-		if err != nil {
-			return err
-		}
-		l.tcp = append(l.tcp, NewTCPPlayer(l.site.Players, n, from, outpost, l.score))
-	}
-	var err error
-	l.suspect, err = NewPlayer(l.site.Attackers, len(l.players)+len(l.tcp), Suspect, suspectAddr, arena4, l.score)
-	return err
-}
-
-// letIn starts the established players and the suspect, and waits until they are in.
-func (l *lab) letIn(ctx context.Context, join func(runner)) error {
-	for _, p := range l.tcp {
-		join(p)
-	}
-	first := slices.Concat(l.players[:establishedPlayers], []*Player{l.suspect})
-	for _, p := range first {
-		join(p)
-	}
-	ctx, cancel := context.WithTimeout(ctx, joinPatience)
-	defer cancel()
-	for n, p := range first {
-		select {
-		case <-p.Joined():
-		case <-ctx.Done():
-			return fmt.Errorf("player %d of %d could not join through the idle edge: %w", n+1, len(first), ctx.Err())
-		}
-	}
-	return nil
 }

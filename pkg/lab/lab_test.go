@@ -60,10 +60,10 @@ func TestLabProvesThatAnEdgeKeepsPlayersPlaying(t *testing.T) {
 	}
 	est, fresh, tcp := r.Players[0], r.Players[1], r.Players[2]
 	// 30 players, 60 moves a second, nearly 6 seconds; a starved machine ticks less often.
-	if est.Joined != establishedPlayers || est.Sent < 5000 || est.Received < est.Sent*9/10 {
+	if est.Joined != establishedPlayers() || est.Sent < 5000 || est.Received < est.Sent*9/10 {
 		t.Errorf("established: %+v", est)
 	}
-	if fresh.Joined != newPlayers || fresh.Sent == 0 || fresh.JoinMS <= 0 {
+	if fresh.Joined != fresh.Players || fresh.Sent == 0 || fresh.JoinMS <= 0 {
 		t.Errorf("new: %+v", fresh)
 	}
 	if tcp.Joined != tcpPlayers || tcp.Sent < 200 || tcp.Lost != 0 {
@@ -96,7 +96,7 @@ func TestLabSeesAnEdgeThatLosesPackets(t *testing.T) {
 	r, err := Run(t.Context(), Options{Scenario: "play", Duration: shortRun, View: Quiet{}, Log: slog.New(slog.DiscardHandler),
 		Edge: func(s *Site) (Edge, error) {
 			e, err := maker(s)
-			return &lossy{*e.(*plainEdge)}, err
+			return &lossy{e.(*undead)}, err
 		}})
 	must(t, err)
 	est := r.Players[0]

@@ -23,35 +23,27 @@ import (
 // last step.
 const socketRoom = 8 << 20
 
-// Match is the game servers: UDP sockets that answer each move, TCP sockets that echo.
+// Match is the game servers: UDP sockets that speak their game, TCP sockets that echo.
 type Match struct {
 	score     *Score
 	log       *slog.Logger
 	udp       []*net.UDPConn
+	games     []gameID // of each socket
 	tcp       []net.Listener
 	strangers atomic.Uint64
+	others    scoreCell // of what no player of the lab sent
 }
 
-// NewMatch opens the servers' sockets in a host.
-func NewMatch(h *netns.Host, score *Score, udp, tcp []netip.AddrPort, log *slog.Logger) (*Match, error) {
+// newMatch opens the sockets of the services' servers in a host.
+func newMatch(h *netns.Host, score *Score, services []service, log *slog.Logger) (*Match, error) {
 	m := &Match{score: score, log: log}
 	err := h.Do(func() error {
-		for _, addr := range udp {
-			conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
-			if err != nil {
-				return err
+		for _, s := range services {
+			for _, addr := range s.servers {
+				if err := m.open(s, addr); err != nil {
+					return err
+				}
 			}
-			m.udp = append(m.udp, conn)
-			if err := widen(conn); err != nil {
-				return err
-			}
-		}
-		for _, addr := range tcp {
-			l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(addr))
-			if err != nil {
-				return err
-			}
-			m.tcp = append(m.tcp, l)
 		}
 		return nil
 	})
@@ -59,6 +51,22 @@ func NewMatch(h *netns.Host, score *Score, udp, tcp []netip.AddrPort, log *slog.
 		return nil, errors.Join(fmt.Errorf("open servers: %w", err), m.close())
 	}
 	return m, nil
+}
+
+func (m *Match) open(s service, addr netip.AddrPort) error {
+	if s.protocol == "tcp" {
+		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(addr))
+		if err == nil {
+			m.tcp = append(m.tcp, l)
+		}
+		return err
+	}
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+	if err != nil {
+		return err
+	}
+	m.udp, m.games = append(m.udp, conn), append(m.games, s.game)
+	return widen(conn)
 }
 
 func widen(conn *net.UDPConn) error {
@@ -79,8 +87,8 @@ func (m *Match) Strangers() uint64 { return m.strangers.Load() }
 // Run serves until the context ends.
 func (m *Match) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, conn := range m.udp {
-		wg.Go(func() { m.serveUDP(conn) })
+	for i, conn := range m.udp {
+		wg.Go(func() { m.serveUDP(conn, newSpeaker(m.games[i])) })
 	}
 	for _, l := range m.tcp {
 		wg.Go(func() { m.serveTCP(l, &wg) })
@@ -102,31 +110,28 @@ func (m *Match) close() error {
 	return errors.Join(errs...)
 }
 
-// serveUDP answers hellos with welcomes and moves with states, until the socket is closed.
-func (m *Match) serveUDP(conn *net.UDPConn) {
+// serveUDP speaks the server's side of a game until the socket is closed.
+func (m *Match) serveUDP(conn *net.UDPConn, game speaker) {
 	var buf [2048]byte
-	var out [packetSize]byte
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(buf[:])
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		p, ok := decode(buf[:max(n, 0)])
-		if err != nil || !ok {
-			if err == nil {
-				m.strangers.Add(1)
-			}
+		if err != nil {
 			continue // a refused answer of earlier (ICMP) is the client's business
 		}
+		answer, p, ours := game.serve(from, buf[:n])
 		c := m.score.at(p.cell)
-		if c == nil || p.kind != kindHello && p.kind != kindMove {
+		if !ours || c == nil {
+			c = &m.others
 			m.strangers.Add(1)
-			continue
 		}
 		c.atServer.Add(1)
-		p.kind++ // hello to welcome, move to state
-		p.encode(&out)
-		if _, err := conn.WriteToUDPAddrPort(out[:], from); err == nil {
+		if answer == nil {
+			continue
+		}
+		if _, err := conn.WriteToUDPAddrPort(answer, from); err == nil {
 			c.fromServer.Add(1)
 		}
 	}

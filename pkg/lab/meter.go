@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -26,13 +27,34 @@ type Arrivals struct {
 	Other     uint64 // what hosts say to each other
 }
 
+// Answers is what came to strangers by UDP. Excess is by how many bytes answers were longer than the shortest request that
+// a flood sends to the service: an edge that lets much of that out is a reflector.
+type Answers struct {
+	Frames        uint64 `json:"frames"`
+	Bytes         uint64 `json:"bytes"` // with IP headers
+	Excess        uint64 `json:"excess_bytes"`
+	ExcessVictims uint64 `json:"excess_bytes_victims"` // of them, to the /24 in whose name floods ask
+}
+
+func (a Answers) since(b Answers) Answers {
+	return Answers{subtract(a.Frames, b.Frames), subtract(a.Bytes, b.Bytes), subtract(a.Excess, b.Excess),
+		subtract(a.ExcessVictims, b.ExcessVictims)}
+}
+
 // NewMeter attaches a meter to an interface.
 func NewMeter(at *netns.Interface) (*Meter, error) {
 	m := &Meter{}
-	if err := loadMeterObjects(&m.objs, nil); err != nil {
+	spec, err := loadMeter()
+	if err != nil {
 		return nil, fmt.Errorf("load meter: %w", err)
 	}
-	err := at.Host.Do(func() (err error) {
+	if err := spec.Variables[meterVarMeterVictims].Set(binary.NativeEndian.Uint32(victims.Addr().AsSlice())); err != nil {
+		return nil, fmt.Errorf("load meter: %w", err)
+	}
+	if err := spec.LoadAndAssign(&m.objs, nil); err != nil {
+		return nil, fmt.Errorf("load meter: %w", err)
+	}
+	err = at.Host.Do(func() (err error) {
 		m.hook, err = link.AttachXDP(link.XDPOptions{Program: m.objs.Meter, Interface: at.Index, Flags: link.XDPDriverMode})
 		return err
 	})
@@ -72,6 +94,36 @@ func (m *Meter) Arrivals() (Arrivals, error) {
 	return a, errors.Join(errs...)
 }
 
+// Answers reads what came to strangers.
+func (m *Meter) Answers() (Answers, error) {
+	var a Answers
+	var errs []error
+	for kind, to := range map[meterMeterAnswer]*uint64{
+		meterMeterAnswerMETER_ANSWER_FRAMES:         &a.Frames,
+		meterMeterAnswerMETER_ANSWER_BYTES:          &a.Bytes,
+		meterMeterAnswerMETER_ANSWER_EXCESS:         &a.Excess,
+		meterMeterAnswerMETER_ANSWER_EXCESS_VICTIMS: &a.ExcessVictims,
+	} {
+		n, err := total(m.objs.MeterAnswers, uint32(kind))
+		*to = n
+		errs = append(errs, err)
+	}
+	return a, errors.Join(errs...)
+}
+
+// weighAnswers tells the meter of the attackers' leg how long the requests of a flood are.
+func (s *Site) weighAnswers(streams []Stream) error {
+	at := uint32(0)
+	for port, bytes := range requests(streams) {
+		r := meterMeterRequest{Port: swap(port), Bytes: uint16(bytes)}
+		if err := s.toAttacker.objs.MeterRequests.Put(at, &r); err != nil {
+			return fmt.Errorf("tell the meter what floods ask: %w", err)
+		}
+		at++
+	}
+	return nil
+}
+
 // total adds up one counter over the CPUs.
 func total(counters *ebpf.Map, key uint32) (uint64, error) {
 	var perCPU []uint64
@@ -91,5 +143,5 @@ func (m *Meter) Close() error {
 	if m.hook != nil {
 		errs = append(errs, m.hook.Close())
 	}
-	return errors.Join(append(errs, m.objs.Meter.Close(), m.objs.MeterCells.Close(), m.objs.MeterKinds.Close())...)
+	return errors.Join(append(errs, m.objs.meterPrograms.Close(), m.objs.meterMaps.Close())...)
 }

@@ -8,8 +8,19 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"structs"
 
 	"github.com/cilium/ebpf"
+)
+
+type meterMeterAnswer uint32
+
+const (
+	meterMeterAnswerMETER_ANSWER_FRAMES         meterMeterAnswer = 0
+	meterMeterAnswerMETER_ANSWER_BYTES          meterMeterAnswer = 1
+	meterMeterAnswerMETER_ANSWER_EXCESS         meterMeterAnswer = 2
+	meterMeterAnswerMETER_ANSWER_EXCESS_VICTIMS meterMeterAnswer = 3
+	meterMeterAnswerMETER_ANSWER_LEN            meterMeterAnswer = 4
 )
 
 type meterMeterKind uint32
@@ -22,13 +33,22 @@ const (
 	meterMeterKindMETER_KIND_LEN      meterMeterKind = 4
 )
 
+type meterMeterRequest struct {
+	_     structs.HostLayout
+	Port  uint16
+	Bytes uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	meterMapMeterCells = "meter_cells"
-	meterMapMeterKinds = "meter_kinds"
-	meterProgMeter     = "meter"
+	meterMapMeterAnswers  = "meter_answers"
+	meterMapMeterCells    = "meter_cells"
+	meterMapMeterKinds    = "meter_kinds"
+	meterMapMeterRequests = "meter_requests"
+	meterProgMeter        = "meter"
+	meterVarMeterVictims  = "meter_victims"
 )
 
 // loadMeter returns the embedded CollectionSpec for meter.
@@ -80,14 +100,17 @@ type meterProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type meterMapSpecs struct {
-	MeterCells *ebpf.MapSpec `ebpf:"meter_cells"`
-	MeterKinds *ebpf.MapSpec `ebpf:"meter_kinds"`
+	MeterAnswers  *ebpf.MapSpec `ebpf:"meter_answers"`
+	MeterCells    *ebpf.MapSpec `ebpf:"meter_cells"`
+	MeterKinds    *ebpf.MapSpec `ebpf:"meter_kinds"`
+	MeterRequests *ebpf.MapSpec `ebpf:"meter_requests"`
 }
 
 // meterVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type meterVariableSpecs struct {
+	MeterVictims *ebpf.VariableSpec `ebpf:"meter_victims"`
 }
 
 // meterObjects contains all objects after they have been loaded into the kernel.
@@ -110,14 +133,18 @@ func (o *meterObjects) Close() error {
 //
 // It can be passed to loadMeterObjects or ebpf.CollectionSpec.LoadAndAssign.
 type meterMaps struct {
-	MeterCells *ebpf.Map `ebpf:"meter_cells"`
-	MeterKinds *ebpf.Map `ebpf:"meter_kinds"`
+	MeterAnswers  *ebpf.Map `ebpf:"meter_answers"`
+	MeterCells    *ebpf.Map `ebpf:"meter_cells"`
+	MeterKinds    *ebpf.Map `ebpf:"meter_kinds"`
+	MeterRequests *ebpf.Map `ebpf:"meter_requests"`
 }
 
 func (m *meterMaps) Close() error {
 	return _MeterClose(
+		m.MeterAnswers,
 		m.MeterCells,
 		m.MeterKinds,
+		m.MeterRequests,
 	)
 }
 
@@ -125,6 +152,7 @@ func (m *meterMaps) Close() error {
 //
 // It can be passed to loadMeterObjects or ebpf.CollectionSpec.LoadAndAssign.
 type meterVariables struct {
+	MeterVictims *ebpf.Variable `ebpf:"meter_victims"`
 }
 
 // meterPrograms contains all programs after they have been loaded into the kernel.

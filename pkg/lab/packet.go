@@ -5,7 +5,8 @@ package lab
 import "encoding/binary"
 
 // The lab's game: a player says hello until it is welcome, then moves 60 times a second; the server answers each
-// move with the state of the world. All datagrams start alike; the meters read the first ten bytes.
+// move with the state of the world. All datagrams start alike; the meters read the first ten bytes. Players of other games
+// carry the same in theirs.
 const (
 	magic      = 0x70617272794c4142 // "parryLAB"
 	packetSize = 64
@@ -32,6 +33,13 @@ func (p packet) encode(b *[packetSize]byte) {
 	binary.BigEndian.PutUint32(b[12:], p.player)
 	binary.BigEndian.PutUint32(b[16:], p.seq)
 	binary.BigEndian.PutUint64(b[24:], uint64(p.sent))
+}
+
+// bytes is the packet as a datagram of its own.
+func (p packet) bytes() []byte {
+	var b [packetSize]byte
+	p.encode(&b)
+	return b[:]
 }
 
 // decode reads a datagram; false means that it is none of the game's.

@@ -5,12 +5,15 @@ package lab
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/cilium/ebpf"
 
 	"parry/pkg/api"
 	"parry/pkg/blocklist"
@@ -28,6 +31,7 @@ type ParryEdge struct {
 	host    *netns.Host
 	binary  string
 	dir     string // config, log, socket
+	pin     string // the maps are under it
 	client  *api.Client
 	process *netns.Process
 }
@@ -41,7 +45,8 @@ func Parry(binary string) EdgeMaker {
 			return nil, err
 		}
 		socket := filepath.Join(e.dir, "parry.sock")
-		text := s.Config(filepath.Join(pin, "parry"), filepath.Join(e.dir, "state"), socket)
+		e.pin = filepath.Join(pin, "parry")
+		text := s.Config(e.pin, filepath.Join(e.dir, "state"), socket)
 		if err := os.WriteFile(e.configFile(), []byte(text), 0o644); err != nil {
 			return nil, fmt.Errorf("write the edge's configuration: %w", err)
 		}
@@ -49,6 +54,9 @@ func Parry(binary string) EdgeMaker {
 		return e, nil
 	}
 }
+
+// Name is parry.
+func (e *ParryEdge) Name() string { return "parry" }
 
 func (e *ParryEdge) configFile() string { return filepath.Join(e.dir, "parry.yaml") }
 func (e *ParryEdge) logFile() string    { return filepath.Join(e.dir, "parry.log") }
@@ -109,6 +117,46 @@ func (e *ParryEdge) Status(ctx context.Context) (EdgeStatus, error) {
 		out.Sessions += s.Services[i].Sessions
 	}
 	return out, nil
+}
+
+// Sessions asks the daemon for those of the lab's players.
+func (e *ParryEdge) Sessions(ctx context.Context) (map[netip.AddrPort]string, error) {
+	known := map[netip.AddrPort]string{}
+	for _, home := range []netip.Prefix{homes, homes6} {
+		for s, err := range e.client.PickSessions(ctx, api.Filter{Client: home}) {
+			if err != nil {
+				return nil, err
+			}
+			known[s.Client] = s.ID
+		}
+	}
+	return known, nil
+}
+
+// Memory adds up the maps that are pinned.
+func (e *ParryEdge) Memory() (uint64, error) {
+	var sum uint64
+	err := filepath.WalkDir(e.pin, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		m, err := ebpf.LoadPinnedMap(path, &ebpf.LoadPinOptions{ReadOnly: true})
+		if err != nil {
+			return nil // a program or a link
+		}
+		defer m.Close()
+		info, err := m.Info()
+		if err != nil {
+			return err
+		}
+		n, _ := info.Memlock()
+		sum += n
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("add up the edge's maps: %w", err)
+	}
+	return sum, nil
 }
 
 // Block adds a block as `parry block add` does.

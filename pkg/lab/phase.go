@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 )
 
@@ -30,33 +31,46 @@ const (
 // phase is a stretch of play. Packets carry its number.
 type phase struct {
 	PhaseInfo
-	kind     phaseKind
-	lasts    time.Duration
-	scenario Scenario // of an attack
+	kind  phaseKind
+	lasts time.Duration
+	wave  wave // of an attack
 }
 
-// warmUp is how long players play before the calm is measured: first packets resolve neighbours and the like.
-const warmUp = 500 * time.Millisecond
+const (
+	// warmUp is how long players play before the calm is measured: first packets resolve neighbours and the like.
+	warmUp = 500 * time.Millisecond
+	// judged is how long a newcomer's attempt to join is watched, at least, while the attack goes on.
+	judged = 3200 * time.Millisecond
+)
 
-// makePhases shares a run's duration out: a fifth calm, nearly half attack, the rest to recover, to block someone
-// and to kill the daemon.
-func makePhases(parts []Scenario, d time.Duration) []phase {
+// arrivals is how long newcomers keep coming in an attack: who comes later could not be judged while it lasts.
+func (p phase) arrivals() time.Duration { return max(p.lasts-judged, p.lasts/4) }
+
+// makePhases shares a run's duration out: some of it calm, most of it attack, the rest to recover and, unless it is to be
+// short, to block someone and to kill the daemon.
+func makePhases(s Scenario, d time.Duration, short bool) []phase {
 	share := func(percent int) time.Duration { return d * time.Duration(percent) / 100 }
-	all := []phase{
-		{PhaseInfo{"join", "players join their matches"}, warm, warmUp, Scenario{}},
-		{PhaseInfo{"calm", "players play, nobody attacks: this is what normal feels like"}, calm, share(20) - warmUp, Scenario{}},
+	calmly, attacked, recover := 15, 55, 6
+	if short {
+		calmly, attacked, recover = 20, 74, 6
 	}
-	for _, s := range parts {
-		name := "attack"
-		if s.streams == nil {
-			name = "play"
-		}
-		all = append(all, phase{PhaseInfo{name, s.Name + ": " + s.What}, attack, share(45) / time.Duration(len(parts)), s})
+	all := []phase{
+		{PhaseInfo{"join", "players join their matches"}, warm, warmUp, wave{}},
+		{PhaseInfo{"calm", "players play, nobody attacks: this is what normal feels like"}, calm, share(calmly) - warmUp, wave{}},
+	}
+	if !s.attacks() {
+		all = append(all, phase{PhaseInfo{"play", s.Name + ": " + s.What}, attack, share(attacked), wave{}})
+	}
+	for _, w := range s.waves {
+		all = append(all, phase{PhaseInfo{"attack", w.name + ": " + s.What}, attack, share(attacked) / time.Duration(len(s.waves)), w})
+	}
+	all = append(all, phase{PhaseInfo{"after", "the attack is over, players play on"}, after, share(recover), wave{}})
+	if short {
+		return all
 	}
 	return append(all,
-		phase{PhaseInfo{"after", "the attack is over, players play on"}, after, share(10), Scenario{}},
-		phase{PhaseInfo{"block", "one player misbehaves and gets blocked in the middle of play"}, block, share(10), Scenario{}},
-		phase{PhaseInfo{"crash", "the daemon is killed (kill -9) while all play, and started again"}, crash, share(15), Scenario{}})
+		phase{PhaseInfo{"block", "one player misbehaves and gets blocked in the middle of play"}, block, share(10), wave{}},
+		phase{PhaseInfo{"crash", "the daemon is killed (kill -9) while all play, and started again"}, crash, share(14), wave{}})
 }
 
 // numbers lists the phases of the given kinds, as packets carry them.
@@ -125,60 +139,52 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // attack floods while everyone plays on, and lets new players in while it goes on.
 func (l *lab) attack(ctx context.Context, p phase, join func(runner)) error {
+	if err := l.rec.holding(ctx, l); err != nil {
+		return err
+	}
 	before, err := l.readEdge(ctx)
+	if err != nil {
+		return err
+	}
+	bots, err := l.bots(p.wave)
 	if err != nil {
 		return err
 	}
 	ending, stop := context.WithTimeout(ctx, p.lasts)
 	defer stop()
+	var playing sync.WaitGroup
+	for _, b := range bots {
+		l.goRun(&playing, ending, b.Run)
+	}
 	flooded := make(chan error, 1)
 	go func() { flooded <- l.flood(ending, p) }()
 	l.letNewIn(ending, p, join)
 	<-ending.Done()
+	playing.Wait()
 	if err := errors.Join(<-flooded, ctx.Err()); err != nil {
 		return err
 	}
-	if p.scenario.streams == nil {
-		return nil
-	}
 	now, err := l.readEdge(ctx)
-	if err == nil {
-		l.rec.addAttack(now, before)
+	if err != nil {
+		return err
 	}
-	return err
+	l.rec.addAttack(p, now, before)
+	return l.rec.held(ctx, l)
 }
 
 // flood sends a phase's attack until the context ends.
 func (l *lab) flood(ctx context.Context, p phase) error {
-	if p.scenario.streams == nil {
+	streams := p.wave.all()
+	if streams == nil {
 		return nil
 	}
-	g, err := l.site.NewGenerator(p.scenario.streams())
+	g, err := l.site.NewGenerator(streams)
 	if err != nil {
 		return err
 	}
 	f, err := g.Run(ctx, Load{Rate: l.Rate})
-	l.rec.addFlood(p.scenario, f)
+	l.rec.addFlood(f)
 	return errors.Join(err, g.Close())
-}
-
-// letNewIn starts this phase's share of the new players, evenly over the first two thirds of it.
-func (l *lab) letNewIn(ctx context.Context, p phase, join func(runner)) {
-	attacks := l.numbers(attack)
-	var mine []*Player
-	for i, n := range l.players[establishedPlayers:] {
-		if attacks[i%len(attacks)] == int(l.score.phase.Load()) {
-			mine = append(mine, n)
-		}
-	}
-	gap := p.lasts * 2 / 3 / time.Duration(max(len(mine), 1))
-	for _, n := range mine {
-		if wait(ctx, gap) != nil {
-			return // the phase is over: its caller knows why
-		}
-		join(n)
-		l.rec.newcomers.Add(1)
-	}
 }
 
 // block lets the suspect play, blocks it in the middle of its match, and lets it go again.

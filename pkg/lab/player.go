@@ -17,14 +17,16 @@ import (
 
 const (
 	movesPerSecond = 60
-	helloAgain     = 250 * time.Millisecond // as real clients repeat their first packet
+	helloAgain     = time.Second // as real clients repeat their first packet
 )
 
-// Player is one client of the game: it joins, then moves until its context ends.
+// Player is one client of a game: it joins, then moves until its context ends.
 type Player struct {
 	id    uint32
 	group Group
+	game  gameID
 	every time.Duration
+	stay  time.Duration // for how long it plays, 0 = until its context ends
 	conn  *net.UDPConn
 	score *Score
 	epoch time.Time
@@ -34,14 +36,19 @@ type Player struct {
 	welcome  chan struct{} // closed when in
 	heard    atomic.Int64  // ns since epoch of the last state
 
+	uncounted scoreCell
+
+	speech sync.Mutex // guards talk
+	talk   dialect
+
 	mu      sync.Mutex // guards samples
 	samples []sample
 }
 
-// NewPlayer opens a player's socket in a host, from an address of its own to a service.
-func NewPlayer(h *netns.Host, id int, g Group, from netip.Addr, service netip.AddrPort, score *Score) (*Player, error) {
-	p := &Player{id: uint32(id), group: g, every: time.Second / movesPerSecond, score: score, epoch: time.Now(),
-		welcome: make(chan struct{})}
+// newPlayer opens a player's socket in a host, from an address of its own to a service of its game.
+func newPlayer(h *netns.Host, id int, g Group, game gameID, from netip.Addr, service netip.AddrPort, score *Score) (*Player, error) {
+	p := &Player{id: uint32(id), group: g, game: game, every: time.Second / movesPerSecond, score: score, epoch: time.Now(),
+		welcome: make(chan struct{}), talk: newDialect(game, uint32(id))}
 	err := h.Do(func() (err error) {
 		p.conn, err = net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), net.UDPAddrFromAddrPort(service))
 		return err
@@ -68,6 +75,9 @@ func (p *Player) Run(ctx context.Context) error {
 // linger is how long packets may still be on their way when play ends.
 const linger = 300 * time.Millisecond
 
+// Address is where the player plays from.
+func (p *Player) Address() netip.AddrPort { return p.conn.LocalAddr().(*net.UDPAddr).AddrPort() }
+
 // Joined is closed when the server has welcomed the player.
 func (p *Player) Joined() <-chan struct{} { return p.welcome }
 
@@ -79,8 +89,8 @@ func (p *Player) Silence() time.Duration {
 	return time.Since(p.epoch) - time.Duration(p.heard.Load())
 }
 
-// take hands over the round-trip times measured since the last call.
-func (p *Player) take() []sample {
+// measured hands over the round-trip times since the last call.
+func (p *Player) measured() []sample {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.samples
@@ -92,8 +102,8 @@ func (p *Player) join(ctx context.Context) bool {
 	p.asked.Store(int64(time.Since(p.epoch)))
 	again := time.NewTicker(helloAgain)
 	defer again.Stop()
-	for seq := uint32(0); ; seq++ {
-		p.send(packet{cell: p.score.cell(Joining), kind: kindHello, player: p.id, seq: seq})
+	for {
+		p.hello()
 		select {
 		case <-p.welcome:
 			return true
@@ -104,7 +114,28 @@ func (p *Player) join(ctx context.Context) bool {
 	}
 }
 
+// hello says what the game's handshake has next.
+func (p *Player) hello() {
+	c := p.score.cell(joining(p.group), p.game)
+	p.speech.Lock()
+	b := p.talk.hello(packet{cell: c, kind: kindHello, player: p.id, sent: int64(time.Since(p.epoch))})
+	p.speech.Unlock()
+	p.send(b, c)
+}
+
+func joining(g Group) Group {
+	if g == Stranger {
+		return g
+	}
+	return Joining
+}
+
 func (p *Player) play(ctx context.Context) {
+	if p.stay > 0 {
+		var leave context.CancelFunc
+		ctx, leave = context.WithTimeout(ctx, p.stay)
+		defer leave()
+	}
 	// Players don't move in step: each starts somewhere else within the period.
 	if wait(ctx, p.every*time.Duration(p.id*7%movesPerSecond)/movesPerSecond) != nil {
 		return
@@ -117,19 +148,23 @@ func (p *Player) play(ctx context.Context) {
 			return
 		case <-move.C:
 		}
-		p.send(packet{cell: p.score.cell(p.group), kind: kindMove, player: p.id, seq: seq})
+		c := p.score.cell(p.group, p.game)
+		p.speech.Lock()
+		b := p.talk.move(packet{cell: c, kind: kindMove, player: p.id, seq: seq, sent: int64(time.Since(p.epoch))})
+		p.speech.Unlock()
+		p.send(b, c)
 	}
 }
 
-func (p *Player) send(out packet) {
-	var b [packetSize]byte
-	out.sent = int64(time.Since(p.epoch))
-	out.encode(&b)
-	c := p.score.at(out.cell)
+func (p *Player) send(b []byte, cell uint16) {
+	c := p.score.at(cell)
+	if c == nil {
+		c = &p.uncounted // a stranger's
+	}
 	c.sent.Add(1) // before the packet can arrive anywhere
 	for range 2 {
 		// The first error may be that of an earlier packet (an ICMP error came): then this one was not sent yet.
-		if _, err := p.conn.Write(b[:]); err == nil {
+		if _, err := p.conn.Write(b); err == nil {
 			return
 		}
 	}
@@ -144,24 +179,36 @@ func (p *Player) read() {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		in, ok := decode(buf[:max(n, 0)])
-		if err != nil || !ok || in.player != p.id {
-			continue
+		if err != nil {
+			continue // an ICMP error: players repeat what they said
 		}
-		now := time.Since(p.epoch)
+		p.speech.Lock()
+		what, in := p.talk.hear(buf[:n])
+		p.speech.Unlock()
+		p.take(what, in)
+	}
+}
+
+func (p *Player) take(what heard, in packet) {
+	now := time.Since(p.epoch)
+	switch what {
+	case heardStep:
+		p.hello()
+	case heardWelcome:
+		if in.player == p.id && p.joinTook.CompareAndSwap(0, int64(now)-p.asked.Load()) {
+			p.heard.Store(int64(now))
+			close(p.welcome)
+		}
+	case heardState:
+		if in.player != p.id {
+			return
+		}
 		if c := p.score.at(in.cell); c != nil {
 			c.received.Add(1)
 		}
 		p.heard.Store(int64(now))
-		switch in.kind {
-		case kindWelcome:
-			if p.joinTook.CompareAndSwap(0, int64(now)-p.asked.Load()) {
-				close(p.welcome)
-			}
-		case kindState:
-			p.mu.Lock()
-			p.samples = append(p.samples, sample{phase: int(in.cell) / int(groups), rtt: now - time.Duration(in.sent)})
-			p.mu.Unlock()
-		}
+		p.mu.Lock()
+		p.samples = append(p.samples, sample{phase: phaseOf(in.cell), rtt: now - time.Duration(in.sent)})
+		p.mu.Unlock()
 	}
 }

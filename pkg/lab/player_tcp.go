@@ -33,6 +33,7 @@ type TCPPlayer struct {
 	epoch time.Time
 
 	joinTook       atomic.Int64
+	local          atomic.Pointer[netip.AddrPort]
 	sent, received atomic.Uint64
 	again          atomic.Uint64 // segments that the kernel sent again
 	broken         atomic.Bool
@@ -65,6 +66,8 @@ func (p *TCPPlayer) Run(ctx context.Context) error {
 		return nil
 	}
 	p.joinTook.Store(int64(time.Since(p.epoch)))
+	local := conn.LocalAddr().(*net.TCPAddr).AddrPort()
+	p.local.Store(&local)
 	var reader sync.WaitGroup
 	reader.Go(func() { p.read(conn) })
 	p.play(ctx, conn)
@@ -83,7 +86,7 @@ func (p *TCPPlayer) play(ctx context.Context, conn *net.TCPConn) {
 		case <-move.C:
 		}
 		var b [packetSize]byte
-		packet{cell: p.score.cell(Established), kind: kindMove, player: uint32(p.id), seq: seq,
+		packet{cell: p.score.cell(Established, arenaGame), kind: kindMove, player: uint32(p.id), seq: seq,
 			sent: int64(time.Since(p.epoch))}.encode(&b)
 		if err := conn.SetWriteDeadline(time.Now().Add(tcpPatience)); err != nil {
 			return
@@ -127,7 +130,7 @@ func (p *TCPPlayer) read(conn *net.TCPConn) {
 		}
 		p.received.Add(1)
 		p.mu.Lock()
-		p.samples = append(p.samples, sample{phase: int(in.cell) / int(groups), rtt: time.Since(p.epoch) - time.Duration(in.sent)})
+		p.samples = append(p.samples, sample{phase: phaseOf(in.cell), rtt: time.Since(p.epoch) - time.Duration(in.sent)})
 		p.mu.Unlock()
 	}
 }
@@ -135,10 +138,18 @@ func (p *TCPPlayer) read(conn *net.TCPConn) {
 // JoinTime is how long connecting took; 0 while the player is not in.
 func (p *TCPPlayer) JoinTime() time.Duration { return time.Duration(p.joinTook.Load()) }
 
+// Address is where the player plays from, invalid while it is not in.
+func (p *TCPPlayer) Address() netip.AddrPort {
+	if a := p.local.Load(); a != nil {
+		return *a
+	}
+	return netip.AddrPort{}
+}
+
 // Broken says that the connection could not be made or ended before the player wanted.
 func (p *TCPPlayer) Broken() bool { return p.broken.Load() }
 
-func (p *TCPPlayer) take() []sample {
+func (p *TCPPlayer) measured() []sample {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.samples

@@ -5,6 +5,8 @@ package lab
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,6 +28,9 @@ type Snapshot struct {
 	Down           bool // the daemon is not there
 }
 
+// statusPatience is how long the edge may take to tell its counters while it is attacked.
+const statusPatience = 5 * time.Second
+
 // recorder collects what happens while the phases go on.
 type recorder struct {
 	down      atomic.Bool
@@ -39,7 +44,11 @@ type recorder struct {
 	rtts    map[Group]map[int][]time.Duration // by group and phase
 	tcp     map[int][]time.Duration           // by phase
 	floods  Flood                             // added up
+	last    Flood                             // of this phase
 	attack  AttackReport
+	sure    map[netip.AddrPort]string // established players' sessions before the attack
+	evicted int                       // of them, gone after it
+	memory  *MemoryReport
 }
 
 func (r *recorder) begin(i int, p phase) {
@@ -51,7 +60,7 @@ func (r *recorder) begin(i int, p phase) {
 		r.rtts = map[Group]map[int][]time.Duration{Established: {}, New: {}, Suspect: {}}
 		r.tcp = map[int][]time.Duration{}
 	}
-	r.flooded, r.info = p.scenario.streams != nil, p.PhaseInfo
+	r.flooded, r.info, r.last = p.wave.name != "", p.PhaseInfo, Flood{}
 }
 
 func (r *recorder) end() {
@@ -61,26 +70,87 @@ func (r *recorder) end() {
 }
 
 // addFlood adds what the generator says of a run.
-func (r *recorder) addFlood(s Scenario, f Flood) {
+func (r *recorder) addFlood(f Flood) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.last = f
 	r.floods.Packets += f.Packets
 	r.floods.Elapsed += f.Elapsed
 	r.floods.CPUTime += f.CPUTime
 	r.floods.CPU = f.CPU
-	r.attack.Sources += s.sourceCount(f.Packets)
 }
 
-// addAttack adds what an attack did to the edge, as the difference of its counters.
-func (r *recorder) addAttack(now, before counts) {
+// addAttack adds what a phase's attack did to the edge, as the difference of its counters.
+func (r *recorder) addAttack(p phase, now, before counts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.attack.Packets += subtract(now.arrived, before.arrived)
-	r.attack.Reached += subtract(now.reached, before.reached)
-	r.attack.Host += subtract(now.host, before.host)
-	for reason, n := range since(now.drops, before.drops) {
-		r.attack.Dropped[reason] += n
+	if p.wave.name == "" { // nobody attacked: what came in is the players' own
+		r.attack.Dropped = since(now.drops, before.drops)
+		return
 	}
+	w := WaveReport{Name: p.wave.name, Offered: r.last.Packets, Packets: subtract(now.arrived, before.arrived), Sources: p.wave.sourceCount(r.last.Packets),
+		Dropped: since(now.drops, before.drops), Reached: subtract(now.reached, before.reached),
+		Host: subtract(now.host, before.host), elapsed: p.lasts, Answers: now.answered.since(before.answered)}
+	w.PPS = uint64(float64(w.Packets) / p.lasts.Seconds())
+	r.attack.add(w)
+}
+
+// holding notes what the edge knows of the established players and how much memory it takes, before the first attack.
+func (r *recorder) holding(ctx context.Context, l *lab) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k, ok := l.edge.(Keeper); ok && r.sure == nil {
+		known, err := k.Sessions(ctx)
+		if err != nil {
+			return fmt.Errorf("list the players' sessions: %w", err)
+		}
+		r.sure = map[netip.AddrPort]string{}
+		for _, a := range l.seats() {
+			r.sure[a] = known[a]
+		}
+	}
+	if m, ok := l.edge.(Sized); ok && r.memory == nil {
+		n, err := m.Memory()
+		r.memory = &MemoryReport{BeforeKB: n / 1024}
+		return err
+	}
+	return nil
+}
+
+// held compares with it after an attack.
+func (r *recorder) held(ctx context.Context, l *lab) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k, ok := l.edge.(Keeper); ok {
+		known, err := k.Sessions(ctx)
+		if err != nil {
+			return fmt.Errorf("list the players' sessions: %w", err)
+		}
+		r.evicted = 0
+		for a, id := range r.sure {
+			if known[a] != id || id == "" {
+				r.evicted++
+			}
+		}
+	}
+	if m, ok := l.edge.(Sized); ok {
+		n, err := m.Memory()
+		r.memory.AfterKB = n / 1024
+		return err
+	}
+	return nil
+}
+
+// seats is where the established players play from.
+func (l *lab) seats() []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, p := range l.players {
+		all = append(all, p.Address())
+	}
+	for _, p := range l.tcp {
+		all = append(all, p.Address())
+	}
+	return all
 }
 
 // tell shows a phase, or news within one.
@@ -98,6 +168,7 @@ type counts struct {
 	host             uint64
 	drops            map[string]uint64
 	sessions         uint64
+	answered         Answers
 }
 
 // watch shows a snapshot each second until the context ends.
@@ -119,7 +190,7 @@ func (l *lab) watch(ctx context.Context) {
 			Drops: since(now.drops, last.drops), Sessions: now.sessions, Down: l.rec.down.Load(),
 			RTT: spreadOf(l.collect()),
 		}
-		snap.Players = establishedPlayers + tcpPlayers + int(l.rec.newcomers.Load())
+		snap.Players = len(l.players) + tcpPlayers + int(l.rec.newcomers.Load())
 		snap.In = l.countIn()
 		l.rec.mu.Lock()
 		snap.Phase, snap.Attacking = l.rec.info, l.rec.flooded
@@ -155,16 +226,18 @@ func (l *lab) readEdge(ctx context.Context) (counts, error) {
 	if err := errors.Join(errIn, errOut); err != nil {
 		return counts{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, statusPatience)
 	defer cancel()
 	s, err := l.edge.Status(ctx)
 	arrived := subtract(in.RxPackets, l.score.Tally(Suspect).Sent) // it plays on the attackers' leg
-	return counts{arrived: arrived, reached: out.Strangers, host: s.Host, drops: s.Drops, sessions: s.Sessions}, err
+	answers, errAnswers := l.site.toAttacker.Answers()
+	return counts{arrived: arrived, reached: out.Strangers, host: s.Host, drops: s.Drops, sessions: s.Sessions, answered: answers},
+		errors.Join(err, errAnswers)
 }
 
 func (l *lab) countIn() int {
 	in := 0
-	for _, p := range l.players {
+	for _, p := range slices.Concat(l.players, l.fresh) {
 		if p.JoinTime() > 0 {
 			in++
 		}
@@ -182,8 +255,8 @@ func (l *lab) collect() []time.Duration {
 	l.rec.mu.Lock()
 	defer l.rec.mu.Unlock()
 	var all []time.Duration
-	for _, p := range slices.Concat(l.players, []*Player{l.suspect}) {
-		for _, s := range p.take() {
+	for _, p := range l.everyone() {
+		for _, s := range p.measured() {
 			l.rec.rtts[p.group][s.phase] = append(l.rec.rtts[p.group][s.phase], s.rtt)
 			if p.group != Suspect {
 				all = append(all, s.rtt)
@@ -191,7 +264,7 @@ func (l *lab) collect() []time.Duration {
 		}
 	}
 	for _, p := range l.tcp {
-		for _, s := range p.take() {
+		for _, s := range p.measured() {
 			l.rec.tcp[s.phase] = append(l.rec.tcp[s.phase], s.rtt)
 		}
 	}

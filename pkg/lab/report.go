@@ -3,23 +3,26 @@
 package lab
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
-	"slices"
+	"strings"
 	"time"
-
-	"parry/pkg/netns"
 )
 
 // Report is what a run found. Its JSON is a shape that outside tools rely on: fields may be added, never renamed.
 type Report struct {
 	Scenario   string        `json:"scenario"`
+	Edge       string        `json:"edge"` // parry or plain
 	DurationMS int64         `json:"duration_ms"`
+	Passed     bool          `json:"passed"` // all checks
+	Checks     []Check       `json:"checks"`
 	Players    []GroupReport `json:"players"`
+	Queries    []QueryReport `json:"queries"`
 	Attack     AttackReport  `json:"attack"`
+	Evicted    *int          `json:"evicted"` // established players' sessions gone after the attack; null where the edge can't say
+	Memory     *MemoryReport `json:"memory"`  // null where the edge can't say
 	Block      *BlockResult  `json:"block"`   // null where the edge can't block
 	Restart    *CrashResult  `json:"restart"` // null where the edge has no daemon
 	// LinkDropped are players' and servers' packets that a full link dropped before they were in at the edge.
@@ -46,13 +49,49 @@ type GroupReport struct {
 	RTTCalm        rttMS  `json:"rtt_calm_ms"`
 	Unanswered     uint64 `json:"unanswered"`
 	UnansweredCalm uint64 `json:"unanswered_calm"` // the control: of them, in the calm phase
-	Retransmitted  uint64 `json:"retransmitted"`   // segments, TCP only
-	Broken         int    `json:"broken"`          // connections that ended against the player's will, TCP only
+	// While attacked and in the control phase: of a million moves, how many had no answer.
+	LossPPM       uint64       `json:"loss_ppm"`
+	LossCalmPPM   uint64       `json:"loss_calm_ppm"`
+	Retransmitted uint64       `json:"retransmitted"` // segments, TCP only
+	Broken        int          `json:"broken"`        // connections that ended against the player's will, TCP only
+	ByGame        []GameReport `json:"by_game"`
+}
+
+// GameReport is a group's share in one game. In time is within the time that its protocol lets one ask for.
+type GameReport struct {
+	Game      string `json:"game"`
+	Players   int    `json:"players"`
+	Sent      uint64 `json:"sent"`
+	Received  uint64 `json:"received"`
+	Lost      uint64 `json:"lost"`
+	Joined    int    `json:"joined"`
+	InTime    int    `json:"joined_in_time"`
+	LimitMS   int64  `json:"limit_ms"`
+	JoinMS    ms     `json:"join_ms"`
+	JoinMaxMS ms     `json:"join_max_ms"`
+}
+
+// QueryReport is what server browsers felt while the edge was attacked, and in the control phase.
+type QueryReport struct {
+	Kind         string `json:"kind"`
+	Asked        int    `json:"asked"`
+	Answered     int    `json:"answered"`
+	TookMS       rttMS  `json:"took_ms"` // of those that were answered, repeats included
+	AskedCalm    int    `json:"asked_calm"`
+	AnsweredCalm int    `json:"answered_calm"`
+	TookCalmMS   rttMS  `json:"took_calm_ms"`
+}
+
+// MemoryReport is what the edge has set aside for what it remembers of packets.
+type MemoryReport struct {
+	BeforeKB uint64 `json:"before_kb"`
+	AfterKB  uint64 `json:"after_kb"`
 }
 
 // AttackReport is what the flood was, and what became of it.
 type AttackReport struct {
-	Packets uint64            `json:"packets"` // in at the edge
+	Offered uint64            `json:"offered"` // by the generator
+	Packets uint64            `json:"packets"` // of them, in at the edge: what it has no time to take, its link drops
 	Sources uint64            `json:"sources"` // different addresses; of forged ones, as many as are to be expected
 	Dropped map[string]uint64 `json:"dropped"` // by the edge, by reason
 	Reached uint64            `json:"reached_servers"`
@@ -60,6 +99,49 @@ type AttackReport struct {
 	PPS     uint64            `json:"pps"`          // packets a second, while it went on
 	CPU     int               `json:"cpu"`          // that the generator kept to
 	CPUMS   ms                `json:"cpu_ms"`       // that it used there, with what the kernel did for the edge on its account
+	Answers Answers           `json:"answers"`      // what came out of the edge to strangers
+	Waves   []WaveReport      `json:"waves"`        // one after the other; what is above adds them up
+
+	elapsed time.Duration
+}
+
+// WaveReport is one stretch of an attack; its fields are those of AttackReport.
+type WaveReport struct {
+	Name    string            `json:"name"`
+	Offered uint64            `json:"offered"`
+	Packets uint64            `json:"packets"`
+	Sources uint64            `json:"sources"`
+	Dropped map[string]uint64 `json:"dropped"`
+	Reached uint64            `json:"reached_servers"`
+	Host    uint64            `json:"reached_host"`
+	PPS     uint64            `json:"pps"`
+	Answers Answers           `json:"answers"`
+
+	elapsed time.Duration
+}
+
+// add adds a wave.
+func (a *AttackReport) add(w WaveReport) {
+	a.Offered += w.Offered
+	a.Packets += w.Packets
+	a.Sources += w.Sources
+	a.Reached += w.Reached
+	a.Host += w.Host
+	a.Answers.Frames += w.Answers.Frames
+	a.Answers.Bytes += w.Answers.Bytes
+	a.Answers.Excess += w.Answers.Excess
+	a.Answers.ExcessVictims += w.Answers.ExcessVictims
+	a.elapsed += w.elapsed
+	if a.Dropped == nil {
+		a.Dropped = map[string]uint64{}
+	}
+	for reason, n := range w.Dropped {
+		a.Dropped[reason] += n
+	}
+	a.Waves = append(a.Waves, w)
+	if s := a.elapsed.Seconds(); s > 0 {
+		a.PPS = uint64(float64(a.Packets) / s)
+	}
 }
 
 // BlockResult is what the block of the suspect did.
@@ -106,20 +188,18 @@ func (r *Report) Lost() uint64 {
 	return n
 }
 
-// Err is an error if the run shows that the edge broke its promise to a player in a match.
+// Err is an error that names the checks that failed, if any did.
 func (r *Report) Err() error {
-	if n := r.Lost(); n > 0 {
-		return fmt.Errorf("the edge lost %d packets of players in matches", n)
-	}
-	if r.Damaged > 0 {
-		return fmt.Errorf("%d packets came out of the edge with a wrong checksum", r.Damaged)
-	}
-	for _, g := range r.Players {
-		if g.Broken > 0 {
-			return fmt.Errorf("%d %s connections of players in matches broke", g.Broken, g.Protocol)
+	var failed []string
+	for _, c := range r.Checks {
+		if !c.OK {
+			failed = append(failed, fmt.Sprintf("%s (%s, wanted: %s)", c.Name, c.Found, c.Wanted))
 		}
 	}
-	return nil
+	if len(failed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s, %s edge: failed: %s", r.Scenario, r.Edge, strings.Join(failed, "; "))
 }
 
 // WriteJSON writes the report as one document.
@@ -127,135 +207,4 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(r)
-}
-
-// report adds up what the run counted. All players have left by now.
-func (l *lab) report(ctx context.Context) (*Report, error) {
-	up, err := l.site.toServer.Cells()
-	if err != nil {
-		return nil, err
-	}
-	down, err := l.site.toPlayer.Cells()
-	if err != nil {
-		return nil, err
-	}
-	r := &Report{Scenario: l.Scenario, DurationMS: l.rec.total.Milliseconds(), Attack: l.rec.attack, Block: l.blocked, Restart: l.crashed}
-	if r.LinkDropped, err = l.linkDrops(); err != nil {
-		return nil, err
-	}
-	for _, h := range []*netns.Host{l.site.Players, l.site.Servers} {
-		u, err := readUDPErrors(h)
-		if err != nil {
-			return nil, err
-		}
-		r.Damaged += u.damaged
-		r.SocketDropped += u.overflow
-	}
-	r.Attack.CPU, r.Attack.CPUMS = l.rec.floods.CPU, ms(l.rec.floods.CPUTime)
-	if s := l.rec.floods.Elapsed.Seconds(); s > 0 {
-		r.Attack.PPS = uint64(float64(r.Attack.Packets) / s)
-	}
-	spare := r.LinkDropped
-	for _, g := range []Group{Established, New} {
-		row := l.groupReport(g)
-		lost := l.score.lost(up, down, g, l.allPhases())
-		row.Lost = subtract(lost, spare)
-		spare = subtract(spare, lost)
-		r.Players = append(r.Players, row)
-	}
-	r.Players = append(r.Players, l.tcpReport())
-	if r.Restart != nil {
-		in := l.numbers(crash)
-		lost := l.score.lost(up, down, Established, in) + l.score.lost(up, down, New, in)
-		r.Restart.Lost = subtract(lost, r.LinkDropped)
-	}
-	return r, ctx.Err()
-}
-
-func (l *lab) allPhases() []int { return l.numbers(warm, calm, attack, after, block, crash) }
-
-// lost is how many of a group's packets were in at the edge and not out of it, both ways. up and down are what the
-// meters behind it counted by cell.
-func (s *Score) lost(up, down []uint64, g Group, phases []int) uint64 {
-	var n uint64
-	for _, p := range phases {
-		c := cell(p, g)
-		t := s.Tally(g, p)
-		n += subtract(t.Sent, up[c]) + subtract(t.FromServer, down[c])
-	}
-	return n
-}
-
-// linkDrops counts what full links dropped on the way into the edge.
-func (l *lab) linkDrops() (uint64, error) {
-	var n uint64
-	for _, i := range []int{playersLeg, serversLeg} {
-		s, err := l.site.legs[i].far.Stats()
-		if err != nil {
-			return 0, err
-		}
-		n += s.TxDropped
-	}
-	return n, nil
-}
-
-func (l *lab) groupReport(g Group) GroupReport {
-	row := GroupReport{Group: "established", Protocol: "udp"}
-	control := l.numbers(calm)
-	if g == New {
-		row.Group, control = "new", l.numbers(after) // they come when the calm is over
-	}
-	all := l.score.Tally(g, l.allPhases()...)
-	still := l.score.Tally(g, control...)
-	row.Sent, row.Received = all.Sent, all.Received
-	row.Unanswered, row.UnansweredCalm = subtract(all.Sent, all.Received), subtract(still.Sent, still.Received)
-	var joins []time.Duration
-	for _, p := range l.players {
-		if p.group != g {
-			continue
-		}
-		row.Players++
-		joins = append(joins, p.JoinTime())
-	}
-	row.joined(joins)
-	row.RTT = spreadOf(pick(l.rec.rtts[g], l.numbers(attack))).ms()
-	row.RTTCalm = spreadOf(pick(l.rec.rtts[g], control)).ms()
-	return row
-}
-
-func (l *lab) tcpReport() GroupReport {
-	row := GroupReport{Group: "established", Protocol: "tcp", Players: len(l.tcp)}
-	var joins []time.Duration
-	for _, p := range l.tcp {
-		joins = append(joins, p.JoinTime())
-		row.Sent += p.sent.Load()
-		row.Received += p.received.Load()
-		row.Retransmitted += p.again.Load()
-		if p.Broken() {
-			row.Broken++
-		}
-	}
-	// What the edge loses of a connection, the kernel sends again: only what never came is lost.
-	row.Unanswered = subtract(row.Sent, row.Received)
-	row.Lost = row.Unanswered
-	row.joined(joins)
-	row.RTT = spreadOf(pick(l.rec.tcp, l.numbers(attack))).ms()
-	row.RTTCalm = spreadOf(pick(l.rec.tcp, l.numbers(calm))).ms()
-	return row
-}
-
-// joined fills in who got in (a time over 0) and how long it took.
-func (g *GroupReport) joined(times []time.Duration) {
-	in := slices.DeleteFunc(times, func(d time.Duration) bool { return d <= 0 })
-	slices.Sort(in)
-	g.Joined, g.JoinMS, g.JoinMaxMS = len(in), ms(quantile(in, 0.5)), ms(quantile(in, 1))
-}
-
-// pick joins the values of some phases.
-func pick(byPhase map[int][]time.Duration, phases []int) []time.Duration {
-	var all []time.Duration
-	for _, p := range phases {
-		all = append(all, byPhase[p]...)
-	}
-	return all
 }

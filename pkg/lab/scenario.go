@@ -15,107 +15,47 @@ import (
 type Scenario struct {
 	Name string
 	What string // what a newcomer reads while it goes on
-	// streams makes its packets; nil for play, which attacks nothing.
-	streams func() []Stream
-	// parts are other scenarios that it runs one after the other.
-	parts []string
+	// waves come one after the other; without any, nobody attacks.
+	waves []wave
+	// share is how much longer it takes than others where all are played.
+	share int
 }
 
-// fixedAttackers is how many addresses a flood of fixed sources comes from: few enough that each is far over any
-// sensible limit.
-const fixedAttackers = 50
-
-// anyone is the sources of a flood with forged addresses: 2^28 IPv4 addresses, 2^52 IPv6 networks, any port.
-func anyone(v6 bool) []Source {
-	if v6 {
-		return []Source{{Prefix: netip.MustParsePrefix("2a00::/12"), FirstPort: 1024, LastPort: 65535}}
-	}
-	return []Source{{Prefix: netip.MustParsePrefix("16.0.0.0/4"), FirstPort: 1024, LastPort: 65535}}
+// wave is a stretch of an attack.
+type wave struct {
+	name    string
+	streams func() []Stream // nil: no flood
+	bots    int             // that play slowly, from real sockets
 }
 
-// aFew is the sources of a flood from real machines.
-func aFew() []Source {
-	var all []Source
-	addr := netip.MustParseAddr("198.18.1.1")
-	for i := range uint16(fixedAttackers) {
-		all = append(all, Source{Prefix: netip.PrefixFrom(addr, 32), FirstPort: 20000 + i, LastPort: 20000 + i})
-		addr = addr.Next()
-	}
-	return all
-}
+// slowBots is how many machines join and play as people do, only to be in the way.
+const slowBots = 200
 
-// junk is a payload of a size that games use, but which no server of the lab understands.
-func junk(size int) []byte {
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = byte(i * 31)
-	}
-	return b
-}
-
-func randomUDP() []Stream {
-	return []Stream{
-		{Sources: anyone(false), Target: arena4, Protocol: UDP, Payload: junk(64), Random: true},
-		{Sources: anyone(false), Target: arena4, Protocol: UDP, Payload: junk(18), Random: true},
-		{Sources: anyone(true), Target: arena6, Protocol: UDP, Payload: junk(64), Random: true},
-	}
-}
-
-func fixedUDP() []Stream {
-	return []Stream{{Sources: aFew(), Target: arena4, Protocol: UDP, Payload: junk(64), Random: true}}
-}
-
-func fragments() []Stream {
-	first, last := &Fragment{More: true}, &Fragment{Offset: 1448}
-	return []Stream{
-		{Sources: anyone(false), Target: arena4, Protocol: UDP, Payload: junk(1440), Fragment: first},
-		{Sources: anyone(false), Target: arena4, Protocol: UDP, Payload: junk(80), Fragment: last},
-		{Sources: anyone(true), Target: arena6, Protocol: UDP, Payload: junk(80), Fragment: last},
-	}
-}
-
-func hostUDP() []Stream {
-	return []Stream{
-		{Sources: anyone(false), Target: netip.AddrPortFrom(arena4.Addr(), closedPort), Protocol: UDP, Payload: junk(18)},
-		{Sources: anyone(true), Target: netip.AddrPortFrom(arena6.Addr(), closedPort), Protocol: UDP, Payload: junk(18)},
-	}
-}
-
-func hostICMP() []Stream {
-	return []Stream{
-		{Sources: anyone(false), Target: arena4, Protocol: Ping, Payload: junk(56)},
-		{Sources: aFew(), Target: arena4, Protocol: Ping, Payload: junk(56)},
-		{Sources: anyone(true), Target: arena6, Protocol: Ping, Payload: junk(56)},
-	}
-}
-
-func mixed() []Stream {
-	var all []Stream
-	for _, s := range []func() []Stream{randomUDP, fixedUDP, fragments, hostUDP, hostICMP} {
-		all = append(all, s()...)
-	}
-	return all
-}
+// AllScenarios is the name that stands for each of them in turn.
+const AllScenarios = "all"
 
 // Scenarios lists what the lab can play, in the order of the help text.
 func Scenarios() []Scenario {
-	return []Scenario{
-		{Name: "play", What: "nobody attacks: players play"},
-		{Name: "random-udp", What: "UDP to the game's port, each packet from another forged address and port", streams: randomUDP},
-		{Name: "fixed-udp", What: fmt.Sprintf("UDP to the game's port from %d machines that don't hide", fixedAttackers), streams: fixedUDP},
-		{Name: "fragments", What: "pieces of large packets that never become whole", streams: fragments},
-		{Name: "host-udp", What: "UDP to a closed port of the edge itself", streams: hostUDP},
-		{Name: "host-icmp", What: "a flood of pings to the edge itself", streams: hostICMP},
-		{Name: "mix", What: "all of these floods at once", streams: mixed},
-		{Name: "all", What: "each flood in turn",
-			// First those that leave nothing behind, so that each shows its own effect.
-			parts: []string{"fixed-udp", "host-udp", "host-icmp", "fragments", "random-udp", "mix"}},
+	flood := func(name, what string, streams func() []Stream) Scenario {
+		return Scenario{Name: name, What: what, waves: []wave{{name: name, streams: streams}}, share: 1}
 	}
-}
-
-// later are the scenarios that are named but need parts of parry that are still to come.
-func later() []string {
-	return []string{"blind-two-way", "a2s", "raknet-ping", "getstatus", "reflection", "slow-bots", "syn", "ack", "carpet"}
+	return []Scenario{
+		{Name: "play", What: "nobody attacks: players play", share: 1},
+		{Name: "random-udp", What: "UDP to the game's port, each packet from another forged address and port; then from ten million, over and over",
+			waves: []wave{{name: "random", streams: randomUDP}, {name: "cycle of 10 million", streams: cyclingUDP}}, share: 2},
+		flood("fixed-udp", fmt.Sprintf("UDP to the game's port from %d machines that don't hide", fixedAttackers), fixedUDP),
+		flood("blind-two-way", "what players say, from forged addresses that can't hear the answers", blindTwoWay),
+		flood("a2s", "Source queries and connects without number, forged, some with a guessed challenge", a2s),
+		flood("raknet-ping", "RakNet pings, most from forged addresses, some in the name of a few victims", raknetPing),
+		flood("getstatus", "Quake III status queries, most from forged addresses, some in the name of a few victims", getstatus),
+		flood("fragments", "pieces of large packets that never become whole", fragments),
+		flood("reflection", "answers of abused DNS, NTP, CLDAP, SSDP and memcached servers, to every game", reflection),
+		{Name: "slow-bots", What: fmt.Sprintf("%d machines that join every game and play slowly", slowBots),
+			waves: []wave{{name: "slow-bots", bots: slowBots}}, share: 1},
+		flood("host-udp", "UDP to a closed port of the edge itself", hostUDP),
+		flood("host-icmp", "a flood of pings to the edge itself", hostICMP),
+		{Name: "mix", What: "all of these floods and bots at once", waves: []wave{{name: "mix", streams: mixed, bots: slowBots}}, share: 1},
+	}
 }
 
 // ScenarioNames lists the names that can be played, for help and completion.
@@ -124,55 +64,62 @@ func ScenarioNames() []string {
 	for _, s := range Scenarios() {
 		names = append(names, s.Name)
 	}
-	return names
+	return append(names, AllScenarios)
 }
 
-// findScenario returns the scenarios to run one after the other for a name.
-func findScenario(name string) ([]Scenario, error) {
+// findScenario returns the one of a name.
+func findScenario(name string) (Scenario, error) {
 	for _, s := range Scenarios() {
-		if s.Name != name {
-			continue
+		if s.Name == name {
+			return s, nil
 		}
-		if len(s.parts) == 0 {
-			return []Scenario{s}, nil
-		}
-		var all []Scenario
-		for _, part := range s.parts {
-			sub, err := findScenario(part)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, sub...)
-		}
-		return all, nil
 	}
 	names := ScenarioNames()
-	if slices.Contains(later(), name) {
-		return nil, fmt.Errorf("scenario %q comes with a later version: choose one of %s", name, strings.Join(names, ", "))
-	}
 	if near, ok := spell.Nearest(name, names); ok {
-		return nil, fmt.Errorf("there is no scenario %q, did you mean %s? There are %s", name, near, strings.Join(names, ", "))
+		return Scenario{}, fmt.Errorf("there is no scenario %q, did you mean %s? There are %s", name, near, strings.Join(names, ", "))
 	}
-	return nil, fmt.Errorf("there is no scenario %q: choose one of %s", name, strings.Join(names, ", "))
+	return Scenario{}, fmt.Errorf("there is no scenario %q: choose one of %s", name, strings.Join(names, ", "))
 }
 
-// sourceCount is how many different addresses are to be expected in n packets of a scenario.
-func (s Scenario) sourceCount(n uint64) uint64 {
-	if s.streams == nil || n == 0 {
-		return 0
+// attacks says that the scenario does something.
+func (s Scenario) attacks() bool { return len(s.waves) > 0 }
+
+// all is what the wave sends.
+func (w wave) all() []Stream {
+	if w.streams == nil {
+		return nil
 	}
-	streams := s.streams()
+	return w.streams()
+}
+
+// streams is what all waves send.
+func (s Scenario) streams() []Stream {
+	var all []Stream
+	for _, w := range s.waves {
+		all = append(all, w.all()...)
+	}
+	return all
+}
+
+// hasBots says that machines play in one of the waves.
+func (s Scenario) hasBots() bool {
+	return slices.ContainsFunc(s.waves, func(w wave) bool { return w.bots > 0 })
+}
+
+// sourceCount is how many different addresses are to be expected in n packets of a wave's flood, and its bots.
+func (w wave) sourceCount(n uint64) uint64 {
+	streams := w.all()
 	fixed := map[netip.Prefix]bool{}
 	var sum float64
 	for _, st := range streams {
 		share := float64(n) / float64(len(streams)) / float64(len(st.Sources))
 		for _, src := range st.Sources {
-			if src.space() == 1 {
+			if src.all() == 1 {
 				fixed[src.Prefix] = true
 				continue
 			}
-			sum += distinct(share, float64(src.space()))
+			sum += src.distinctOf(share)
 		}
 	}
-	return min(n, uint64(sum+0.5)+uint64(len(fixed)))
+	return min(n, uint64(sum+0.5)+uint64(len(fixed))) + uint64(w.bots)
 }

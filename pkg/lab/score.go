@@ -18,18 +18,32 @@ const (
 	Suspect                  // the one that the lab blocks to show it
 	Joining
 	groups
+	// Stranger is an attacker that plays, or says what players say: its packets are in no cell.
+	Stranger Group = -1
 )
 
-// maxPhases bounds the score sheet: the meters have room for 1024 cells.
-const maxPhases = 64
+const (
+	// maxPhases bounds the score sheet: the meters have room for 1024 cells.
+	maxPhases = 64
+	// noCell is the cell of packets that are not the players'.
+	noCell = 0xffff
+)
 
-// cell is the place in the score sheet of a phase's group; packets carry it.
-func cell(phase int, g Group) uint16 { return uint16(phase*int(groups) + int(g)) }
+// cell is the place in the score sheet of a phase's group and game; packets carry it.
+func cell(phase int, g Group, game gameID) uint16 {
+	if g == Stranger {
+		return noCell
+	}
+	return uint16((phase*int(groups)+int(g))*int(games) + int(game))
+}
 
-// Score is what the two ends counted by phase and group, while playing.
+// phaseOf is the phase that a cell is of.
+func phaseOf(cell uint16) int { return int(cell) / int(groups) / int(games) }
+
+// Score is what the two ends counted by phase, group and game, while playing.
 type Score struct {
 	phase atomic.Int64
-	cells [maxPhases * int(groups)]scoreCell
+	cells [maxPhases * int(groups) * int(games)]scoreCell
 }
 
 type scoreCell struct {
@@ -48,7 +62,7 @@ type Tally struct {
 func (s *Score) setPhase(phase int) { s.phase.Store(int64(phase)) }
 
 // cell is the cell that a packet sent now belongs to.
-func (s *Score) cell(g Group) uint16 { return cell(int(s.phase.Load()), g) }
+func (s *Score) cell(g Group, game gameID) uint16 { return cell(int(s.phase.Load()), g, game) }
 
 // at returns the cell with that number, nil for one that no player could have sent.
 func (s *Score) at(c uint16) *scoreCell {
@@ -60,20 +74,45 @@ func (s *Score) at(c uint16) *scoreCell {
 
 // Tally adds up a group over phases; without phases, over all of them.
 func (s *Score) Tally(g Group, phases ...int) Tally {
+	var t Tally
+	for game := range games {
+		t.add(s.tally(g, game, phases...))
+	}
+	return t
+}
+
+func (t *Tally) add(u Tally) {
+	t.Sent += u.Sent
+	t.AtServer += u.AtServer
+	t.FromServer += u.FromServer
+	t.Received += u.Received
+}
+
+// tally is Tally of one game.
+func (s *Score) tally(g Group, game gameID, phases ...int) Tally {
+	var t Tally
 	if len(phases) == 0 {
 		for p := range maxPhases {
 			phases = append(phases, p)
 		}
 	}
-	var t Tally
 	for _, p := range phases {
-		c := &s.cells[cell(p, g)]
-		t.Sent += c.sent.Load()
-		t.AtServer += c.atServer.Load()
-		t.FromServer += c.fromServer.Load()
-		t.Received += c.received.Load()
+		c := &s.cells[cell(p, g, game)]
+		t.add(Tally{c.sent.Load(), c.atServer.Load(), c.fromServer.Load(), c.received.Load()})
 	}
 	return t
+}
+
+// lost is how many of a group's packets in a game were in at the edge and not out of it, both ways. up and down are what
+// the meters behind it counted by cell.
+func (s *Score) lost(up, down []uint64, g Group, game gameID, phases []int) uint64 {
+	var n uint64
+	for _, p := range phases {
+		c := cell(p, g, game)
+		t := s.tally(g, game, p)
+		n += subtract(t.Sent, up[c]) + subtract(t.FromServer, down[c])
+	}
+	return n
 }
 
 // sample is one answer's round-trip time and the phase in which its question was sent.

@@ -9,30 +9,11 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
-	"strings"
 
 	"parry/pkg/netns"
 )
 
-// Where things are. All of it is in namespaces of its own, so that it can't clash with the machine's addresses.
-var (
-	arena4  = netip.MustParseAddrPort("203.0.113.10:27960") // what UDP players connect to
-	arena6  = netip.MustParseAddrPort("[2001:db8:edfe::10]:27960")
-	outpost = netip.MustParseAddrPort("203.0.113.10:25565") // what TCP players connect to
-
-	arenaServers   = []netip.AddrPort{netip.MustParseAddrPort("10.0.1.11:27960"), netip.MustParseAddrPort("10.0.1.12:27960")}
-	arena6Servers  = []netip.AddrPort{netip.MustParseAddrPort("[fd00:1::11]:27960")}
-	outpostServers = []netip.AddrPort{netip.MustParseAddrPort("10.0.1.11:25565")}
-
-	firstPlayer  = netip.MustParseAddr("198.51.100.10")
-	firstPlayer6 = netip.MustParseAddr("2001:db8:100::1") // one /64 a player: the third group counts up
-	suspectAddr  = netip.MustParseAddr("198.18.0.66")     // on the attackers' leg
-)
-
-const (
-	closedPort = 9
-	maxQueues  = 8
-)
+const maxQueues = 8
 
 // leg is one link of the edge: its own end, the far host's, and what lies behind the far host.
 type leg struct {
@@ -43,18 +24,19 @@ type leg struct {
 	edgeIf, farIf string
 }
 
-// Site is the lab's world: four hosts, three legs, a meter at the far ends where play arrives.
+// Site is the lab's world: four hosts, three legs, a meter at the far end of each.
 //
 //	players   ──┐            ┌── servers
 //	            ├── edge ────┤
-//	attackers ──┘            (arena on two machines, outpost)
+//	attackers ──┘            (arena on two machines, the other games on one)
 type Site struct {
 	World                             *netns.World
 	Players, Attackers, Edge, Servers *netns.Host
 
-	legs     [3]leg
-	toPlayer *Meter // what left the edge towards players
-	toServer *Meter // and towards servers
+	legs       [3]leg
+	toPlayer   *Meter // what left the edge towards players
+	toServer   *Meter // and towards servers
+	toAttacker *Meter // and towards those whose addresses attackers forge
 }
 
 const (
@@ -68,7 +50,7 @@ func plan() [3]leg {
 	return [3]leg{
 		playersLeg: {edgeIf: "players", farIf: "edge", edge4: p("192.0.2.1/28"), far4: p("192.0.2.2/28"),
 			edge6: p("2001:db8:0:1::1/64"), far6: p("2001:db8:0:1::2/64"),
-			behind: []netip.Prefix{p("198.51.100.0/24"), p("2001:db8:100::/40")}},
+			behind: []netip.Prefix{homes, homes6}},
 		// The rest of the internet, so that answers to forged addresses have somewhere to go.
 		attackersLeg: {edgeIf: "attackers", farIf: "edge", edge4: p("192.0.2.17/28"), far4: p("192.0.2.18/28"),
 			edge6: p("2001:db8:0:2::1/64"), far6: p("2001:db8:0:2::2/64"),
@@ -108,7 +90,10 @@ func NewSite(ctx context.Context, name string, log *slog.Logger) (s *Site, err e
 	if s.toPlayer, err = NewMeter(s.legs[playersLeg].far); err != nil {
 		return s, err
 	}
-	s.toServer, err = NewMeter(s.legs[serversLeg].far)
+	if s.toServer, err = NewMeter(s.legs[serversLeg].far); err != nil {
+		return s, err
+	}
+	s.toAttacker, err = NewMeter(s.legs[attackersLeg].far)
 	return s, err
 }
 
@@ -140,7 +125,7 @@ func (s *Site) addresses() error {
 	}
 	return errors.Join(
 		lo.AddAddress(single(arena4.Addr())), lo.AddAddress(single(arena6.Addr())),
-		s.legs[serversLeg].far.AddAddress(netip.PrefixFrom(arenaServers[1].Addr(), 24)),
+		s.legs[serversLeg].far.AddAddress(netip.PrefixFrom(secondServer, 24)),
 		s.legs[attackersLeg].far.AddAddress(single(suspectAddr)),
 		s.Edge.Sysctl("net.ipv4.ip_forward", "1"), s.Edge.Sysctl("net.ipv6.conf.all.forwarding", "1"),
 	)
@@ -150,17 +135,17 @@ func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) 
 
 // playerAddress gives the players' host the address of its n-th player and returns it.
 func (s *Site) playerAddress(n int, v6 bool) (netip.Addr, error) {
-	a := firstPlayer
-	if v6 {
-		b := firstPlayer6.As16()
-		b[6], b[7] = byte(n>>8), byte(n)
-		a = netip.AddrFrom16(b)
-	} else {
-		b := a.As4()
-		b[3] += byte(n)
-		a = netip.AddrFrom4(b)
-	}
+	a := home(n, v6)
 	return a, s.legs[playersLeg].far.AddAddress(single(a))
+}
+
+// botAddress gives the attackers' host the address of its n-th bot and returns it.
+func (s *Site) botAddress(n int) (netip.Addr, error) {
+	b := firstBot.As4()
+	b[2] += byte(n / 8) // eight a /24: rented machines stand close together
+	b[3] += byte(n % 8)
+	a := netip.AddrFrom4(b)
+	return a, s.legs[attackersLeg].far.AddAddress(single(a))
 }
 
 // NewGenerator loads a flood that leaves the attackers' host towards the edge.
@@ -169,44 +154,10 @@ func (s *Site) NewGenerator(streams []Stream) (*Generator, error) {
 	return NewGenerator(l.far, l.edge.MAC, streams)
 }
 
-// Config is a configuration of parry for this world: pin, state and socket are paths.
-func (s *Site) Config(pin, state, socket string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Made by parry lab.\nnode: lab\ninterfaces:\n")
-	for _, l := range s.legs {
-		fmt.Fprintf(&b, "  - {name: %s, mode: native}\n", l.edgeIf)
-	}
-	fmt.Fprintf(&b, "pin: %s\nstate: %s\napi: {socket: %s}\n", pin, state, socket)
-	// One CPU plays, attacks and defends here: the host gets a budget that such a flood is sure to exceed.
-	fmt.Fprintf(&b, "host: {packets_per_second: 50000, source_packets_per_second: 20000}\nservices:\n")
-	type service struct {
-		name, protocol, game string
-		listen               netip.AddrPort
-		servers              []netip.AddrPort
-	}
-	services := []service{
-		{"arena", "udp", "generic_udp", arena4, arenaServers},
-		{"arena6", "udp", "generic_udp", arena6, arena6Servers},
-		{"outpost", "tcp", "generic_tcp", outpost, outpostServers},
-	}
-	for _, v := range services {
-		fmt.Fprintf(&b, "  - {name: %s, listen: \"%s\", protocol: %s, game: %s, forward: nat, pool: %s}\n",
-			v.name, v.listen, v.protocol, v.game, v.name)
-	}
-	b.WriteString("pools:\n")
-	for _, v := range services {
-		fmt.Fprintf(&b, "  - name: %s\n    servers:\n", v.name)
-		for i, addr := range v.servers {
-			fmt.Fprintf(&b, "      - {name: %s-%d, address: \"%s\"}\n", v.name, i+1, addr)
-		}
-	}
-	return b.String()
-}
-
 // Close removes the world.
 func (s *Site) Close() error {
 	var errs []error
-	for _, m := range []*Meter{s.toPlayer, s.toServer} {
+	for _, m := range []*Meter{s.toPlayer, s.toServer, s.toAttacker} {
 		if m != nil {
 			errs = append(errs, m.Close())
 		}

@@ -28,6 +28,8 @@ const (
 	pingLen          = 8
 	ttl              = 60
 
+	maxRandom = 128 // GEN_WORDS of bpf/lab/gen.bpf.c
+
 	protoICMP   = 1
 	protoTCP    = 6
 	protoUDP    = 17
@@ -40,6 +42,9 @@ const (
 type Source struct {
 	Prefix              netip.Prefix
 	FirstPort, LastPort uint16
+	// Cycle, if not 0, is how many addresses of the prefix (IPv4) are used in turn, over and over, each with a port of its
+	// own; such a source is its stream's only one.
+	Cycle uint32
 }
 
 // Fragment makes a packet an IP fragment.
@@ -54,8 +59,19 @@ type Stream struct {
 	Target   netip.AddrPort
 	Protocol Protocol
 	Payload  []byte
-	Random   bool // the payload's first four bytes are random; TCP sequence numbers and ping ids always are
-	Fragment *Fragment
+	Random   bool // some of the payload is random: four bytes at RandomAt. TCP sequence numbers and ping ids always are
+	RandomAt int  // an even offset in the payload
+	// RandomBytes is how much is random instead of four bytes: a multiple of 4, at most 128.
+	RandomBytes int
+	Fragment    *Fragment
+}
+
+// randomBytes is how much of the payload is random.
+func (s Stream) randomBytes() int {
+	if !s.Random {
+		return 0
+	}
+	return max(4, s.RandomBytes)
 }
 
 // build makes the stream's template: a frame from one station to another, its partial sums, and where what varies
@@ -79,7 +95,7 @@ func (s Stream) build(from, to net.HardwareAddr) (floodGenTemplate, error) {
 	}
 	l4 := len(frame)
 	if s.Fragment != nil && t.Family == 6 {
-		t.Vary = uint32(l4 - 4) // the fragment's identification
+		t.Vary, t.VaryWords = uint32(l4-4), 1 // the fragment's identification
 	}
 	if s.Fragment == nil || s.Fragment.Offset == 0 {
 		frame = s.appendL4(frame, &t)
@@ -87,8 +103,9 @@ func (s Stream) build(from, to net.HardwareAddr) (floodGenTemplate, error) {
 	payload := len(frame)
 	frame = append(frame, s.Payload...)
 	if s.Random {
-		t.Vary = uint32(payload)
-		clear(frame[payload : payload+4]) // the sums leave it out
+		n := s.randomBytes()
+		t.Vary, t.VaryWords = uint32(payload+s.RandomAt), uint32(n/4)
+		clear(frame[payload+s.RandomAt:][:n]) // the sums leave it out
 	}
 	if len(frame) > len(t.Frame)-16 {
 		return t, fmt.Errorf("a frame of %d bytes is longer than %d", len(frame), len(t.Frame)-16)
@@ -117,8 +134,11 @@ func (s Stream) check() error {
 		if src.LastPort < src.FirstPort {
 			errs = append(errs, fmt.Errorf("source ports %d to %d", src.FirstPort, src.LastPort))
 		}
+		if src.Cycle > 0 && (len(s.Sources) > 1 || src.Prefix.Addr().Is6() || uint64(src.Cycle) > src.all()) {
+			errs = append(errs, fmt.Errorf("source %s can't cycle through %d addresses", src.Prefix, src.Cycle))
+		}
 	}
-	if s.Random && len(s.Payload) < 4 {
+	if n := s.randomBytes(); n > 0 && (len(s.Payload) < s.RandomAt+n || s.RandomAt%2 != 0 || n%4 != 0 || n > maxRandom) {
 		errs = append(errs, errors.New("no room for random bytes in the payload"))
 	}
 	if s.Fragment != nil && s.Fragment.Offset%8 != 0 {
@@ -197,7 +217,7 @@ func (s Stream) appendL4(frame []byte, t *floodGenTemplate) []byte {
 		binary.BigEndian.PutUint16(h[2:], s.Target.Port())
 		h[12], h[13] = tcpLen/4<<4, 0x02
 		binary.BigEndian.PutUint16(h[14:], 64240)
-		t.Port, t.Vary, t.L4Check = at, at+4, at+16
+		t.Port, t.Vary, t.VaryWords, t.L4Check = at, at+4, 1, at+16
 		return append(frame, h[:]...)
 	case Ping:
 		var h [pingLen]byte
@@ -207,7 +227,7 @@ func (s Stream) appendL4(frame []byte, t *floodGenTemplate) []byte {
 		} else {
 			t.Pseudo = 0
 		}
-		t.Vary, t.L4Check = at+4, at+2
+		t.Vary, t.VaryWords, t.L4Check = at+4, 1, at+2
 		return append(frame, h[:]...)
 	default:
 		var h [udpLen]byte
@@ -234,7 +254,7 @@ func swap(v uint16) uint16 { return v<<8 | v>>8 }
 
 // entry is the source as the BPF program takes it.
 func (s Source) entry() floodGenSource {
-	e := floodGenSource{FirstPort: uint32(s.FirstPort), Ports: uint32(s.LastPort-s.FirstPort) + 1}
+	e := floodGenSource{FirstPort: uint32(s.FirstPort), Ports: uint32(s.LastPort-s.FirstPort) + 1, Cycle: s.Cycle}
 	addr := s.Prefix.Masked().Addr().AsSlice()
 	for i := range len(addr) / 4 {
 		e.Addr[i] = binary.LittleEndian.Uint32(addr[4*i:])
@@ -245,5 +265,13 @@ func (s Source) entry() floodGenSource {
 	return e
 }
 
-// space is how many different addresses the source has, at most 2^62.
-func (s Source) space() uint64 { return 1 << min(62, s.Prefix.Addr().BitLen()-s.Prefix.Bits()) }
+// all is how many addresses the prefix has, at most 2^62.
+func (s Source) all() uint64 { return 1 << min(62, s.Prefix.Addr().BitLen()-s.Prefix.Bits()) }
+
+// distinctOf is how many different addresses are to be expected in n of the source's packets.
+func (s Source) distinctOf(n float64) float64 {
+	if s.Cycle > 0 {
+		return min(n, float64(s.Cycle))
+	}
+	return distinct(n, float64(s.all()))
+}

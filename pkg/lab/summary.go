@@ -17,6 +17,7 @@ func (r *Report) WriteSummary(w io.Writer) {
 	fmt.Fprintf(&b, picture, fmt.Sprintf("%d of them", r.playerCount()), "under test", "on their own leg")
 	r.writeAttack(&b)
 	r.writePlayers(&b)
+	r.writeGames(&b)
 	r.writeBlock(&b)
 	r.writeCrash(&b)
 	b.WriteString("\n" + r.verdict() + "\n")
@@ -38,7 +39,13 @@ func (r *Report) writeAttack(b *strings.Builder) {
 		b.WriteString("   none: this scenario only plays\n")
 		return
 	}
-	fmt.Fprintf(b, "   %s packets from %s addresses came in, %s a second\n", short(a.Packets), short(a.Sources), short(a.PPS))
+	fmt.Fprintf(b, "   %s packets from %s addresses came in (%s were sent), %s a second\n", short(a.Packets), short(a.Sources),
+		short(a.Offered), short(a.PPS))
+	if len(a.Waves) > 1 {
+		for _, w := range a.Waves {
+			fmt.Fprintf(b, "      %s: %s packets from %s addresses, %s reached a server\n", w.Name, short(w.Packets), short(w.Sources), grouped(w.Reached))
+		}
+	}
 	for _, reason := range byCount(a.Dropped) {
 		fmt.Fprintf(b, "   %14s  dropped: %s (%s)\n", grouped(a.Dropped[reason]), reasonWords(reason), reason)
 	}
@@ -54,13 +61,8 @@ func (r *Report) writePlayers(b *strings.Builder) {
 		"                                     the edge    answer    calm            attacked\n")
 	for _, g := range r.Players {
 		who := map[string]string{"established": "before, ", "new": "meanwhile, "}[g.Group] + strings.ToUpper(g.Protocol)
-		fmt.Fprintf(b, "   %-15s %2d/%-2d %9s %9s %9s    %-15s %s\n", who, g.Joined, g.Players, grouped(g.Sent), grouped(g.Lost),
+		fmt.Fprintf(b, "   %-13s %3d/%-3d %9s %9s %9s    %-15s %s\n", who, g.Joined, g.Players, grouped(g.Sent), grouped(g.Lost),
 			grouped(g.Unanswered), g.RTTCalm, g.RTT)
-	}
-	for _, g := range r.Players {
-		if g.Group == "new" && g.Joined > 0 {
-			fmt.Fprintf(b, "   Joining under attack took %s (the slowest %s).\n", millis(time.Duration(g.JoinMS)), millis(time.Duration(g.JoinMaxMS)))
-		}
 	}
 	if r.LinkDropped > 0 {
 		fmt.Fprintf(b, "   %s packets never got to the edge: a link of the machine was full.\n", grouped(r.LinkDropped))
@@ -70,13 +72,34 @@ func (r *Report) writePlayers(b *strings.Builder) {
 	}
 }
 
+// writeGames says how newcomers of each game got in, and what server browsers were told.
+func (r *Report) writeGames(b *strings.Builder) {
+	for _, g := range r.Players {
+		if g.Group != "new" || g.Players == 0 {
+			continue
+		}
+		b.WriteString("\nNewcomers, by game\n")
+		for _, p := range g.ByGame {
+			fmt.Fprintf(b, "   %-12s %3d of %-3d in within %d s; half within %s, the slowest %s\n", p.Game, p.InTime, p.Players,
+				p.LimitMS/1000, millis(time.Duration(p.JoinMS)), millis(time.Duration(p.JoinMaxMS)))
+		}
+	}
+	b.WriteString("\nQueries of server browsers\n")
+	for _, q := range r.Queries {
+		fmt.Fprintf(b, "   %-12s %3d of %-3d answered (calm: %d of %d); half / 99 %% within %s ms\n", q.Kind, q.Answered, q.Asked,
+			q.AnsweredCalm, q.AskedCalm, q.TookMS)
+	}
+	if a := r.Attack.Answers; a.Frames > 0 {
+		fmt.Fprintf(b, "   To strangers: %s packets, %s bytes more than was asked.\n", grouped(a.Frames), grouped(a.Excess))
+	}
+}
+
 // String writes both times without their unit, a dash for none.
 func (t rttMS) String() string {
 	if t == (rttMS{}) {
 		return "-"
 	}
-	cut := func(d ms) string { return strings.TrimSuffix(millis(time.Duration(d)), " ms") }
-	return cut(t.P50) + " / " + cut(t.P99)
+	return plainMS(t.P50) + " / " + plainMS(t.P99)
 }
 
 func (r *Report) writeBlock(b *strings.Builder) {
@@ -113,19 +136,15 @@ func (r *Report) writeCrash(b *strings.Builder) {
 
 // verdict is the run in one sentence.
 func (r *Report) verdict() string {
-	if err := r.Err(); err != nil {
-		return "FAILED: " + err.Error() + "."
+	if r.Err() == nil {
+		return fmt.Sprintf("PASSED: %d checks. The edge lost no packet of a player in a match, and everyone who wanted to play got in.", len(r.Checks))
 	}
-	for _, g := range r.Players {
-		if g.Joined < g.Players {
-			return fmt.Sprintf("The edge lost no packet of a player in a match, but %d of %d %s players (%s) did not get in.",
-				g.Players-g.Joined, g.Players, g.Group, g.Protocol)
+	var b strings.Builder
+	b.WriteString("FAILED:")
+	for _, c := range r.Checks {
+		if !c.OK {
+			fmt.Fprintf(&b, "\n   %-20s %s (wanted: %s)", c.Name, c.Found, c.Wanted)
 		}
 	}
-	for _, g := range r.Players {
-		if took := time.Duration(g.JoinMaxMS); took > joinPatience {
-			return fmt.Sprintf("The edge lost no packet of a player in a match, but newcomers waited up to %.0f s to get in.", took.Seconds())
-		}
-	}
-	return "PASSED: the edge lost no packet of a player in a match, and everyone who wanted to play got in."
+	return b.String()
 }

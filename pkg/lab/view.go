@@ -11,9 +11,9 @@ import (
 
 // picture is the world, as newcomers see it first. It is under 80 characters wide.
 const picture = `
-   players ──────┐    ┌────────────────────────┐    ┌──▶ arena-1, arena-2 (UDP)
-   %-14s├───▶│  edge                  │────┼──▶ arena6-1       (IPv6)
-   attackers ────┘    │  %-20s  │    └──▶ outpost-1       (TCP)
+   players ──────┐    ┌────────────────────────┐    ┌──▶ arena (UDP, IPv4 and IPv6)
+   %-14s├───▶│  edge                  │────┼──▶ Source, Quake III, RakNet
+   attackers ────┘    │  %-20s  │    └──▶ outpost-1 (TCP)
    %-16s   └────────────────────────┘
 `
 

@@ -62,6 +62,9 @@ func reasonWords(reason string) string {
 		"answer_queued":     "a query that the daemon answers",
 		"answer_busy":       "a query, and too many before it",
 		"silent":            "connected, and said nothing",
+		"conntrack_full":    "connection tracking has no room (plain edge)",
+		"conntrack_insert":  "two connections wanted one place or port (plain edge)",
+		"conntrack_evicted": "connection tracking threw out another for it (plain edge)",
 		"internal":          "the edge itself failed at it",
 	}
 	if w, ok := words[reason]; ok {
