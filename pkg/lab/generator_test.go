@@ -269,6 +269,43 @@ func TestFixedSourcesAreUsedEvenly(t *testing.T) {
 	}
 }
 
+func TestSourcesThatCycleComeAgainAndNotBefore(t *testing.T) {
+	const n = 5000
+	out, in := pair(t, "cycle")
+	fd := listen(t, in)
+	src := Source{Prefix: prefix("20.0.0.0/8"), FirstPort: 1024, LastPort: 65535, Cycle: n}
+	g, err := NewGenerator(out, in.MAC, []Stream{{Sources: []Source{src}, Target: target("203.0.113.10:9"), Protocol: UDP,
+		Payload: make([]byte, 70), Random: true, RandomAt: 2, RandomBytes: 64}})
+	must(t, err)
+	t.Cleanup(func() { must(t, g.Close()) })
+	_, err = g.Run(t.Context(), Load{Packets: 3 * n})
+	must(t, err)
+	got := frames(t, fd, out.MAC)
+	if len(got) != 3*n {
+		t.Fatalf("%d frames", len(got))
+	}
+	tuple := func(f []byte) string { return string(f[ethLen+12:ethLen+16]) + string(f[ethLen+ipv4Len:][:2]) }
+	addrs, payloads, nets := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for i, f := range got {
+		if bad := badSum(f); bad != "" {
+			t.Fatalf("wrong checksum: %s: %x", bad, f)
+		}
+		if i >= n && tuple(f) != tuple(got[i-n]) {
+			t.Fatalf("frame %d is not from where frame %d was", i, i-n)
+		}
+		addrs[string(f[ethLen+12:ethLen+16])] = true
+		nets[string(f[ethLen+12:ethLen+14])] = true
+		body := f[ethLen+ipv4Len+udpLen:]
+		payloads[string(body[2:66])] = true
+		if body[0]|body[1]|body[66]|body[69] != 0 {
+			t.Fatalf("random bytes outside their place: %x", body)
+		}
+	}
+	if len(addrs) != n || len(nets) < 250 || len(payloads) != 3*n {
+		t.Errorf("%d addresses in %d of 256 /16s, %d payloads", len(addrs), len(nets), len(payloads))
+	}
+}
+
 func TestRunKeepsItsBounds(t *testing.T) {
 	out, in := pair(t, "bounds")
 	g, err := NewGenerator(out, in.MAC, []Stream{{
@@ -317,6 +354,11 @@ func TestStreamsThatCannotWorkAreRefused(t *testing.T) {
 		"no source":    {Target: target("203.0.113.10:9"), Protocol: UDP},
 		"other family": {Sources: v4, Target: target("[2001:db8::1]:9"), Protocol: UDP},
 		"ports":        {Sources: []Source{{Prefix: prefix("192.0.2.0/24"), FirstPort: 2, LastPort: 1}}, Target: target("203.0.113.10:9"), Protocol: UDP},
+		"cycle of v6":  {Sources: []Source{{Prefix: prefix("2001:db8::/64"), LastPort: 1, Cycle: 5}}, Target: target("[2001:db8::1]:9"), Protocol: UDP},
+		"long cycle":   {Sources: []Source{{Prefix: prefix("192.0.2.0/24"), LastPort: 1, Cycle: 257}}, Target: target("203.0.113.10:9"), Protocol: UDP},
+		"two cycles":   {Sources: []Source{v4[0], {Prefix: prefix("192.0.2.0/24"), LastPort: 1, Cycle: 5}}, Target: target("203.0.113.10:9"), Protocol: UDP},
+		"odd random":   {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Payload: make([]byte, 40), Random: true, RandomAt: 3},
+		"much random":  {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Payload: make([]byte, 400), Random: true, RandomBytes: 132},
 		"no room":      {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Random: true},
 		"offset":       {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Fragment: &Fragment{Offset: 3}},
 		"too long":     {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Payload: make([]byte, 4000)},

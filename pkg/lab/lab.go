@@ -130,7 +130,7 @@ func (l *lab) playAll(ctx context.Context) (err error) {
 	if err := l.cast(); err != nil {
 		return err
 	}
-	if err := l.site.weighAnswers(l.scenario.streams()); err != nil {
+	if err := l.site.toAttacker.Expect(requests(l.scenario.streams())); err != nil {
 		return err
 	}
 	join := func(p runner) { l.goRun(&players, playing, p.Run) }

@@ -78,7 +78,7 @@ func TestLabProvesThatAnEdgeKeepsPlayersPlaying(t *testing.T) {
 	if c := r.Restart; c == nil || c.Lost != 0 || c.DownMS < ms(100*time.Millisecond) {
 		t.Errorf("crash: %+v", c)
 	}
-	for _, want := range []string{"before, UDP     30/30", "parry block add 198.18.0.66", "PASSED"} {
+	for _, want := range []string{"before, UDP   100/100", "parry block add 198.18.0.66", "PASSED"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the view doesn't show %q", want)
 		}

@@ -111,12 +111,12 @@ func (m *Meter) Answers() (Answers, error) {
 	return a, errors.Join(errs...)
 }
 
-// weighAnswers tells the meter of the attackers' leg how long the requests of a flood are.
-func (s *Site) weighAnswers(streams []Stream) error {
+// Expect says how long a flood's requests are, in bytes with their IP header, by the port that answers them.
+func (m *Meter) Expect(requests map[uint16]int) error {
 	at := uint32(0)
-	for port, bytes := range requests(streams) {
+	for port, bytes := range requests {
 		r := meterMeterRequest{Port: swap(port), Bytes: uint16(bytes)}
-		if err := s.toAttacker.objs.MeterRequests.Put(at, &r); err != nil {
+		if err := m.objs.MeterRequests.Put(at, &r); err != nil {
 			return fmt.Errorf("tell the meter what floods ask: %w", err)
 		}
 		at++

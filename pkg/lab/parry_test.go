@@ -50,7 +50,7 @@ func TestParryKeepsPlayersPlaying(t *testing.T) {
 			if b := r.Block; b == nil || !b.Joined || !b.Silenced || !b.Released || time.Duration(b.EffectMS) > 500*time.Millisecond {
 				t.Errorf("block: %+v", b)
 			}
-			if c := r.Restart; c == nil || c.Lost > 0 || c.SessionsAdopted < establishedPlayers+tcpPlayers {
+			if c := r.Restart; c == nil || c.Lost > 0 || c.SessionsAdopted < uint64(establishedPlayers()+tcpPlayers) {
 				t.Errorf("restart: %+v", c)
 			}
 			if fresh := r.Players[1]; tt.joins && fresh.Joined != fresh.Players {

@@ -106,7 +106,9 @@ func (r *recorder) holding(ctx context.Context, l *lab) error {
 		}
 		r.sure = map[netip.AddrPort]string{}
 		for _, a := range l.seats() {
-			r.sure[a] = known[a]
+			if known[a] != "" {
+				r.sure[a] = known[a]
+			}
 		}
 	}
 	if m, ok := l.edge.(Sized); ok && r.memory == nil {
@@ -128,7 +130,7 @@ func (r *recorder) held(ctx context.Context, l *lab) error {
 		}
 		r.evicted = 0
 		for a, id := range r.sure {
-			if known[a] != id || id == "" {
+			if known[a] != id {
 				r.evicted++
 			}
 		}

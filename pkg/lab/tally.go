@@ -22,7 +22,7 @@ func (l *lab) report(ctx context.Context) (*Report, error) {
 	}
 	r := &Report{Scenario: l.Scenario, Edge: l.edge.Name(), DurationMS: l.rec.total.Milliseconds(), Attack: l.rec.attack,
 		Block: l.blocked, Restart: l.crashed, Memory: l.rec.memory, Queries: l.queryReports()}
-	if l.rec.sure != nil {
+	if len(l.rec.sure) > 0 {
 		r.Evicted = &l.rec.evicted
 	}
 	if r.LinkDropped, err = l.linkDrops(); err != nil {

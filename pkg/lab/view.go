@@ -11,8 +11,8 @@ import (
 
 // picture is the world, as newcomers see it first. It is under 80 characters wide.
 const picture = `
-   players ──────┐    ┌────────────────────────┐    ┌──▶ arena (UDP, IPv4 and IPv6)
-   %-14s├───▶│  edge                  │────┼──▶ Source, Quake III, RakNet
+   players ──────┐    ┌────────────────────────┐    ┌──▶ arena (UDP, v4 and v6)
+   %-14s├───▶│  edge                  │────┼──▶ Source, Quake, RakNet
    attackers ────┘    │  %-20s  │    └──▶ outpost-1 (TCP)
    %-16s   └────────────────────────┘
 `
