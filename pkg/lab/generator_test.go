@@ -30,6 +30,11 @@ func must(t *testing.T, errs ...error) {
 // pair is a sender and a receiver on one link.
 func pair(t *testing.T, name string) (out, in *netns.Interface) {
 	t.Helper()
+	return pairOf(t, name, netns.LinkOptions{MTU: 9000})
+}
+
+func pairOf(t *testing.T, name string, o netns.LinkOptions) (out, in *netns.Interface) {
+	t.Helper()
 	need.Root(t)
 	w, err := netns.NewWorld(t.Context(), name, slog.New(slog.DiscardHandler))
 	must(t, err)
@@ -38,7 +43,7 @@ func pair(t *testing.T, name string) (out, in *netns.Interface) {
 	must(t, err)
 	b, err := w.Host("b")
 	must(t, err)
-	out, in, err = w.Link(netns.End{Host: a, Name: "out0"}, netns.End{Host: b, Name: "in0"}, netns.LinkOptions{MTU: 9000})
+	out, in, err = w.Link(netns.End{Host: a, Name: "out0"}, netns.End{Host: b, Name: "in0"}, o)
 	must(t, err)
 	return out, in
 }

@@ -7,10 +7,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"parry/pkg/netns"
 )
 
 func TestMeterWeighsAnswersToStrangers(t *testing.T) {
-	out, in := pair(t, "meter")
+	out, in := pairOf(t, "meter", netns.LinkOptions{})
 	m, err := NewMeter(in)
 	must(t, err)
 	t.Cleanup(func() { must(t, m.Close()) })
