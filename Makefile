@@ -35,6 +35,9 @@ build: ## leave the program in bin/parry (needs Go alone; GOARCH=arm64 works)
 lab: root setup-lab build ## play and attack a self-made edge on this machine, explained (root)
 	bin/parry lab
 
+lab-table: root setup-lab build ## play every attack, print the table that README shows (root; 5 minutes; LAB_FLAGS='--edge plain')
+	@bin/parry lab --scenario all --markdown $(LAB_FLAGS)
+
 test: root setup-test setup-e2e lint generate-check test-go kernels-load ## everything that is quick, with its own set-up (root)
 	@echo 'make test: everything passed'
 

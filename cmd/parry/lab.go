@@ -53,8 +53,6 @@ Scenarios:
 	flags.BoolVar(&f.json, "json", false, "write the result as one JSON document, and nothing else")
 	flags.BoolVar(&f.markdown, "markdown", false, "write the result as a Markdown table, and nothing else")
 	flags.BoolVar(&f.keep, "keep", false, "keep the world until Ctrl-C, to look inside (one scenario)")
-	cmd.MarkFlagsMutuallyExclusive("json", "markdown")
-	cmd.MarkFlagsMutuallyExclusive("duration", "quick")
 	_ = cmd.RegisterFlagCompletionFunc("scenario", // fails only for a flag that isn't there
 		func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return lab.ScenarioNames(), cobra.ShellCompDirectiveNoFileComp
@@ -75,8 +73,9 @@ type labFlags struct {
 func scenarioHelp() string {
 	var b strings.Builder
 	for _, s := range lab.Scenarios() {
-		fmt.Fprintf(&b, "  %-12s %s\n", s.Name, s.What)
+		fmt.Fprintf(&b, "  %-13s %s\n", s.Name, s.What)
 	}
+	fmt.Fprintf(&b, "  %-13s each of them in turn, in a world of its own\n", lab.AllScenarios)
 	return b.String()
 }
 
@@ -93,6 +92,9 @@ func (f labFlags) run(cmd *cobra.Command, o lab.Options) error {
 		o.Edge = lab.Nftables()
 	default:
 		return usageError{fmt.Errorf("there is no edge %q: choose parry or plain", f.edge)}
+	}
+	if f.json && f.markdown || f.quick && o.Duration != 0 {
+		return usageError{errors.New("choose one of --json and --markdown, and one of --quick and --duration")}
 	}
 	if f.quick {
 		o.Duration = lab.Quick(o.Scenario)

@@ -59,12 +59,16 @@ func junk(size int) []byte {
 	return b
 }
 
+// randomUDP goes to every game, so that newcomers of each are met in the flood.
 func randomUDP() []Stream {
-	return []Stream{
-		{Sources: anyone(false), Target: arena4, Protocol: UDP, Payload: junk(64), Random: true, RandomBytes: 64},
+	all := []Stream{
 		{Sources: anyone(false), Target: arena4, Protocol: UDP, Payload: junk(18), Random: true},
 		{Sources: anyone(true), Target: arena6, Protocol: UDP, Payload: junk(64), Random: true},
 	}
+	for _, to := range []netip.AddrPort{arena4, strike, quake, craft} {
+		all = append(all, Stream{Sources: anyone(false), Target: to, Protocol: UDP, Payload: junk(64), Random: true, RandomBytes: 64})
+	}
+	return all
 }
 
 func cyclingUDP() []Stream {

@@ -11,9 +11,6 @@ import (
 	"parry/test/need"
 )
 
-// fixedSources is how many addresses the fixed-udp scenario sends from.
-const fixedSources = 50
-
 func TestParryKeepsPlayersPlaying(t *testing.T) {
 	need.Root(t)
 	binary := os.Getenv("PARRY_BIN")
@@ -22,39 +19,38 @@ func TestParryKeepsPlayersPlaying(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		scenario string
+		short    bool
 		reason   string  // that must have dropped some of the flood
-		joins    bool    // newcomers get in at once
 		passes   float64 // packets a second that the limits let through, bursts included; 0 = not said
 	}{
-		{"fixed-udp", "rate_packets", true, fixedSources * (1000 + 2000)},
-		{"host-udp", "host_rate", true, 55_000},
-		{"host-icmp", "host_rate", true, 55_000},
-		{"fragments", "fragment_orphan", false, 0},
-		{"random-udp", "", false, 0},
+		{"fixed-udp", false, "rate_packets", fixedAttackers * (1000 + 2000)},
+		{"random-udp", true, "greylisted", 0},
+		{"getstatus", true, "greylisted", 0},
 	} {
 		t.Run(tt.scenario, func(t *testing.T) {
-			r, err := Run(t.Context(), Options{Scenario: tt.scenario, Duration: shortRun, Edge: Parry(binary), View: Quiet{},
+			r, err := Run(t.Context(), Options{Scenario: tt.scenario, Duration: MinDuration, Short: tt.short, Edge: Parry(binary), View: Quiet{},
 				Log: slog.New(slog.DiscardHandler)})
-			must(t, err, r.Err())
+			must(t, err)
+			must(t, r.Err())
 			if r.Attack.Packets == 0 {
 				t.Errorf("no attack: %+v", r.Attack)
 			}
 			// How much of the flood is dropped is the machine's speed; how much may pass is the configuration's.
 			seconds := float64(r.Attack.Packets)/float64(max(r.Attack.PPS, 1)) + 1
-			if tt.reason != "" && r.Attack.Dropped[tt.reason] == 0 {
+			if r.Attack.Dropped[tt.reason] == 0 {
 				t.Errorf("nothing dropped as %s: %+v", tt.reason, r.Attack)
 			}
 			if tt.passes > 0 && float64(r.Attack.Reached+r.Attack.Host) > tt.passes*seconds {
 				t.Errorf("more than %v a second passed: %+v", tt.passes, r.Attack)
+			}
+			if tt.short {
+				return
 			}
 			if b := r.Block; b == nil || !b.Joined || !b.Silenced || !b.Released || time.Duration(b.EffectMS) > 500*time.Millisecond {
 				t.Errorf("block: %+v", b)
 			}
 			if c := r.Restart; c == nil || c.Lost > 0 || c.SessionsAdopted < uint64(establishedPlayers()+tcpPlayers) {
 				t.Errorf("restart: %+v", c)
-			}
-			if fresh := r.Players[1]; tt.joins && fresh.Joined != fresh.Players {
-				t.Errorf("new players: %+v", fresh)
 			}
 		})
 	}

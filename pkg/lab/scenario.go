@@ -41,7 +41,7 @@ func Scenarios() []Scenario {
 	}
 	return []Scenario{
 		{Name: "play", What: "nobody attacks: players play", share: 1},
-		{Name: "random-udp", What: "UDP to the game's port, each packet from another forged address and port; then from ten million, over and over",
+		{Name: "random-udp", What: "UDP to every game, each packet from another forged address; then from ten million in turn",
 			waves: []wave{{name: "random", streams: randomUDP}, {name: "cycle of 10 million", streams: cyclingUDP}}, share: 2},
 		flood("fixed-udp", fmt.Sprintf("UDP to the game's port from %d machines that don't hide", fixedAttackers), fixedUDP),
 		flood("blind-two-way", "what players say, from forged addresses that can't hear the answers", blindTwoWay),

@@ -45,7 +45,7 @@ func standIn(file string) error {
 	}
 	edge := &standInEdge{Edge: &apitest.Edge{}}
 	edge.Now = api.Status{Drops: map[string]uint64{"rate_packets": 7}, Services: []api.Service{{Name: "arena", Sessions: 34}}}
-	if err := os.MkdirAll(c.State, 0o700); err != nil {
+	if err := errors.Join(os.MkdirAll(c.State, 0o700), os.MkdirAll(c.Pin, 0o700)); err != nil {
 		return err
 	}
 	return api.NewHTTPServer(edge, api.HTTPOptions{SpoolDir: c.State}, log).Serve(ctx, l)
@@ -81,7 +81,8 @@ func TestLabDrivesADaemonOverItsSocket(t *testing.T) {
 			inside = s.LookInside(self)
 			return errors.Join(exists(s.World.Dir(), "parry.sock"), exists(s.World.Dir(), "parry.log"), exists(s.World.Dir(), "bpf"))
 		}})
-	must(t, err, r.Err())
+	must(t, err)
+	must(t, r.Err())
 	if b := r.Block; b == nil || !b.Joined || !b.Silenced || !b.Released {
 		t.Errorf("block: %+v", b)
 	}
