@@ -169,9 +169,9 @@ func (l *lab) letNewIn(ctx context.Context, p phase, join func(runner)) {
 			mine = append(mine, n)
 		}
 	}
-	gap := p.arrivals() / time.Duration(max(len(mine), 1))
-	for _, n := range mine {
-		if wait(ctx, gap) != nil {
+	start, gap := time.Now(), p.arrivals()/time.Duration(max(len(mine), 1))
+	for i, n := range mine {
+		if wait(ctx, time.Until(start.Add(gap*time.Duration(i+1)))) != nil {
 			return // the phase is over: its caller knows why
 		}
 		join(n)

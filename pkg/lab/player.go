@@ -84,6 +84,9 @@ func (p *Player) Joined() <-chan struct{} { return p.welcome }
 // JoinTime is how long joining took; 0 while the player is not in.
 func (p *Player) JoinTime() time.Duration { return time.Duration(p.joinTook.Load()) }
 
+// Came says that the player has begun to join.
+func (p *Player) Came() bool { return p.asked.Load() > 0 }
+
 // Silence is for how long the player has heard nothing from its server.
 func (p *Player) Silence() time.Duration {
 	return time.Since(p.epoch) - time.Duration(p.heard.Load())

@@ -74,8 +74,9 @@ func (l *lab) linkDrops() (uint64, error) {
 func (l *lab) groupReport(g Group, up, down []uint64, spare *uint64) GroupReport {
 	row := GroupReport{Group: "established", Protocol: "udp"}
 	control, players := l.numbers(calm), l.players
-	if g == New {
-		row.Group, control, players = "new", l.numbers(after), l.fresh // they come when the calm is over
+	if g == New { // who come when the calm is over; a starved machine may have had no time for the last ones
+		came := slices.DeleteFunc(slices.Clone(l.fresh), func(p *Player) bool { return !p.Came() })
+		row.Group, control, players = "new", l.numbers(after), came
 	}
 	all := l.score.Tally(g, l.allPhases()...)
 	still, attacked := l.score.Tally(g, control...), l.score.Tally(g, l.numbers(attack)...)
