@@ -5,7 +5,6 @@ package lab
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"parry/pkg/spell"
@@ -99,11 +98,6 @@ func (s Scenario) streams() []Stream {
 		all = append(all, w.all()...)
 	}
 	return all
-}
-
-// hasBots says that machines play in one of the waves.
-func (s Scenario) hasBots() bool {
-	return slices.ContainsFunc(s.waves, func(w wave) bool { return w.bots > 0 })
 }
 
 // sourceCount is how many different addresses are to be expected in n packets of a wave's flood, and its bots.
