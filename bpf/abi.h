@@ -629,7 +629,8 @@ enum bucket {
 	BUCKET_ALWAYS = 1,
 	BUCKET_LINK = 2,
 	BUCKET_ICMP = 3,
-	BUCKET_ANSWERS = 4, /* bytes of answers to unproven sources, all together */
+	BUCKET_ANSWERS = 4, /* bytes of answers to unproven sources, all together: at first sight */
+	BUCKET_ANSWERS_AGAIN = 5, /* and to those that came again */
 	BUCKET_LEN,
 };
 
@@ -666,7 +667,7 @@ struct cfg {
 	struct rate host_always;
 	struct rate host_link;
 	struct rate icmp;
-	struct rate answers; /* bytes that unproven sources may be given beyond what they sent: all of them */
+	struct rate answers; /* bytes that unproven sources may be given beyond what they sent: all of them, half at first sight */
 	struct rate answers_prefix; /* and a /24 or /48 */
 	struct always always[ALWAYS_MAX];
 	__u8 injected; /* time, chance and routes come from map env */

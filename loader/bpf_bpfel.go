@@ -23,12 +23,13 @@ type bpfAlways struct {
 type bpfBucket uint32
 
 const (
-	bpfBucketBUCKET_HOST    bpfBucket = 0
-	bpfBucketBUCKET_ALWAYS  bpfBucket = 1
-	bpfBucketBUCKET_LINK    bpfBucket = 2
-	bpfBucketBUCKET_ICMP    bpfBucket = 3
-	bpfBucketBUCKET_ANSWERS bpfBucket = 4
-	bpfBucketBUCKET_LEN     bpfBucket = 5
+	bpfBucketBUCKET_HOST          bpfBucket = 0
+	bpfBucketBUCKET_ALWAYS        bpfBucket = 1
+	bpfBucketBUCKET_LINK          bpfBucket = 2
+	bpfBucketBUCKET_ICMP          bpfBucket = 3
+	bpfBucketBUCKET_ANSWERS       bpfBucket = 4
+	bpfBucketBUCKET_ANSWERS_AGAIN bpfBucket = 5
+	bpfBucketBUCKET_LEN           bpfBucket = 6
 )
 
 type bpfCfg struct {

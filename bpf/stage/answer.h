@@ -2,7 +2,8 @@
 /*
  * The edge is no reflector: a source that is not proven gets no more than it sent. What protocols without a challenge must be
  * given beyond that draws on one budget of bytes for each /24 or /48 over the whole edge, and on one for all together, whether the
- * edge answers or a server does.
+ * edge answers or a server does. Half of the last is for those who came again: a flood of forged questions, which don't, leaves
+ * it to whoever asks in earnest.
  */
 #pragma once
 
@@ -14,12 +15,12 @@
 
 #define ANSWER_TTL 64
 
-/* May an unproven client be given `bytes` more than it sent? */
-static __always_inline bool answer_take(const struct pkt *p, const __u8 *client, __u32 bytes)
+/* May an unproven client be given `bytes` more than it sent? again: it has asked before. */
+static __always_inline bool answer_take(const struct pkt *p, const __u8 *client, __u32 bytes, bool again)
 {
 	struct rate prefix = { .cost = cfg.answers_prefix.cost, .burst = cfg.answers_prefix.burst };
 	struct rate all = { .cost = cfg.answers.cost, .burst = cfg.answers.burst };
-	enum bucket b = BUCKET_ANSWERS;
+	enum bucket b = again ? BUCKET_ANSWERS_AGAIN : BUCKET_ANSWERS;
 	__u64 *mine, *total;
 
 	if (!prefix.cost && !all.cost)

@@ -99,10 +99,13 @@ static __always_inline int gate_answered(struct xdp_md *ctx, struct pkt *p, cons
 {
 	__u32 asked = p->l3_len, gives = (p->l4 - p->l3) + sizeof(struct udphdr) + g->length;
 
-	if (g->proof != GATE_PROOF_STRONG && gives > asked) {
-		if (g->state == GATE_ATTACK && !grey_again(p))
+	if (g->proof != GATE_PROOF_STRONG && gives > asked &&
+	    (g->state == GATE_ATTACK || !answer_take(p, p->src, gives - asked, false))) {
+		if (!grey_again(p)) {
+			STRANGER_COUNT(p, greylisted);
 			return drop(p, DROP_REASON_GREYLISTED);
-		if (!answer_take(p, p->src, gives - asked))
+		}
+		if (!answer_take(p, p->src, gives - asked, true))
 			return drop(p, DROP_REASON_ANSWER_BUDGET);
 	}
 	if (seal_udp(ctx, p, g->length, g->sum, true))

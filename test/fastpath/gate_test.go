@@ -256,7 +256,7 @@ func TestUnprovenAnswers(t *testing.T) {
 	for i := range 500 { // of one /24, within 10 s
 		if r := w.quietly(t, ask(i).Bytes()); r.Verdict == "tx" {
 			given += packet.Length(r.Out) - packet.Length(ask(i).Bytes())
-		} else if r.Reason != "answer_budget" {
+		} else if r.Reason != "greylisted" { // over its budget, it may come again
 			t.Fatalf("question %d: %s %s", i, r.Verdict, r.Reason)
 		}
 		w.pass(t, 20*time.Millisecond)
