@@ -145,11 +145,12 @@ enum flow_flag {
 	FLOW_QUERY = 1u << 21, /* a query and its answer: no connection */
 	FLOW_LASTING = 1u << 22, /* proven, and played for a while */
 	FLOW_GATED = 1u << 23, /* TCP: its first segment with payload is still to be shown to the gate */
+	FLOW_AGAIN = 1u << 24, /* its client had to come again, and did (stage/greylist.h) */
 };
 
 /* Above the flags: the length of the prefix that is its source. A reload may draw sources anew; a session stays counted
  * where it was when it began. */
-#define FLOW_PREFIX_SHIFT 24
+#define FLOW_PREFIX_SHIFT 25
 #define FLOW_PREFIX(state) ((state) >> FLOW_PREFIX_SHIFT)
 
 struct in6 {
@@ -667,7 +668,8 @@ struct cfg {
 	struct rate host_always;
 	struct rate host_link;
 	struct rate icmp;
-	struct rate answers; /* bytes that unproven sources may be given beyond what they sent: all of them, half at first sight */
+	struct rate
+		answers; /* bytes that unproven sources may be given beyond what they sent: all of them, half at first sight */
 	struct rate answers_prefix; /* and a /24 or /48 */
 	struct always always[ALWAYS_MAX];
 	__u8 injected; /* time, chance and routes come from map env */

@@ -277,6 +277,7 @@ const (
 	bpfFlowFlagFLOW_QUERY          bpfFlowFlag = 2097152
 	bpfFlowFlagFLOW_LASTING        bpfFlowFlag = 4194304
 	bpfFlowFlagFLOW_GATED          bpfFlowFlag = 8388608
+	bpfFlowFlagFLOW_AGAIN          bpfFlowFlag = 16777216
 )
 
 type bpfFlowKey4 struct {
@@ -614,7 +615,8 @@ type bpfPkt struct {
 	Epoch     uint32
 	Query     uint8
 	Why       uint8
-	Pad       [2]uint8
+	Again     uint8
+	Pad       uint8
 }
 
 type bpfPortCell struct {

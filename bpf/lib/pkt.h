@@ -86,7 +86,8 @@ struct pkt {
 	__u32 epoch; /* policy's, before a stranger was judged */
 	__u8 query; /* a stranger's packet is one, says its gate */
 	__u8 why; /* enum why: it is a stranger's */
-	__u8 pad[2];
+	__u8 again; /* a stranger that had to come again, and did */
+	__u8 pad;
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

@@ -84,7 +84,8 @@ static __always_inline __u32 gate_show(struct xdp_md *ctx, const struct pkt *p, 
 	g->sport = p->sport;
 	g->dport = p->dport;
 	g->state = m ? m->state : GATE_NORMAL;
-	g->flags = (cfg.enforce && svc->enforce && is_plain(p) ? 0 : GATE_WATCH) | (g->state == GATE_ATTACK ? GATE_COOKIES : 0);
+	g->flags = (cfg.enforce && svc->enforce && is_plain(p) ? 0 : GATE_WATCH) |
+		   (g->state == GATE_ATTACK ? GATE_COOKIES : 0);
 	g->answers = answers;
 	for (int i = 0; i < GATE_PARAMS; i++)
 		g->params[i] = svc->gate_params[i];

@@ -37,6 +37,7 @@ static __always_inline int newcomer_may(struct pkt *p, const struct service *svc
 		return refuse(p, DROP_REASON_GREYLISTED, svc->enforce) ? DROP_REASON_GREYLISTED : 0;
 	}
 	STRANGER_COUNT(p, returned);
+	p->again = 1;
 	if (!admission_take(p, svc, st) && refuse(p, DROP_REASON_STRANGERS_FULL, svc->enforce))
 		return DROP_REASON_STRANGERS_FULL;
 	return 0;

@@ -117,7 +117,8 @@ static __always_inline int opening_down(struct pkt *p, struct flow *f, bool enfo
 		over = f->bytes + p->l3_len;
 		over = over > up->bytes ? over - up->bytes : 0;
 		over = over < p->l3_len ? over : p->l3_len;
-		if (over && !answer_take(p, p->to, over, up->packets > 1 || under_attack(p)) && refuse(p, DROP_REASON_ANSWER_BUDGET, enforced))
+		if (over && !answer_take(p, p->to, over, f->state & FLOW_AGAIN || up->packets > 1) &&
+		    refuse(p, DROP_REASON_ANSWER_BUDGET, enforced))
 			return DROP_REASON_ANSWER_BUDGET;
 	}
 	if (p->proto != IPPROTO_TCP) {
