@@ -136,11 +136,10 @@ int parry_admit(struct xdp_md *ctx)
 	if (!p)
 		return XDP_ABORTED;
 	gate = gate_prepare(ctx, p);
-	if (gate) {
+	if (gate)
 		v = gated(ctx, p, gate_call(ctx, gate));
-		if (p->why == WHY_FIRST_WORDS)
-			v = first_judged(ctx, p, v);
-	}
+	if (p->why == WHY_FIRST_WORDS) /* who is allowed by now has no gate to pass */
+		v = first_judged(ctx, p, v);
 	if (v == VERDICT_ADMIT)
 		v = admit_session(ctx, p);
 	if (v != VERDICT_AGAIN)
@@ -161,7 +160,12 @@ int parry_again(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	p->known = KNOWN_NOTHING;
 	v = established(ctx, p);
-	if (v == VERDICT_NEXT || v == VERDICT_GATE) /* which ended within that moment */
+	if (v == VERDICT_GATE) { /* it speaks as it begins */
+		p->why = WHY_FIRST_WORDS;
+		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
+		return XDP_ABORTED;
+	}
+	if (v == VERDICT_NEXT) /* which ended within that moment */
 		v = drop(p, DROP_REASON_RACE);
 	return parry_exit(p, v);
 }

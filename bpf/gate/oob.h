@@ -99,6 +99,6 @@ static __always_inline struct oob_argument oob_argument(struct xdp_md *ctx, cons
 			   oob_has(w, '/');
 	}
 	a.sound = !bad;
-	a.plain = !special;
+	a.plain = !special && n > 1; /* a space alone: servers add no empty challenge */
 	return a;
 }

@@ -322,7 +322,7 @@ NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
 	ends_of_client(p, m);
 	err = face_server(ctx, p, svc, m);
 	if (!err) {
-		first = first_of(p, s, svc, m, &hop);
+		first = first_of(ctx, p, s, svc, m, &hop);
 		err = make(p, m);
 		if (!err) {
 			newcomer_came(p, slot);

@@ -28,7 +28,7 @@ static __always_inline int first_loan(const struct pkt *p, struct source *s, con
 
 /* What becomes of the packet once its session is made: NEXT = first_leave sends it, and the session has counted it;
  * AGAIN; or DROP, for its source has no tokens. */
-static __always_inline int first_of(struct pkt *p, struct source *s, const struct service *svc, struct making *m,
+static __always_inline int first_of(struct xdp_md *ctx, struct pkt *p, struct source *s, const struct service *svc, struct making *m,
 				    struct hop **hop)
 {
 	struct hop *h;
@@ -36,6 +36,8 @@ static __always_inline int first_of(struct pkt *p, struct source *s, const struc
 
 	m->shadow = p->shadow;
 	if (p->frag || p->ttl <= 1 || would_deny(p))
+		return VERDICT_AGAIN;
+	if (first_words(ctx, p, m->up_flags)) /* it speaks as it begins: its gate is to hear that */
 		return VERDICT_AGAIN;
 	/* By this port a server that speaks to its own service is answered by itself: to whom it is, is the slot's to say. */
 	if (m->flags & FLOW_NAT && m->face_port == p->dport)

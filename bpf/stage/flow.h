@@ -37,6 +37,8 @@ static __always_inline int recheck_policy(struct pkt *p, struct flow *f)
 		__sync_fetch_and_or(&f->state, FLOW_UNLIMITED);
 	else if (cfg.limits)
 		__sync_fetch_and_and(&f->state, ~FLOW_UNLIMITED);
+	if (p->allowed && !p->down) /* from now on no gate waits for what it says first */
+		__sync_fetch_and_and(&f->state, ~FLOW_GATED);
 	if (!would_deny(p)) {
 		f->epoch = before;
 		f->checked = p->tick;

@@ -171,7 +171,7 @@ NOINLINE int gated(struct xdp_md *ctx, struct pkt *p, int code)
 	STRANGER_COUNT(p, believed);
 	p->proof = g->proof;
 	p->query = code >= GATE_QUERY;
-	if (stranger_rate(p, svc))
+	if (p->proto == IPPROTO_UDP && stranger_rate(p, svc)) /* TCP's was asked at the SYN */
 		return VERDICT_DROP;
 	if (p->query && !query_take(p, svc) && refuse(p, DROP_REASON_QUERY_RATE, svc->enforce))
 		return VERDICT_DROP;

@@ -139,7 +139,7 @@ static __always_inline int opening_up(struct pkt *p, struct flow *f, const struc
 	struct flow *down = other_half(p, f);
 
 	if (!down || !(*(volatile __u32 *)&down->state & FLOW_ANSWERED)) {
-		if (svc->unanswered && f->packets >= svc->unanswered &&
+		if (svc->unanswered && f->packets >= svc->unanswered && !(down && down->state & FLOW_LASTING) &&
 		    refuse(p, DROP_REASON_UNPROVEN_RATE, svc->enforce))
 			return DROP_REASON_UNPROVEN_RATE;
 		return 0;

@@ -20,20 +20,38 @@ static __always_inline bool phase_revive(struct flow *f)
 	return FLOW_PHASE(old) == PHASE_CLOSING && __sync_val_compare_and_swap(&f->state, old, fresh) == old;
 }
 
-/* The old tuple, server and port serve again. */
+/* A stranger that has sent all it may, and no server has answered: taken up again and again it would never get more. It goes, and may
+ * come as a new one. */
+static __always_inline bool exhausted(struct pkt *p, const struct flow *up)
+{
+	__u32 i = up->service;
+	struct service *svc = bpf_map_lookup_elem(&service, &i);
+
+	return svc && svc->unanswered && up->packets >= svc->unanswered &&
+	       refuse(p, DROP_REASON_UNPROVEN_RATE, svc->enforce);
+}
+
+/* The old tuple, server and port serve again. That the client was proven before is marked at the down half. */
 static __always_inline int revive_halves(struct pkt *p, struct flow *up, struct flow *down)
 {
+	bool known = up->state & (FLOW_STRONG | FLOW_WEAK | FLOW_LASTING) || (down && down->state & FLOW_LASTING);
+
 	if (up->state & FLOW_KILLED)
 		return drop(p, DROP_REASON_SESSION_KILLED);
 	if (up->state & FLOW_EVICTED)
 		return drop(p, DROP_REASON_STRANGERS_FULL);
+	if (!known && !p->down && exhausted(p, up))
+		return VERDICT_DROP;
 	if (!phase_revive(up)) /* another packet did it, or the reaper has it */
 		return carries(up->state) ? VERDICT_AGAIN : drop(p, DROP_REASON_RACE);
+	p->service = up->service; /* a server's first word may be another service's */
 	weak_leave(p, client_of(p), up);
 	up->seen = p->tick;
 	up->checked = p->tick - RECHECK_TICKS - 1; /* the way may have changed since */
 	if (down) {
 		phase_revive(down);
+		if (known)
+			__sync_fetch_and_or(&down->state, FLOW_LASTING);
 		down->seen = p->tick;
 	}
 	return VERDICT_AGAIN;

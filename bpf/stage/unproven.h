@@ -17,6 +17,12 @@ static __always_inline __u32 *unproven_cursor(__u32 family)
 	return e ? &e->unproven[family == 6] : NULL;
 }
 
+/* Is it still the session that took the slot, and no younger one of the same tuple? Its down half knows when it began. */
+static __always_inline bool slot_owner(const struct flow *down, __u32 begun)
+{
+	return down && (down->peer | 1) == begun;
+}
+
 /* First step for the session in a slot, if it is unproven yet. */
 static __always_inline void unproven_evict(struct pkt *p, struct flow *up, struct flow *down)
 {
@@ -48,22 +54,22 @@ static NOINLINE int unproven_turn4(struct pkt *p, __u32 at)
 	if (slot->begun) {
 		k = slot->key;
 		up = bpf_map_lookup_elem(&flow4, &k);
-		if (up)
-			unproven_evict(p, &up->f, (void *)down_half4(&k, up, &dk));
+		down = up ? down_half4(&k, up, &dk) : NULL;
+		if (slot_owner((void *)down, slot->begun))
+			unproven_evict(p, &up->f, (void *)down);
 	}
 	slot = bpf_map_lookup_elem(&unproven4, &mine);
 	if (!slot || !slot->begun)
 		return 0;
 	k = slot->key;
 	up = bpf_map_lookup_elem(&flow4, &k);
-	if (!up)
+	down = up ? down_half4(&k, up, &dk) : NULL;
+	if (!slot_owner((void *)down, slot->begun))
 		return 0;
 	if (slot_held(&up->f, p->tick))
 		return DROP_REASON_STRANGERS_FULL;
-	if (up->f.state & FLOW_EVICTED && !(up->f.state & FLOW_RETURN)) {
-		down = down_half4(&k, up, &dk);
+	if (up->f.state & FLOW_EVICTED && !(up->f.state & FLOW_RETURN))
 		end_delete4(&k, up, down, &dk, p->tick);
-	}
 	return 0;
 }
 
@@ -79,22 +85,22 @@ static NOINLINE int unproven_turn6(struct pkt *p, __u32 at)
 	if (slot->begun) {
 		k = slot->key;
 		up = bpf_map_lookup_elem(&flow6, &k);
-		if (up)
-			unproven_evict(p, &up->f, (void *)down_half6(&k, up, &dk));
+		down = up ? down_half6(&k, up, &dk) : NULL;
+		if (slot_owner((void *)down, slot->begun))
+			unproven_evict(p, &up->f, (void *)down);
 	}
 	slot = bpf_map_lookup_elem(&unproven6, &mine);
 	if (!slot || !slot->begun)
 		return 0;
 	k = slot->key;
 	up = bpf_map_lookup_elem(&flow6, &k);
-	if (!up)
+	down = up ? down_half6(&k, up, &dk) : NULL;
+	if (!slot_owner((void *)down, slot->begun))
 		return 0;
 	if (slot_held(&up->f, p->tick))
 		return DROP_REASON_STRANGERS_FULL;
-	if (up->f.state & FLOW_EVICTED && !(up->f.state & FLOW_RETURN)) {
-		down = down_half6(&k, up, &dk);
+	if (up->f.state & FLOW_EVICTED && !(up->f.state & FLOW_RETURN))
 		end_delete6(&k, up, down, &dk, p->tick);
-	}
 	return 0;
 }
 
