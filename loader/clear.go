@@ -31,7 +31,7 @@ func (e *Edge) Clear() error {
 	}
 	for _, name := range []string{
 		bpfMapFlow4, bpfMapFlow6, bpfMapSource, bpfMapFrag, bpfMapDenyHost4, bpfMapDenyHost6, bpfMapAllowHost4, bpfMapAllowHost6,
-		bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowNet4, bpfMapAllowNet6, bpfMapHopIndex,
+		bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowNet4, bpfMapAllowNet6, bpfMapHopIndex, bpfMapRegular,
 	} {
 		if err := empty(e.state[name]); err != nil {
 			return err
@@ -45,14 +45,22 @@ func (e *Edge) Clear() error {
 			return fmt.Errorf("write map host_bucket: %w", err)
 		}
 	}
+	if err := errors.Join(zero[bpfUnproven4](e.state[bpfMapUnproven4]), zero[bpfUnproven6](e.state[bpfMapUnproven6]),
+		zero[bpfServiceState](e.state[bpfMapServiceState]), zero[bpfServiceMode](e.state[bpfMapServiceMode])); err != nil {
+		return err
+	}
 	return errors.Join(e.clearServers(),
 		e.state[bpfMapEdge].Put(uint32(0), bpfEdge{Layout: layoutVersion}), e.state[bpfMapEpoch].Put(uint32(0), uint32(0)),
 		e.state[bpfMapLoosened].Put(uint32(0), uint32(0)),
 		e.natFamily(true).clear(), e.natFamily(false).clear())
 }
 
-// ClearHostSources forgets the host's sources, which Clear leaves: there are many, and a test knows which it used.
-func (e *Edge) ClearHostSources() error { return zero[uint64](e.state[bpfMapHostSource]) }
+// ClearHashed forgets the host's sources, and of strangers what is kept by hash, all of which Clear leaves: there is much of it, and a test
+// knows which it used.
+func (e *Edge) ClearHashed() error {
+	return errors.Join(zero[uint64](e.state[bpfMapHostSource]), zero[uint64](e.state[bpfMapPrefixWord]),
+		zero[bpfGreyLine](e.state[bpfMapGreylist]), zero[bpfSketchLine](e.state[bpfMapSketch]))
+}
 
 // zero writes every value of an array.
 func zero[V any](m *ebpf.Map) error {

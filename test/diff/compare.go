@@ -66,6 +66,8 @@ func (w *world) do(s step) error {
 		return w.setEnv()
 	case "hop":
 		return w.setHop(s.n % len(w.hops()))
+	case "state", "grace", "answer":
+		return w.told(s)
 	case "plan":
 		return w.configure(s.n % len(w.edge.plans))
 	}
@@ -74,6 +76,9 @@ func (w *world) do(s step) error {
 
 // configure is a reload: the daemon has every session check afterwards.
 func (w *world) configure(n int) error {
+	if err := w.settleAsks(); err != nil {
+		return err
+	}
 	if err := w.use(w.edge.plans[n]); err != nil {
 		return err
 	}
@@ -104,7 +109,9 @@ func (w *world) receive(frame []byte) error {
 	}
 	switch want.Verdict {
 	case model.Pass:
-		want.Out = frame
+		if want.Out == nil {
+			want.Out = frame
+		}
 	case model.TX, model.Redirect:
 	default:
 		return nil
@@ -252,7 +259,7 @@ func (w *world) settle() error {
 	if env.Chance != w.model.Chance {
 		return differ("chance is %#x, not %#x: another number of ports was asked for", env.Chance, w.model.Chance)
 	}
-	for _, compare := range []func() error{w.settleSessions, w.settleCounters, w.settlePorts, w.settleSources} {
+	for _, compare := range []func() error{w.settleSessions, w.settleCounters, w.settlePorts, w.settleSources, w.settleStrangers, w.settleAsks} {
 		if err := compare(); err != nil {
 			return err
 		}
@@ -275,6 +282,8 @@ func (w *world) settleSessions() error {
 		delete(left, keyOf(s))
 		if got, want := text(s), w.modelText(m); got != want {
 			found = differ("a session\ngot  %s\nwant %s", got, want)
+		} else if found = w.settleMarks(m); found != nil {
+			return false
 		}
 		return found == nil
 	})
@@ -299,7 +308,7 @@ func (w *world) modelText(s *model.Session) string {
 	switch {
 	case s.Closing:
 		state = loader.Closing
-	case s.Proven:
+	case s.Proof != model.Unknown:
 		state = loader.Proven
 	}
 	return fmt.Sprintf("%d %v %v by %v as %v %v: %s, up %v, down %v, began by the server %v, age %v, idle %v", s.Service, s.Proto, s.Client, s.Front, s.Face,

@@ -92,8 +92,13 @@ func load(t *testing.T, name string) (kind string, steps []step) {
 	return kind, steps
 }
 
-// turns are which kinds of edge a fuzzer works on, in turn, for a while each.
-func turns() []string { return []string{"all", "strict", "full", "watch", "plain"} }
+// turns are which kinds of edge a fuzzer works on, in turn, for a while each; PARRY_FUZZ_KINDS names others.
+func turns() []string {
+	if s := os.Getenv("PARRY_FUZZ_KINDS"); s != "" {
+		return strings.Split(s, ",")
+	}
+	return []string{"all", "gates", "strict", "strangers", "full", "gates", "watch", "strangers", "plain"}
+}
 
 // duration is how long to fuzz: PARRY_FUZZ, else a minute where all is tested, else as long as nobody minds.
 func duration(t *testing.T) time.Duration {
@@ -134,7 +139,7 @@ func firstSeed(t *testing.T) uint64 {
 const (
 	fuzzers       = 2 // worlds that are worked on at a time
 	longEnough    = 50 * time.Second
-	shrinkingTime = 2 * time.Minute
+	shrinkingTime = 25 * time.Second
 )
 
 // The edge and its model agree in whatever happens to them, for as long as they are given.

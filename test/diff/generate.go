@@ -81,8 +81,12 @@ type chooser struct {
 	sum   int
 }
 
-func newChooser() *chooser {
+// newChooser draws from all moves; strangers: also from those that are about strangers and gates.
+func newChooser(strangers bool) *chooser {
 	c := &chooser{moves: moves()}
+	if strangers {
+		c.moves = append(c.moves, strangersMoves()...)
+	}
 	for _, m := range c.moves {
 		c.sum += m.weight
 	}
@@ -171,7 +175,7 @@ func (d draw) contested() []step {
 	}
 	steps = append(steps, step{op: "list", list: model.Allow, entry: k, ttl: 20 * time.Second})
 	for range 12 {
-		p := packet.NewUDP(d.from(a), at(vip(a), pick(d, servicePorts)), "hello")
+		p := packet.NewUDP(d.from(a), at(vip(a), pick(d, d.w.ports())), "hello")
 		steps = append(steps, d.frames(p.Bytes())...)
 	}
 	return steps

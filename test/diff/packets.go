@@ -29,7 +29,7 @@ func vip(client netip.Addr) netip.Addr { return addrOf(client.Is4(), vip4, vip6)
 // fromClient is somebody's packet to some service.
 func (d draw) fromClient() packet.Packet {
 	from := d.from(d.anybody())
-	to := at(vip(from.Addr()), pick(d, servicePorts))
+	to := at(vip(from.Addr()), pick(d, d.w.ports()))
 	if d.one(60) { // where a service may come to listen
 		to = at(addrOf(from.Addr().Is4(), nat4, nat6), withinPort)
 	}

@@ -3,6 +3,7 @@
 package diff
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -174,7 +175,8 @@ type edge struct {
 }
 
 func sizes(sessions, sources uint32) loader.Sizes {
-	return loader.Sizes{Sessions: sessions, Blocks: 1024, Allows: 1024, Prefixes: 1024, Sources: sources, Fragments: 8192, Services: 32, NAT4: 2, NAT6: 1}
+	return loader.Sizes{Sessions: sessions, Blocks: 1024, Allows: 1024, Prefixes: 1024, Sources: sources, Fragments: 8192, Services: 32, NAT4: 2, NAT6: 1,
+		Regulars: 1024}
 }
 
 // edges are the kinds.
@@ -223,20 +225,23 @@ func edges() map[string]edge {
 		each(p, func(s *loader.Service) { s.Enforce, s.EnforceLimits = true, true })
 		add(p)
 	})
-	return map[string]edge{
+	kinds := map[string]edge{
 		"strict": {sizes(4096, 4096), []*loader.Plan{everything(), strict}, []*loader.Plan{strict, everything()}},
 		"all":    {sizes(4096, 4096), []*loader.Plan{changed(add), everything()}, all},
 		"full":   {sizes(20, 12), []*loader.Plan{everything(), changed(add)}, all},
 		"watch":  {sizes(4096, 4096), []*loader.Plan{everything(), changed(add)}, []*loader.Plan{watched, everything()}},
 		"plain":  {sizes(64, 64), nil, []*loader.Plan{plain()}},
 	}
+	maps.Copy(kinds, strangerEdges())
+	return kinds
 }
 
 // configOf is the model's word for a plan.
 func configOf(p *loader.Plan) model.Config {
 	tenth := func(n uint64) model.Rate { return model.PerSecond(n, n/10) }
 	c := model.Config{Enforce: p.Enforce, Host: tenth(p.Host.PacketsPerSecond), Source: tenth(p.Host.SourcePacketsPerSecond),
-		NATFirst: p.NATPorts[0], NATLast: p.NATPorts[1], Inside: p.Inside}
+		NATFirst: p.NATPorts[0], NATLast: p.NATPorts[1], Inside: p.Inside,
+		Answers: budgetOf(p.Answers.Total), AnswersPrefix: budgetOf(p.Answers.Prefix)}
 	for _, a := range p.Host.Always {
 		c.Always = append(c.Always, model.ProtoPort(a))
 	}
@@ -257,7 +262,8 @@ func serviceOf(s *loader.Service) model.Service {
 	l := s.Limits
 	m := model.Service{
 		Name: s.Name, Mode: model.Mode(s.Forward), Pool: s.Pool, Allowlist: s.Allowlist, Fragments: s.Fragments, Enforce: s.Enforce,
-		EnforceLimits: s.EnforceLimits, MaxPacket: int(s.MaxPacket), Timeouts: model.Timeouts{UDP: s.Timeouts.UDP, TCP: s.Timeouts.TCP, Closing: s.Timeouts.Closing, Opening: s.Timeouts.Opening},
+		EnforceLimits: s.EnforceLimits, MaxPacket: int(s.MaxPacket), Timeouts: model.Timeouts(s.Timeouts),
+		Strangers: strangersOf(s.Strangers), Gate: s.Gate, Params: s.GateParams, Cached: s.Answers,
 		Limits: model.Limits{
 			Packets: model.PerSecond(l.Packets, l.PacketBurst), Bytes: model.PerSecond(l.Bytes, l.ByteBurst),
 			News:     model.Rate{Units: uint64(l.NewSessions), Window: l.Window, Burst: uint64(l.NewSessions)},

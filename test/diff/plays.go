@@ -145,10 +145,10 @@ func (d draw) recalled() []step {
 		k.Service = 1 + d.IntN(len(d.w.model.Names)-1)
 	}
 	from := func(b netip.Addr) step {
-		return step{op: "receive", frame: packet.NewUDP(d.from(b), at(vip(b), pick(d, servicePorts)), "hello").Bytes()}
+		return step{op: "receive", frame: packet.NewUDP(d.from(b), at(vip(b), pick(d, d.w.ports())), "hello").Bytes()}
 	}
 	asked := func() (steps []step) {
-		port := pick(d, servicePorts)
+		port := pick(d, d.w.ports())
 		for _, b := range []netip.Addr{a, a, pick(d, four), pick(d, four), a} {
 			steps = append(steps, step{op: "receive", frame: packet.NewUDP(d.from(b), at(vip(b), port), "hello").Bytes()})
 		}

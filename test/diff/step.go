@@ -4,6 +4,7 @@ package diff
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -36,6 +37,9 @@ import (
 //	route N                         the kernel's routes lead to another place: see world.go
 //	hop N                           the daemon's word on a next hop: likewise
 //	plan N                          another configuration: see plan.go
+//	state SERVICE N                 the daemon's word on how a service (by number) fares
+//	grace SERVICE DURATION          sessions that are older than the edge pass its gate for as long
+//	answer POOL SERVER OFFSET KIND TTL HEX|several   a server's answer is cached; POOL -: of a local service
 //	clock N                         the sequence begins at another time: see clocks
 //
 // A line may end in a comment behind a #.
@@ -49,6 +53,9 @@ type step struct {
 	entry   model.EntryKey
 	ttl     time.Duration
 	free    bool // unlimited
+	service int  // state, grace
+	cell    loader.AnswerCell
+	several bool
 	comment string
 }
 
@@ -93,6 +100,12 @@ func (s step) String() string {
 		}
 	case "unlist":
 		out = fmt.Sprintf("un%s %v %d", listName(s.list), s.entry.Prefix, s.entry.Service)
+	case "state":
+		out = fmt.Sprintf("state %d %d", s.service, s.n)
+	case "grace":
+		out = fmt.Sprintf("grace %d %v", s.service, s.ttl)
+	case "answer":
+		out = fmt.Sprintf("answer %s %s %d %d %v %s", cmp.Or(s.cell.Pool, "-"), s.cell.Server, s.cell.Offset, s.n, s.ttl, s.content())
 	case "route", "hop", "plan", "clock":
 		out = fmt.Sprintf("%s %d", s.op, s.n)
 	default:
@@ -147,7 +160,7 @@ func readStep(words []string) (s step, err error) {
 	s.op = words[0]
 	args := words[1:]
 	need := map[string]int{"receive": 1, "flood": 2, "send": 2, "pass": 1, "kill": 3, "deny": 3, "allow": 3, "undeny": 2, "unallow": 2, "quietly": 4,
-		"route": 1, "hop": 1, "plan": 1, "clock": 1, "sweep": 0, "bump": 0}
+		"route": 1, "hop": 1, "plan": 1, "clock": 1, "state": 2, "grace": 2, "answer": 6, "sweep": 0, "bump": 0}
 	n, ok := need[s.op]
 	if !ok || len(args) < n {
 		return s, errors.New("no such step, or it says too little")
@@ -165,6 +178,8 @@ func readStep(words []string) (s step, err error) {
 		err = s.readKey(args)
 	case "route", "hop", "plan", "clock":
 		s.n, err = strconv.Atoi(args[0])
+	case "state", "grace", "answer":
+		err = s.readWord(args)
 	case "quietly":
 		if s, err = readStep(args); err == nil && (s.op != "list" || !s.entry.Prefix.IsSingleIP()) {
 			return s, errors.New("only an entry of one address is listed quietly")

@@ -27,10 +27,13 @@ type world struct {
 	device *device.Device
 	plan   int // of edge.plans, that both have now
 	before []loader.ServiceCount
+	tried  []loader.StrangerCount
+	asks   asks
+	cached []step // answers
 	faults map[string]uint64
 	seen   *coverage
 	last   model.Outcome // of a frame, by the model
-	apart  bool          // they may have come apart: the model does not know what the edge used of host_source
+	apart  bool          // they may have come apart: the model does not know what the edge used of large tables
 	choose *chooser
 
 	four, six, nobody4, nobody6 []netip.Addr
@@ -39,11 +42,18 @@ type world struct {
 // begins is when a sequence begins, unless it says otherwise: eleven days after the host started.
 const begins = 1_000_000 * uint64(time.Second)
 
-const secret = 0x0123456789abcdef
+// The secrets of the edge, and of its cookies.
+const (
+	secret  = 0x0123456789abcdef
+	secret2 = 0xfedcba9876543210
+)
+
+var cookieSecret = [2]uint64{0x1716151413121110, 0x1f1e1d1c1b1a1918}
 
 // openWorld makes an edge of a kind. object is another build of the fast path; nil = that of the tree.
 func openWorld(kind string, object io.ReaderAt) (_ *world, err error) {
-	w := &world{kind: kind, edge: edges()[kind], seen: newCoverage(), choose: newChooser(), apart: object != nil}
+	w := &world{kind: kind, edge: edges()[kind], seen: newCoverage(), apart: object != nil}
+	w.choose = newChooser(w.edge.sizes.Unproven > 0)
 	w.four, w.six = players()
 	w.nobody4, w.nobody6 = nobodies()
 	if w.edge.plans == nil {
@@ -69,9 +79,14 @@ func openWorld(kind string, object io.ReaderAt) (_ *world, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = w.real.Poke("secret", make([]byte, 4), append(binary.NativeEndian.AppendUint64(nil, secret), make([]byte, 8)...)); err != nil {
+	ne := binary.NativeEndian
+	if err = w.real.Poke("secret", make([]byte, 4), ne.AppendUint64(ne.AppendUint64(nil, secret), secret2)); err != nil {
 		return nil, err
 	}
+	if err = w.real.Poke("gate_secret", make([]byte, 4), ne.AppendUint64(ne.AppendUint64(nil, cookieSecret[0]), cookieSecret[1])); err != nil {
+		return nil, err
+	}
+	w.listen()
 	for _, p := range append(w.edge.history, w.edge.plans[0]) {
 		if err = w.use(p); err != nil {
 			return nil, err
@@ -81,6 +96,7 @@ func openWorld(kind string, object io.ReaderAt) (_ *world, err error) {
 }
 
 func (w *world) close() error {
+	w.deaf()
 	if w.device != nil {
 		w.device.Close()
 	}
@@ -101,7 +117,8 @@ func (w *world) reset() error {
 		return err
 	}
 	w.lists = w.real.Lists()
-	if err := w.resetHostSources(); err != nil {
+	w.forgetAsks()
+	if err := w.resetHashed(); err != nil {
 		return err
 	}
 	if w.plan != 0 {
@@ -110,15 +127,16 @@ func (w *world) reset() error {
 		}
 		w.plan = 0
 	}
-	w.model = model.New(model.Sizes{Sessions: int(w.edge.sizes.Sessions), Sources: int(w.edge.sizes.Sources)})
-	w.model.Now, w.model.Chance, w.model.Secret = begins, 1, secret
+	size := &w.edge.sizes
+	w.model = model.New(model.Sizes{Sessions: int(size.Sessions), Sources: int(size.Sources), Unproven: int(size.Unproven)})
+	w.model.Now, w.model.Chance, w.model.Secret, w.model.Secret2, w.model.Cookies = begins, 1, secret, secret2, cookieSecret
 	for _, p := range append(w.edge.history, w.edge.plans[0]) {
 		w.model.Configure(configOf(p))
 	}
 	for _, l := range links(w.device.Ifindex) {
 		w.model.SetLink(l.Ifindex, linkOf(l))
 	}
-	if err := w.setHop(0); err != nil {
+	if err := errors.Join(w.setHop(0), w.forgetAnswers()); err != nil {
 		return err
 	}
 	w.model.Route = w.routes()[0]
@@ -129,20 +147,35 @@ func (w *world) reset() error {
 	if w.before, err = w.real.Counters(); err != nil {
 		return err
 	}
+	if w.tried, err = w.real.StrangerCounts(); err != nil {
+		return err
+	}
 	w.faults, err = w.real.Faults()
 	return err
 }
 
-func (w *world) resetHostSources() error {
+// resetHashed forgets what is kept by hash: of large tables, those cells alone that the model used.
+func (w *world) resetHashed() error {
 	if w.apart {
-		return w.real.ClearHostSources()
+		return w.real.ClearHashed()
 	}
 	if w.model == nil {
 		return nil
 	}
-	for _, i := range w.model.HostBuckets() {
-		if err := w.real.Poke("host_source", binary.NativeEndian.AppendUint32(nil, i), make([]byte, 8)); err != nil {
-			return err
+	for _, m := range []struct {
+		name string
+		size int
+		used []uint32
+	}{
+		{"host_source", 8, w.model.HostBuckets()},
+		{"prefix_word", 8, w.model.PrefixCells()},
+		{"sketch", 64, w.model.SketchLines()},
+		{"greylist", 64, w.model.GreyLines(w.edge.greyLines())},
+	} {
+		for _, i := range m.used {
+			if err := w.real.Poke(m.name, binary.NativeEndian.AppendUint32(nil, i), make([]byte, m.size)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

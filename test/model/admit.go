@@ -16,6 +16,21 @@ func (e *Edge) nobody(a netip.Addr) bool {
 	return a.IsUnspecified() || a.IsLoopback() || a.As16()[0] == 0xff || e.own[a]
 }
 
+// impossible tells whether no router lets through a player's packet from such an address: it is of one link alone (but a service
+// there has such clients), or no host's.
+func impossible(src, dst netip.Addr) bool {
+	if src.Is4() {
+		return src.IsLinkLocalUnicast() && !dst.IsLinkLocalUnicast()
+	}
+	for _, p := range []string{"100::/64", "64:ff9b::/64", "::ffff:0:0/96"} {
+		if netip.MustParsePrefix(p).Contains(src) || p == "::ffff:0:0/96" && src.Is4In6() {
+			return true
+		}
+	}
+	siteLocal := netip.MustParsePrefix("fec0::/10")
+	return (src.IsLinkLocalUnicast() || siteLocal.Contains(src)) && !dst.IsLinkLocalUnicast()
+}
+
 // begins tells whether a packet may begin a session. Of TCP's segments a SYN may; and any that is no end and no answer to a
 // SYN, where the server knows its client's own address: such a session is older than the edge, and taken up where it is.
 func begins(p *view, s *service) bool {
@@ -41,6 +56,9 @@ func (e *Edge) admit(p *view) Outcome {
 	if e.nobody(p.src) {
 		return drop(BadAddress)
 	}
+	if impossible(p.src, p.dst) && e.refuse(p, ImpossibleSource, svc.Enforce) {
+		return drop(ImpossibleSource)
+	}
 	if p.length > svc.MaxPacket && e.refuse(p, PacketSize, svc.Enforce) {
 		return drop(PacketSize)
 	}
@@ -53,16 +71,34 @@ func (e *Edge) admit(p *view) Outcome {
 	if w := e.table[p.tuple()]; w.Session != nil {
 		return e.revive(p, w.Session)
 	}
+	slot := 0
+	if !j.welcome {
+		e.tried(p.service).Strangers++
+		if isReflection(p) && e.refuse(p, Reflection, svc.Enforce) {
+			return drop(Reflection)
+		}
+		if svc.gate != nil && p.proto == udp {
+			if o, done := e.gate(p, svc); done {
+				return o
+			}
+		}
+		var r Reason
+		if slot, r = e.newcomer(p, svc); r != None {
+			return drop(r)
+		}
+	}
 	a, r := e.attempt(p, p.src, svc, j.unlimited)
 	if r != None {
 		return drop(r)
 	}
-	s := &Session{Service: p.service, Proto: p.proto, Client: p.from(), Front: p.to(), Face: p.from(), prefix: svc.prefix(p.src)}
+	s := &Session{Service: p.service, Proto: p.proto, Client: p.from(), Front: p.to(), Face: p.from(), prefix: svc.prefix(p.src),
+		Proof: p.proof, query: p.query, unheard: svc.gate != nil && p.proto == tcp && p.flags&syn != 0 && !j.welcome}
 	s.up.unlimited = j.unlimited || !e.anyLimit
 	if r = e.faceServer(p, svc, s); r == None {
 		r = e.begin(s, j)
 	}
 	if r == None {
+		e.cameIn(p, s, slot, j.welcome)
 		return e.again(p)
 	}
 	a.undo()

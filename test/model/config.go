@@ -9,15 +9,16 @@ import (
 
 // Config is a configuration: what docs/configuration.md says, with every default filled in.
 type Config struct {
-	Enforce  bool // false: policy is counted, not carried out
-	Host     Rate
-	Source   Rate // of the host's traffic, each source's share
-	Always   []ProtoPort
-	Services []Service
-	Pools    []Pool
-	NATFirst uint16 // ports that NAT gives out
-	NATLast  uint16
-	Inside   []netip.Prefix // where servers are
+	Enforce                bool // false: policy is counted, not carried out
+	Host                   Rate
+	Source                 Rate // of the host's traffic, each source's share
+	Always                 []ProtoPort
+	Services               []Service
+	Pools                  []Pool
+	NATFirst               uint16 // ports that NAT gives out
+	NATLast                uint16
+	Answers, AnswersPrefix Rate           // bytes to unproven sources beyond what they sent: to all, and to each /24 or /48
+	Inside                 []netip.Prefix // where servers are
 }
 
 // ProtoPort is a port of a protocol.
@@ -49,6 +50,10 @@ type Service struct {
 	MaxPacket     int
 	Limits        Limits
 	Timeouts      Timeouts
+	Strangers     Strangers
+	Gate          string // "" = none
+	Params        [6]uint64
+	Cached        bool // its servers' answers are cached
 }
 
 // Front is a range of ports that a service listens on. Offset is that of First among the service's ports.
@@ -67,7 +72,11 @@ type Limits struct {
 }
 
 // Timeouts of idle sessions.
-type Timeouts struct{ UDP, TCP, Closing, Opening time.Duration }
+type Timeouts struct {
+	UDP, TCP, Closing, Opening time.Duration
+	Weak                       time.Duration // of the weakly proven; 0 = as the others
+	Silent                     time.Duration // of a TCP client that a gate waits for; 0 = as the others
+}
 
 // Pool is servers. Table4 and Table6 say which of them takes whom (admit.go); nil = none of that family takes anybody.
 type Pool struct {
@@ -94,6 +103,7 @@ var (
 type service struct {
 	Service
 	pool *Pool // nil: none, or it went
+	gate func(*First) Said
 }
 
 // limited tells whether some service, even one that went, limits its sources' packets or bytes.
@@ -126,7 +136,7 @@ type origin struct {
 // Configure takes a configuration. Services keep their number by name, and those that go keep it for good. Sessions, lists
 // and ports that were given out stay as they are.
 func (e *Edge) Configure(c Config) {
-	e.config, e.serverWays = c, map[*Server]asked{}
+	e.config, e.serverWays, e.caches = c, map[*Server]asked{}, map[cacheKey]*[4]*Answer{}
 	for _, s := range e.services {
 		s.pool = nil
 	}
@@ -138,7 +148,7 @@ func (e *Edge) Configure(c Config) {
 	for i := range c.Services {
 		s := &c.Services[i]
 		n := e.number(s.Name)
-		*e.services[n] = service{Service: *s, pool: pools[s.Pool]}
+		*e.services[n] = service{Service: *s, pool: pools[s.Pool], gate: e.gates[s.Gate]}
 		for _, f := range s.Fronts {
 			e.own[f.Addr] = true
 			for p := int(f.First); p <= int(f.Last); p++ {
@@ -155,14 +165,28 @@ func (e *Edge) Configure(c Config) {
 
 // number is the service's, given out now if it has none yet. 0 is this host's own.
 func (e *Edge) number(name string) int {
+	if n := e.numberOf(name); n > 0 {
+		return n
+	}
+	e.Names = append(e.Names, name)
+	e.services = append(e.services, &service{})
+	return len(e.Names) - 1
+}
+
+// numberOf is 0 where it has none.
+func (e *Edge) numberOf(name string) int {
 	for n, have := range e.Names {
 		if n > 0 && have == name {
 			return n
 		}
 	}
-	e.Names = append(e.Names, name)
-	e.services = append(e.services, &service{})
-	return len(e.Names) - 1
+	return 0
+}
+
+// ServiceAt is the number of the service that listens there, 0 = none.
+func (e *Edge) ServiceAt(to netip.AddrPort, proto uint8) int {
+	f, _ := e.front(to, proto)
+	return f.service
 }
 
 // findOrigins: what a server sends first from a service's port leaves as the first service that leads there.

@@ -47,6 +47,18 @@ const (
 	Race           Reason = "race"
 	Internal       Reason = "internal"
 	SessionKilled  Reason = "session_killed"
+
+	GateRefused      Reason = "gate_refused"
+	StrangerRate     Reason = "stranger_rate"
+	Greylisted       Reason = "greylisted"
+	StrangersFull    Reason = "strangers_full"
+	UnprovenRate     Reason = "unproven_rate"
+	AnswerBudget     Reason = "answer_budget"
+	QueryRate        Reason = "query_rate"
+	Reflection       Reason = "reflection"
+	ImpossibleSource Reason = "impossible_source"
+	Silent           Reason = "silent"
+	AnswerQueued     Reason = "answer_queued"
 )
 
 // Verdict is where a packet goes.
@@ -89,11 +101,7 @@ type Count struct {
 // count counts a packet once, whatever became of it. Bytes are those that its IP header says; of a packet that has no
 // believable one, the frame's.
 func (e *Edge) count(p *view, o Outcome, packets uint64) {
-	c := e.counts[p.service]
-	if c == nil {
-		c = &Count{Reasons: map[Reason]Direction{}, Shadows: map[Reason]Direction{}}
-		e.counts[p.service] = c
-	}
+	c := e.countOf(p.service)
 	bytes := uint64(p.length)
 	if bytes == 0 {
 		bytes = uint64(len(p.frame))
@@ -115,6 +123,13 @@ func (e *Edge) count(p *view, o Outcome, packets uint64) {
 	}
 	note(c.Reasons, o.Reason, bytes)
 	note(c.Shadows, o.Shadow, bytes)
+}
+
+func (e *Edge) countOf(service int) *Count {
+	if e.counts[service] == nil {
+		e.counts[service] = &Count{Reasons: map[Reason]Direction{}, Shadows: map[Reason]Direction{}}
+	}
+	return e.counts[service]
 }
 
 func note(in map[Reason]Direction, r Reason, bytes uint64) {

@@ -6,11 +6,13 @@ import "net/netip"
 
 // Edge is the whole edge: its configuration, and all that it remembers.
 type Edge struct {
-	Now    uint64 // ns since the host started
-	Chance uint64 // the state of the generator of chance
-	Route  Route
-	Secret uint64   // of the hash by which the host's sources share buckets
-	Names  []string // of services, by number; 0 = this host's own traffic
+	Now     uint64 // ns since the host started
+	Chance  uint64 // the state of the generator of chance
+	Route   Route
+	Secret  uint64    // of the hash by which the host's sources share buckets
+	Names   []string  // of services, by number; 0 = this host's own traffic
+	Secret2 uint64    // of the greylist and the sketch
+	Cookies [2]uint64 // the secret of cookies
 
 	sizes    Sizes
 	config   Config
@@ -43,12 +45,28 @@ type Edge struct {
 	hostSources                                      map[uint32]*bucket
 
 	counts map[int]*Count
+
+	gates                map[string]func(*First) Said
+	caches               map[cacheKey]*[4]*Answer
+	asks                 []AskKey
+	states               map[int]State // of services
+	grace                map[int]uint64
+	came                 map[int]*[2]bucket
+	strangers            map[int]*Tried
+	weak                 map[int]int
+	grey                 map[tuple]uint32 // the tick at which a stranger was noted
+	sketch               map[uint32]*[sketchCells]sketchCell
+	prefixes             map[uint32]*bucket
+	answerBucket         bucket
+	regulars             map[sourceKey]bool
+	unproven4, unproven6 *ring
 }
 
 // Sizes are the capacities of tables.
 type Sizes struct {
 	Sessions int // halves, of each family
 	Sources  int
+	Unproven int // slots of strangers, of each family; 0 = no bound
 }
 
 // ticksPerSecond: sessions keep time in ticks of 2^20 ns.
@@ -65,6 +83,9 @@ func New(sizes Sizes) *Edge {
 		sources: map[sourceKey]*source{}, parts: map[partKey]*partWay{},
 		hops: map[HopKey]*Hop{}, links: map[int]Link{}, leaves: map[int]bool{}, serverWays: map[*Server]asked{},
 		hostSources: map[uint32]*bucket{}, counts: map[int]*Count{},
+		gates: Gates(), caches: map[cacheKey]*[4]*Answer{}, states: map[int]State{}, grace: map[int]uint64{}, came: map[int]*[2]bucket{},
+		strangers: map[int]*Tried{}, weak: map[int]int{}, grey: map[tuple]uint32{}, sketch: map[uint32]*[sketchCells]sketchCell{},
+		prefixes: map[uint32]*bucket{}, regulars: map[sourceKey]bool{}, unproven4: newRing(sizes.Unproven), unproven6: newRing(sizes.Unproven),
 	}
 }
 

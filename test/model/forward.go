@@ -11,13 +11,22 @@ func (e *Edge) due(h *half) bool {
 }
 
 // forward is what becomes of a packet of a session.
-func (e *Edge) forward(p *view, w way) Outcome {
+func (e *Edge) forward(p *view, w way) (o Outcome) {
 	s, h := w.Session, w.half()
 	p.service, p.down = s.Service, w.isDown
+	defer func() {
+		if o.Reason == None {
+			o.Reason = p.refused
+		}
+	}()
 	if s.Local && p.down { // this host's server answers from within
 		return drop(BadAddress)
 	}
-	if r := e.mayPass(p, w); r != None {
+	switch r := e.mayPass(p, w); r {
+	case None:
+	case Internal:
+		return Outcome{Verdict: Abort, Reason: r}
+	default:
 		return drop(r)
 	}
 	e.note(p, w)
@@ -26,7 +35,7 @@ func (e *Edge) forward(p *view, w way) Outcome {
 			e.rememberPart(p, w)
 		}
 		h.count(e, p, 1)
-		return Outcome{Verdict: Pass}
+		return Outcome{Verdict: Pass, Out: p.frame}
 	}
 	hop := e.usable(p, &h.hop)
 	switch {
@@ -45,10 +54,9 @@ func (e *Edge) forward(p *view, w way) Outcome {
 	return e.leave(p, hop, ip)
 }
 
-// mayPass judges the session's client if that is due, and holds what the client sends to size and limits. What a server sends
-// is not its client's to answer for. The packet by which a session learns that its limits were lifted, or are back, is the
-// last under the old ones,
-// and so are its datagram's other parts.
+// mayPass judges the session's client if that is due, holds an unproven session to what it may, and what the client sends to size
+// and limits. What a server sends is not its client's to answer for. The packet by which a session learns that its limits were
+// lifted, or are back, is the last under the old ones, and so are its datagram's other parts.
 func (e *Edge) mayPass(p *view, w way) Reason {
 	h, svc := w.half(), e.services[w.Service]
 	p.unlimited = h.unlimited
@@ -60,6 +68,14 @@ func (e *Edge) mayPass(p *view, w way) Reason {
 			if hop := e.way(p); hop != nil {
 				h.hop = hop
 			}
+		}
+	}
+	if w.Proof == Unknown {
+		if !p.down && w.unheard && !p.heard && p.says() && !e.hear(p, w.Session, svc) {
+			return Internal
+		}
+		if r := e.opening(p, w); r != None {
+			return r
 		}
 	}
 	if p.down {
@@ -88,18 +104,15 @@ func (e *Edge) recheck(p *view, w way) Reason {
 	if !j.refused {
 		h.epoch, h.checked, h.stale = e.epoch, e.tick(), false
 	}
+	if !w.isDown {
+		w.unheard = w.unheard && !j.welcome
+		e.lasting(w.Session)
+	}
 	return None
 }
 
-// note follows a session's state: it is proven when the server has answered and the client speaks again after that; TCP's
-// end is noted by direction, and a SYN takes that back.
+// note follows a TCP session's end, by direction; a SYN takes that back.
 func (e *Edge) note(p *view, w way) {
-	switch s := w.Session; {
-	case p.down:
-		s.Answered = true
-	case s.Answered:
-		s.Proven = true
-	}
 	if p.proto != tcp {
 		return
 	}

@@ -19,7 +19,7 @@ func small() *Edge {
 		Servers: []Server{{s4, 27000, []netip.Addr{v4}}, {s6, 27000, []netip.Addr{v6}}}}}}
 	for i, mode := range []Mode{NAT, Transparent, Local} {
 		s := Service{Name: string(rune('a' + i)), Mode: mode, Pool: "p", Enforce: true, Fragments: true, MaxPacket: 65535,
-			Limits: Limits{Prefix4: 32, Prefix6: 64}, Timeouts: Timeouts{time.Minute, time.Hour, time.Second, time.Second}}
+			Limits: Limits{Prefix4: 32, Prefix6: 64}, Timeouts: Timeouts{UDP: time.Minute, TCP: time.Hour, Closing: time.Second, Opening: time.Second}}
 		for _, a := range []netip.Addr{v4, v6} {
 			for _, proto := range []uint8{udp, tcp} {
 				s.Fronts = append(s.Fronts, Front{Addr: a, Proto: proto, First: 27960 + uint16(i), Last: 27960 + uint16(i)})

@@ -23,13 +23,20 @@ func (e *Edge) timeout(s *Session) uint64 {
 	switch {
 	case s.Proto == tcp && (s.up.rst || s.down.rst || s.up.fin && s.down.fin):
 		return ticks(t.Closing)
-	case !s.Proven:
+	case s.silent() && t.Silent > 0 && t.Silent < t.Opening:
+		return ticks(t.Silent)
+	case s.Proof == Unknown, s.query:
 		return ticks(t.Opening)
+	case s.weak && t.Weak > 0:
+		return ticks(t.Weak)
 	case s.Proto == tcp:
 		return ticks(t.TCP)
 	}
 	return ticks(t.UDP)
 }
+
+// silent tells whether its gate still waits for what a TCP client says first.
+func (s *Session) silent() bool { return s.Proof == Unknown && s.unheard }
 
 func (e *Edge) close(s *Session) {
 	s.Closing, s.closed = true, e.tick()
@@ -66,6 +73,9 @@ func (e *Edge) Sweep(told []Key) (ended, idle int, err error) {
 		case e.over(s):
 			due[s] = true
 		case !s.Closing && e.Idle(s) >= e.timeout(s):
+			if s.silent() {
+				note(e.countOf(s.Service).Reasons, Silent, 0)
+			}
 			e.close(s)
 			ended++
 		}
@@ -86,6 +96,7 @@ func (e *Edge) Sweep(told []Key) (ended, idle int, err error) {
 
 func (e *Edge) delete(s *Session) {
 	e.remove(s)
+	e.leaveWeak(s)
 	if s.NAT {
 		rest := uint64(restUDP)
 		if s.Proto == tcp {
@@ -143,7 +154,12 @@ func (e *Edge) takeUp(s *Session) Reason {
 	if s.killed {
 		return SessionKilled
 	}
-	s.Closing, s.Answered, s.Proven = false, false, false
+	if s.evicted {
+		return StrangersFull
+	}
+	e.leaveWeak(s)
+	s.known = s.known || s.Proof != Unknown
+	s.Closing, s.Answered, s.Proof, s.lasting = false, false, Unknown, false
 	s.up.stale = true
 	for _, h := range []*half{&s.up, &s.down} {
 		h.seen, h.fin, h.rst = e.tick(), false, false
@@ -154,6 +170,10 @@ func (e *Edge) takeUp(s *Session) Reason {
 func (e *Edge) revive(p *view, s *Session) Outcome {
 	if !s.Closing { // StaleSlot hides it
 		return e.again(p)
+	}
+	svc := e.services[s.Service]
+	if !p.down && !s.killed && !s.evicted && !s.known && s.Proof == Unknown && svc.exhausted(s) && e.refuse(p, UnprovenRate, svc.Enforce) {
+		return drop(UnprovenRate) // taken up again and again it would never get more: it goes
 	}
 	if r := e.takeUp(s); r != None {
 		return drop(r)

@@ -71,8 +71,8 @@ func (e *Edge) attempt(p *view, client netip.Addr, s *service, free bool) (admit
 		if s.Limits.Sessions > 0 && src.sessions >= s.Limits.Sessions && e.refuse(p, TooManySessions, enforced) {
 			return admitted{}, TooManySessions
 		}
-		a.news = src.news.take(s.Limits.News, e.Now, 1, 0)
-		if !a.news && e.refuse(p, RateSessions, enforced) {
+		a.news = !p.query && src.news.take(s.Limits.News, e.Now, 1, 0) // a query is no connection
+		if !a.news && !p.query && e.refuse(p, RateSessions, enforced) {
 			return admitted{}, RateSessions
 		}
 	}

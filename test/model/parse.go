@@ -56,6 +56,10 @@ type view struct {
 	shadow    Reason // what policy would have dropped it for, were it enforced
 	unlimited bool   // source limits don't hold for it
 	learn     bool   // its sender's link address may be taken for the way to where it came from
+	proof     Proof  // of its source, by its gate
+	query     bool   // so its gate says
+	heard     bool   // its gate has seen it
+	refused   Reason // and would have none of it: it goes on as a reset
 }
 
 func (p *view) from() netip.AddrPort { return netip.AddrPortFrom(p.src, p.sport) }

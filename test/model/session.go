@@ -2,7 +2,10 @@
 
 package model
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Session is one player's flow to one server. Of its four ends the client sends to the front, and what it sends leaves as
 // from the face to the server; what the server sends to the face leaves as from the front to the client.
@@ -19,13 +22,19 @@ type Session struct {
 	NAT, Local    bool
 	ServerStarted bool
 
-	Answered bool // the server has spoken since it was opened
-	Proven   bool // and the client again after that
-	Closing  bool // over: no packet belongs to it, but one that may begin a session takes it up again
-	killed   bool // by hand: nothing takes it up again
+	Answered bool  // the server has spoken since it was opened; TCP's, as to one whose ACK it has seen
+	Proof    Proof // of its client's address
+	Closing  bool  // over: no packet belongs to it, but one that may begin a session takes it up again
+	killed   bool  // by hand: nothing takes it up again
 	closed   uint64
 	began    uint64
-	prefix   int // how long a prefix is its source: what the configuration said when it began
+	query    bool // a query and its answer: no connection
+	unheard  bool // TCP: its gate is yet to hear what it says first
+	weak     bool // counted among the weakly proven
+	lasting  bool // it has played for a while
+	evicted  bool // newer strangers pushed it out: nothing takes it up again
+	known    bool // it was proven before it was last taken up
+	prefix   int  // how long a prefix is its source: what the configuration said when it began
 
 	up, down half
 }
@@ -157,6 +166,20 @@ func (e *Edge) remove(s *Session) {
 
 // Sessions are all there are, in the order in which they began.
 func (e *Edge) Sessions() []*Session { return e.sessions }
+
+// Marks are what is known of it beside its state.
+func (s *Session) Marks() string {
+	var all []string
+	for _, m := range []struct {
+		set  bool
+		name string
+	}{{s.evicted, "evicted"}, {s.weak, "weak"}, {s.Proof == Strong, "strong"}, {s.query, "query"}, {s.lasting, "lasting"}, {s.unheard, "unheard"}} {
+		if m.set {
+			all = append(all, m.name)
+		}
+	}
+	return strings.Join(all, " ")
+}
 
 // Up and Down are what it has carried, Age how many ticks ago it began, and Idle for how many neither side has spoken.
 func (s *Session) Up() Direction   { return s.up.Direction }

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import "net/netip"
+
+// A session begins unproven: its client may be anybody who can forge an address. It is proven once. Strongly by a secret that the
+// client echoed, or by TCP's handshake: its server says what a kernel says only after the client's ACK. Weakly by an answer of its
+// server between two of its own packets, which somebody blind can fake: such sessions live under quotas until they have played
+// for a while.
+
+const (
+	lastingAfter   = 30 * ticksPerSecond
+	lastingPackets = 20 // each way
+)
+
+// opening is what a packet of an unproven session may do, and what it proves.
+func (e *Edge) opening(p *view, w way) Reason {
+	svc := e.services[w.Service]
+	if p.down {
+		return e.openingDown(p, w.Session, svc)
+	}
+	return e.openingUp(p, w.Session, svc)
+}
+
+// openingDown: nobody unproven is given more than it sent, but within the budget of such answers.
+func (e *Edge) openingDown(p *view, s *Session, svc *service) Reason {
+	if !s.ServerStarted {
+		over := min(int64(s.down.Bytes)+int64(p.length)-int64(s.up.Bytes), int64(p.length))
+		if over > 0 && !e.mayAnswer(s.Client.Addr(), uint64(over)) && e.refuse(p, AnswerBudget, svc.Enforce) {
+			return AnswerBudget
+		}
+	}
+	switch {
+	case p.proto != tcp:
+		s.Answered = true
+	case p.flags&(syn|rst) == 0:
+		s.Answered = true
+		if s.up.Packets > 0 && !s.unheard {
+			e.prove(s, Strong)
+		}
+	}
+	return None
+}
+
+// openingUp: it may send so much before its server has answered; what it says after that proves it.
+func (e *Edge) openingUp(p *view, s *Session, svc *service) Reason {
+	if !s.Answered {
+		if !s.known && svc.exhausted(s) && e.refuse(p, UnprovenRate, svc.Enforce) {
+			return UnprovenRate
+		}
+		return None
+	}
+	if p.proto == tcp {
+		if !s.unheard || p.heard {
+			e.prove(s, Strong)
+		}
+	} else if e.joinWeak(s, svc) {
+		e.prove(s, Weak)
+	}
+	return None
+}
+
+// exhausted tells whether its client has sent all that it may before its server has answered.
+func (s *service) exhausted(of *Session) bool {
+	most := uint64(s.Strangers.Unanswered)
+	return most > 0 && of.up.Packets >= most
+}
+
+func (e *Edge) prove(s *Session, p Proof) {
+	s.Proof = p
+	if p == Strong {
+		e.tried(s.Service).Strong++
+	} else {
+		e.tried(s.Service).Weak++
+	}
+}
+
+// joinWeak counts one more weakly proven session, unless its service or its prefix has as many as it may.
+func (e *Edge) joinWeak(s *Session, svc *service) bool {
+	n := e.weakOf(s)
+	q := &svc.Strangers
+	if q.Weak > 0 && e.weak[s.Service] >= q.Weak || q.WeakPrefix > 0 && n.used >= uint64(q.WeakPrefix) {
+		return false
+	}
+	e.weak[s.Service]++
+	n.used++
+	s.weak = true
+	return true
+}
+
+// leaveWeak: it is a weak one no more.
+func (e *Edge) leaveWeak(s *Session) {
+	if s.weak {
+		s.weak = false
+		e.weak[s.Service]--
+		e.weakOf(s).used--
+	}
+}
+
+func (e *Edge) weakOf(s *Session) *bucket {
+	return e.prefixCell(prefixWeak, s.Client.Addr(), 24, 48, s.Service)
+}
+
+// WeakSessions is how many a service has.
+func (e *Edge) WeakSessions(service int) int { return e.weak[service] }
+
+// lasting is asked whenever a proven session's client is judged: has it played for long enough to be more than weak, and a
+// regular? Weak proof makes no regulars under attack.
+func (e *Edge) lasting(s *Session) {
+	if s.Proof == Unknown || s.lasting || e.tick()-s.began < lastingAfter || s.up.Packets < lastingPackets || s.down.Packets < lastingPackets {
+		return
+	}
+	s.lasting = true
+	if s.Proof == Strong || e.states[s.Service] != Attack {
+		e.regulars[regularOf(s.Client.Addr(), s.Service)] = true
+	}
+	e.leaveWeak(s)
+}
+
+func regularOf(a netip.Addr, service int) sourceKey { return sourceOf(a, service, a.BitLen()) }
+
+// Regulars is how many sources have played for long enough.
+func (e *Edge) Regulars() int { return len(e.regulars) }
+
+// SetState is the daemon's word on how a service fares.
+func (e *Edge) SetState(service int, s State) { e.states[service] = s }
+
+// SetGrace lets sessions that are older than the edge pass a service's gate for a time.
+func (e *Edge) SetGrace(service int, until uint64) { e.grace[service] = until }
