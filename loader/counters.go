@@ -20,6 +20,17 @@ type ReasonCount struct{ Packets, Bytes, ShadowPackets, ShadowBytes uint64 }
 
 // Counters reads the exact counters of every service, by number.
 func (e *Edge) Counters() ([]ServiceCount, error) {
+	all, err := e.Totals()
+	for i := range all {
+		if err == nil {
+			all[i].Reasons, err = e.ReasonsOf(i)
+		}
+	}
+	return all, err
+}
+
+// Totals is Counters without the reasons, of which there are many: for those who look often.
+func (e *Edge) Totals() ([]ServiceCount, error) {
 	all := make([]ServiceCount, len(e.ServiceNames()))
 	perCPU := make([]bpfServiceCount, ebpf.MustPossibleCPU())
 	for i := range all {
@@ -28,9 +39,6 @@ func (e *Edge) Counters() ([]ServiceCount, error) {
 		}
 		for _, c := range perCPU {
 			all[i].add(&c)
-		}
-		if err := e.reasons(i, &all[i]); err != nil {
-			return nil, err
 		}
 	}
 	return all, nil
@@ -47,14 +55,16 @@ func (s *ServiceCount) add(c *bpfServiceCount) {
 	s.Redirect += c.Redirect
 }
 
-func (e *Edge) reasons(service int, s *ServiceCount) error {
+// ReasonsOf reads why packets of one service were dropped.
+func (e *Edge) ReasonsOf(service int) (map[string]ReasonCount, error) {
+	var all map[string]ReasonCount
 	perCPU := make([]bpfReasonCount, ebpf.MustPossibleCPU())
 	for r, name := range e.names.Reasons {
 		if name == "" || r == 0 {
 			continue
 		}
 		if err := e.state[bpfMapReasonCount].Lookup(uint32(service*reasonsMax+r), &perCPU); err != nil {
-			return fmt.Errorf("read map reason_count: %w", err)
+			return nil, fmt.Errorf("read map reason_count: %w", err)
 		}
 		var sum ReasonCount
 		for _, c := range perCPU {
@@ -64,13 +74,13 @@ func (e *Edge) reasons(service int, s *ServiceCount) error {
 			sum.ShadowBytes += c.ShadowBytes
 		}
 		if sum != (ReasonCount{}) {
-			if s.Reasons == nil {
-				s.Reasons = map[string]ReasonCount{}
+			if all == nil {
+				all = map[string]ReasonCount{}
 			}
-			s.Reasons[name] = sum
+			all[name] = sum
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // Faults reads what went wrong inside and was no packet's fault, by name.

@@ -244,6 +244,7 @@ func (r *runner) command(line string, daemon bool) string {
 func (r *runner) plain(s string) string {
 	s = strings.ReplaceAll(s, r.socket, "SOCKET")
 	s = strings.ReplaceAll(s, r.dir, "DIR")
+	s = regexp.MustCompile(`"id":"[A-Z2-7]{8}-`).ReplaceAllString(s, `"id":"RUN-`)
 	return regexp.MustCompile(`go1\.\S+ linux/\w+|"(go|arch)": "\w[^"]*"`).ReplaceAllString(s, "GO")
 }
 

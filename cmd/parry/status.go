@@ -53,7 +53,7 @@ func statusText(w io.Writer, s show.Style, st *api.Status) error {
 		fmt.Fprintln(w, text)
 	}
 	fmt.Fprintln(w)
-	for _, part := range []func(io.Writer, show.Style, *api.Status) error{servicesTable, dropsTable, tablesTable} {
+	for _, part := range []func(io.Writer, show.Style, *api.Status) error{servicesTable, alarms, dropsTable, tablesTable} {
 		if err := part(w, s, st); err != nil {
 			return err
 		}
@@ -80,6 +80,25 @@ func servicesTable(w io.Writer, s show.Style, st *api.Status) error {
 		}
 	}
 	return t.Close()
+}
+
+// fullGreylist is from where on the greylist lets many strangers pass at first sight.
+const fullGreylist = 0.5
+
+// alarms says why services aren't normal, and when the greylist is too full to be of use.
+func alarms(w io.Writer, s show.Style, st *api.Status) error {
+	for i := range st.Services {
+		if text := st.Services[i].Alarm(st.Time); text != "" {
+			if _, err := fmt.Fprintf(w, "%s: %s\n", s.State(st.Services[i].State), text); err != nil {
+				return err
+			}
+		}
+	}
+	if fill := st.Strangers.GreylistFill; fill >= fullGreylist {
+		_, err := fmt.Fprintln(w, s.Warn(fmt.Sprintf("the greylist is %s full: many strangers pass at first sight; raise sizes.greylist", show.Percent(fill))))
+		return err
+	}
+	return nil
 }
 
 func trafficCells(t *api.Traffic) []string {

@@ -11,7 +11,9 @@ import (
 	"net/netip"
 	"strings"
 
+	"parry/pkg/attack"
 	"parry/pkg/blocklist"
+	"parry/pkg/event"
 )
 
 // DefaultSocket is where the daemon listens unless its configuration says otherwise.
@@ -67,6 +69,10 @@ type Edge interface {
 	LoadGate(ctx context.Context, object []byte) (Gate, error)
 	// UnloadGate forgets an operator's gate; ErrBusy while a service uses it, ErrNotFound where there is none.
 	UnloadGate(ctx context.Context, name string) error
+	// Events yields what happens, until ctx or the daemon ends; ReadEvents does it for an event.Log.
+	Events(ctx context.Context, query EventQuery) iter.Seq2[event.Event, error]
+	// Attacks are those that are remembered, the newest first.
+	Attacks(ctx context.Context, filter AttackFilter) ([]attack.Record, error)
 }
 
 // Collect gathers what a sequence yields until its end or its error.

@@ -5,6 +5,9 @@ package api
 import (
 	"context"
 	"net/http"
+
+	"parry/pkg/attack"
+	"parry/pkg/event"
 )
 
 // Patterns are the routes as the mux knows them.
@@ -29,5 +32,6 @@ func Shapes() map[string]any {
 		"Status": Status{}, "Interface": Interface{}, "Service": Service{}, "Traffic": Traffic{}, "Table": Table{},
 		"Session": Session{}, "Direction": Direction{}, "Server": Server{}, "Gate": Gate{}, "ImportEvent": ImportEvent{},
 		"ImportProgress": ImportProgress{}, "ImportResult": ImportResult{}, "BadLine": BadLine{}, "Error": errorBody{},
+		"Strangers": Strangers{}, "Event": event.Event{}, "Attack": attack.Record{}, "Measure": attack.Measure{}, "Moment": attack.Moment{},
 	}
 }

@@ -105,6 +105,8 @@ func (s *HTTPServer) routes() []route {
 		{pattern: "GET /v1/gates", handle: s.gates},
 		{pattern: "POST /v1/gates", handle: s.loadGate, limit: MaxGate, root: true},
 		{pattern: "DELETE /v1/gates/{name}", handle: s.unloadGate, root: true},
+		{pattern: "GET /v1/events", handle: s.events, streamed: true},
+		{pattern: "GET /v1/attacks", handle: s.attacks},
 	}
 	for _, k := range []Kind{Block, Allow} {
 		l := listHandlers{HTTPServer: s, kind: k}

@@ -21,6 +21,15 @@ type Status struct {
 	WouldDrop  map[string]uint64 `json:"would_drop"` // the same, where enforce is off
 	Host       Traffic           `json:"host"`       // handed to this host's own stack
 	Tables     []Table           `json:"tables"`
+	Strangers  Strangers         `json:"strangers"`
+}
+
+// Strangers is how full the tables for strangers are, which all services share.
+type Strangers struct {
+	GreylistFill  float64 `json:"greylist_fill"`  // share of 0 to 1: over a half, many first packets pass at first sight
+	SketchLoad    float64 `json:"sketch_load"`    // share of 0 to 1
+	Unproven      uint64  `json:"unproven"`       // slots that hold a stranger's session
+	UnprovenSlots uint64  `json:"unproven_slots"` // that there are
 }
 
 // Interface is one interface that the edge is configured on.
@@ -38,9 +47,13 @@ type Service struct {
 	Protocol  []string          `json:"protocol"` // udp, tcp
 	Game      string            `json:"game"`
 	Class     string            `json:"class"`
-	Forward   string            `json:"forward"` // nat, transparent, tunnel or local
-	Enforce   bool              `json:"enforce"` // this service's own switch and the edge's
-	State     string            `json:"state"`   // normal, elevated or attack
+	Forward   string            `json:"forward"`      // nat, transparent, tunnel or local
+	Enforce   bool              `json:"enforce"`      // this service's own switch and the edge's
+	State     string            `json:"state"`        // normal, elevated or attack
+	Since     *time.Time        `json:"state_since"`  // when it came to be in this state; null if it never moved since the daemon's start
+	Reason    string            `json:"state_reason"` // why, in words
+	Strangers map[string]uint64 `json:"strangers"`    // first packets by what became of them
+	Usual     float64           `json:"usual_strangers_per_second"`
 	Sessions  uint64            `json:"sessions"`
 	Packets   uint64            `json:"packets"` // both directions, dropped ones included
 	Bytes     uint64            `json:"bytes"`

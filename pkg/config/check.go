@@ -31,6 +31,7 @@ func (k *checker) all() {
 	k.sizes()
 	k.always()
 	k.limits("limits", k.c.Limits)
+	k.attack("attack", k.c.Attack)
 	k.pools()
 	k.services()
 	k.listens()
@@ -153,6 +154,27 @@ func (k *checker) bucket(path, rateKey, burstKey string, rate, burst uint64) {
 	}
 	if burst/3600 > rate || burst > rate*3600 {
 		k.fail(at, "", "%s %d is too large for %s %d: at most an hour's worth, %d", burstKey, burst, rateKey, rate, rate*3600)
+	}
+}
+
+// attack checks that the levels stand in their order: else the state would never be elevated.
+func (k *checker) attack(path string, a Attack) {
+	for _, f := range []struct {
+		key       string
+		low, high uint64
+	}{
+		{"strangers_per_second", a.Elevated.StrangersPerSecond, a.Attack.StrangersPerSecond},
+		{"refused_per_second", a.Elevated.RefusedPerSecond, a.Attack.RefusedPerSecond},
+		{"times_usual", uint64(a.Elevated.TimesUsual), uint64(a.Attack.TimesUsual)},
+	} {
+		low, high := path+".elevated."+f.key, path+".attack."+f.key
+		at := high
+		if !k.has(at) {
+			at = low
+		}
+		if f.high > 0 && f.low > f.high && k.has(at) && !k.bad[low] && !k.bad[high] {
+			k.fail(at, "", "attack begins at %s %d, below elevated at %d", f.key, f.high, f.low)
+		}
 	}
 }
 

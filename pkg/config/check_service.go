@@ -25,6 +25,7 @@ func (k *checker) services() {
 		k.addresses(at(i), s)
 		k.protocol(at(i), s)
 		k.limits(at(i)+".limits", s.Limits)
+		k.attack(at(i)+".attack", s.Attack)
 		k.pool(at(i), s)
 	}
 }

@@ -43,6 +43,8 @@ type Config struct {
 	Strangers Strangers `yaml:"strangers"`
 	// Queries is how much is answered to whom; a service's own is laid over it key by key.
 	Queries Queries `yaml:"queries"`
+	// Attack says when a service counts as elevated, and when as attacked; a service's own is laid over it key by key.
+	Attack Attack `yaml:"attack"`
 	// Services are what players connect to. At least one, at most 1023.
 	Services []Service `yaml:"services" check:"required last items=1023"`
 	// Pools are groups of servers that services forward to. At most 1023, with at most 4095 servers together.
@@ -97,8 +99,9 @@ type Sizes struct {
 	// Greylist is the number of strangers that are remembered for a few seconds, so that those who come again are let in
 	// under attack: packets per second of the largest flood, times two. Eight bytes each; above it, more pass at first sight.
 	Greylist uint32 `yaml:"greylist" check:"min=64 max=268435456"`
-	// Regulars is the number of sources that are remembered as having played.
-	Regulars uint32 `yaml:"regulars" check:"min=64 max=16777216"`
+	// Regulars is the number of sources that are remembered as having played, for 30 days and over restarts: they come in
+	// during an attack.
+	Regulars uint32 `yaml:"regulars" check:"min=64 max=1048576"`
 	// Fragments is the number of fragmented packets in flight at a time.
 	Fragments uint32 `yaml:"fragments" check:"min=16 max=1048576"`
 }
@@ -195,6 +198,29 @@ type SourceLimits struct {
 	IPv4Prefix uint8 `yaml:"ipv4_prefix" check:"min=8 max=32"`
 	// IPv6Prefix is the length of the prefix that counts as one IPv6 source.
 	IPv6Prefix uint8 `yaml:"ipv6_prefix" check:"min=16 max=64"`
+}
+
+// Attack says when a service's state goes up and down. It goes up at once, and down by one step after it was below the
+// thresholds of `elevated` for `hold`.
+type Attack struct {
+	// Elevated is when more happens than usual: shown and told, and gates may become stricter.
+	Elevated AttackLevel `yaml:"elevated"`
+	// Attack is when strangers have to prove more: the greylist and the edge's own cookies work, and the attack is written down.
+	Attack AttackLevel `yaml:"attack"`
+	// Hold is how long it must be quiet before the state goes down.
+	Hold time.Duration `yaml:"hold" check:"min=1s max=1h"`
+}
+
+// AttackLevel is where a state begins: at a floor, or at a multiple of what is usual if that is more. What is usual is learned in calm
+// times, and believed up to the floors of `attack`.
+type AttackLevel struct {
+	// StrangersPerSecond is the floor for packets of no session; 0 means that they are not looked at.
+	StrangersPerSecond uint64 `yaml:"strangers_per_second" check:"max=1000000000"`
+	// RefusedPerSecond is the floor for packets that are dropped for what attacks do (gates, greylist, limits, reflection,
+	// fragments; not the deny list); 0 means that they are not looked at.
+	RefusedPerSecond uint64 `yaml:"refused_per_second" check:"max=1000000000"`
+	// TimesUsual is the multiple.
+	TimesUsual uint32 `yaml:"times_usual" check:"min=1 max=1000"`
 }
 
 // Pool is a group of servers that are equal to a player.

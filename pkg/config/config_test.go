@@ -68,6 +68,10 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 	timeouts := Timeouts{UDP: time.Minute, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second, Weak: 20 * time.Second, Silent: 5 * time.Second}
 	strangers := Strangers{SourcePacketsPerSecond: 100, UnansweredPackets: 20, WeakPerPrefix: 64}
 	queries := Queries{Answer: "auto", SourcePerSecond: 20, UnprovenKbps: 64, TotalKbps: 8000}
+	attack := Attack{
+		Elevated: AttackLevel{StrangersPerSecond: 200, RefusedPerSecond: 1000, TimesUsual: 4},
+		Attack:   AttackLevel{StrangersPerSecond: 1000, RefusedPerSecond: 5000, TimesUsual: 10}, Hold: 30 * time.Second,
+	}
 	want := &Config{
 		Enforce: true, Pin: "/sys/fs/bpf/parry", State: "/var/lib/parry",
 		API:     API{Socket: "/run/parry/parry.sock", Group: "parry"},
@@ -79,11 +83,11 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		},
 		Timeouts: timeouts,
 		Host:     Host{PacketsPerSecond: 200000, SourcePacketsPerSecond: 50000, Always: []ProtoPort{{"tcp", 22}}},
-		Limits:   limits, Strangers: strangers, Queries: queries,
+		Limits:   limits, Strangers: strangers, Queries: queries, Attack: attack,
 		Services: []Service{{
 			Name: "arena", Listen: []Listen{{netip.MustParseAddr("203.0.113.10"), 27960, 27960}}, Protocol: []string{"udp"},
 			Game: "quake3", Class: "fps", Gate: "quake3", Forward: "nat", Pool: "p", Access: "open", Fragments: "drop",
-			Enforce: pointer(true), Limits: limits, Timeouts: timeouts, Strangers: strangers, Queries: queries,
+			Enforce: pointer(true), Limits: limits, Timeouts: timeouts, Strangers: strangers, Queries: queries, Attack: attack,
 		}},
 		Pools: []Pool{{Name: "p", Servers: []Server{
 			{Name: "s", Address: netip.MustParseAddr("10.0.0.1"), First: 27960, Last: 27960, Weight: 1},

@@ -38,11 +38,16 @@ func Default() *Config {
 		},
 		Strangers: Strangers{SourcePacketsPerSecond: 100, UnansweredPackets: 20, WeakPerPrefix: 64},
 		Queries:   Queries{Answer: "auto", SourcePerSecond: 20, UnprovenKbps: 64, TotalKbps: 8000},
+		Attack: Attack{
+			Elevated: AttackLevel{StrangersPerSecond: 200, RefusedPerSecond: 1000, TimesUsual: 4},
+			Attack:   AttackLevel{StrangersPerSecond: 1000, RefusedPerSecond: 5000, TimesUsual: 10},
+			Hold:     30 * time.Second,
+		},
 	}
 }
 
-// fresh returns a list element of type t with its defaults; a service starts from the file's limits
-// and timeouts, which are decoded before the services.
+// fresh returns a list element of type t with its defaults; a service starts from the file's limits,
+// timeouts and thresholds, which are decoded before the services.
 func (c *Config) fresh(t reflect.Type) reflect.Value {
 	switch t {
 	case reflect.TypeFor[Interface]():
@@ -52,7 +57,7 @@ func (c *Config) fresh(t reflect.Type) reflect.Value {
 	case reflect.TypeFor[Service]():
 		return reflect.ValueOf(Service{
 			Game: game.Auto, Gate: gateAuto, Forward: ForwardNAT, Access: "open", Fragments: "drop", Limits: c.Limits, Timeouts: c.Timeouts,
-			Strangers: c.Strangers, Queries: c.Queries,
+			Strangers: c.Strangers, Queries: c.Queries, Attack: c.Attack,
 		})
 	}
 	return reflect.Zero(t)

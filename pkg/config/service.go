@@ -62,6 +62,8 @@ type Service struct {
 	Strangers Strangers `yaml:"strangers"`
 	// Queries is the service's own, laid over the file's key by key: `answer` and `source_per_second`.
 	Queries Queries `yaml:"queries"`
+	// Attack is the service's own, laid over the file's key by key.
+	Attack Attack `yaml:"attack"`
 }
 
 // Server is one game server of a pool.

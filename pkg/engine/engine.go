@@ -19,6 +19,8 @@ import (
 
 	"parry/loader"
 	"parry/pkg/config"
+	"parry/pkg/event"
+	"parry/pkg/hostfacts"
 	"parry/pkg/nexthop"
 )
 
@@ -40,6 +42,9 @@ type Engine struct {
 	lists   lists
 	census  census
 	answers answers
+	events  *event.Log
+	memory  *memory
+	sentry  *sentry
 
 	mu     sync.Mutex // guards all below; edge: what makes and installs generations, attaches, and writes hops and links
 	cfg    *config.Config
@@ -52,6 +57,7 @@ type Engine struct {
 	served []nexthop.Key           // next hops of the servers
 	health health                  // what metrics tell of the daemon
 	links  map[int]loader.LinkInfo // as last told to the fast path
+	down   map[nexthop.Key]bool    // next hops that can't be reached
 }
 
 type health struct {
@@ -77,13 +83,15 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	e := &Engine{
 		opts: o, log: o.Log, started: time.Now(), cfg: cfg, gates: gates, broken: map[string]string{}, wanted: map[nexthop.Key]bool{},
-		links: map[int]loader.LinkInfo{}, health: health{lastReloadOK: true, errors: map[string]uint64{}},
+		links: map[int]loader.LinkInfo{}, down: map[nexthop.Key]bool{}, health: health{lastReloadOK: true, errors: map[string]uint64{}},
 	}
 	// The watcher's sockets belong to the namespace of the thread that opens them: the process's own.
 	if e.watcher, err = nexthop.New(o.Log, nexthop.Options{KeepNeighbours: true}); err != nil {
 		return fmt.Errorf("watch links and routes: %w", err)
 	}
 	defer func() { err = errors.Join(err, e.watcher.Close()) }()
+	e.remember(ctx)
+	defer func() { err = errors.Join(err, e.memory.close()) }()
 	work, stop := context.WithCancel(ctx)
 	var group tasks
 	group.start(stop, func() error { return e.watcher.Run(work) })
@@ -96,9 +104,20 @@ func Run(ctx context.Context, o Options) (err error) {
 		return errors.Join(err, group.wait(), e.close())
 	}
 	<-work.Done()
+	e.events.Publish(event.Event{Type: event.DaemonStop, Text: "parry stops; what it attached goes on forwarding"})
+	e.events.End() // whoever follows them is done, and so is the API
 	err = group.wait()
 	e.log.Info("parry stops; what it attached goes on forwarding", "detach", "parry detach --pin "+cfg.Pin)
 	return errors.Join(err, e.close())
+}
+
+// remember makes what watches and what keeps.
+func (e *Engine) remember(ctx context.Context) {
+	fault := func(what string, err error) { e.locked(func() { e.fault(what, err) }) }
+	moved := make(chan struct{}, 1)
+	e.events = event.New(event.DefaultSize, time.Now)
+	e.memory = recall(ctx, memory{store: openStore(e.cfg.State, e.log), log: e.log, now: time.Now, fault: fault, moved: moved}, e.cfg.Sizes.Regulars)
+	e.sentry = &sentry{tracker: e.memory.tracker, events: e.events, log: e.log, now: time.Now, fault: fault, moved: moved}
 }
 
 func (e *Engine) close() error {
@@ -136,6 +155,7 @@ func (e *Engine) attach() (err error) {
 		return err
 	}
 	e.lists = lists{e.edge.Lists()}
+	e.sentry.edge, e.memory.edge, e.memory.taught = e.edge, e.edge, e.edge.Adopted()
 	if err := e.openAnswers(); err != nil {
 		return err
 	}
@@ -145,6 +165,11 @@ func (e *Engine) attach() (err error) {
 	if err := e.install(c, e.ifaces); err != nil {
 		return err
 	}
+	e.fault("remember who has played", e.memory.teach())
+	e.events.Publish(event.Event{
+		Type: event.DaemonStart, Text: fmt.Sprintf("parry %s runs on %s", e.opts.Version, c.Node),
+		Data: map[string]any{"version": e.opts.Version, "interfaces": names(e.ifaces), "services": len(c.Services), "adopted": e.edge.Adopted()},
+	})
 	e.log.Info("parry runs", "version", e.opts.Version, "node", c.Node, "interfaces", names(e.ifaces), "services", len(c.Services),
 		"enforce", c.Enforce, "adopted", e.edge.Adopted(), "took_ms", time.Since(e.started).Milliseconds(), "pid", os.Getpid(),
 		"go", runtime.Version())
@@ -185,6 +210,7 @@ func (e *Engine) install(c *config.Config, ifaces []loader.Interface) error {
 	for name, why := range uncached(c) {
 		e.log.Warn("queries of a service go to its servers", "service", name, "why", why)
 	}
+	e.fault("tell services' states", e.sentry.configure(c, linkBPS(ifaces), e.memory.recalled))
 	return nil
 }
 
@@ -206,6 +232,19 @@ func (e *Engine) grace(before []string) error {
 	return errors.Join(errs...)
 }
 
+// linkBPS is what the way in carries, in bits a second: known where there is one way, and a NIC says so.
+func linkBPS(ifaces []loader.Interface) uint64 {
+	if len(ifaces) != 1 {
+		return 0
+	}
+	for _, i := range hostfacts.Read("/").Interfaces {
+		if i.Name == ifaces[0].Name {
+			return uint64(i.Mbits) * 1e6
+		}
+	}
+	return 0
+}
+
 // reload reads the configuration again: all of it, or nothing.
 func (e *Engine) reload() error {
 	e.mu.Lock()
@@ -215,10 +254,15 @@ func (e *Engine) reload() error {
 	e.health.lastReloadOK = err == nil
 	if err != nil {
 		e.health.failedReloads++
+		e.events.Publish(event.Event{Type: event.ReloadRefused, Text: "the configuration is refused, the old one stays: " + err.Error()})
 		e.log.Error("the configuration is refused, the old one stays", "err", err)
 		return err
 	}
 	e.health.reloads++
+	e.events.Publish(event.Event{
+		Type: event.Reload, Text: "the configuration is reloaded",
+		Data: map[string]any{"services": len(e.cfg.Services), "enforce": e.cfg.Enforce, "interfaces": names(e.ifaces)},
+	})
 	e.log.Info("the configuration is reloaded", "services", len(e.cfg.Services), "enforce", e.cfg.Enforce, "interfaces", names(e.ifaces))
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	ours "parry/loader/gates"
 	"parry/pkg/api"
 	"parry/pkg/config"
+	"parry/pkg/event"
 	"parry/pkg/gate"
 	"parry/pkg/spell"
 )
@@ -224,6 +225,10 @@ func (a edgeAPI) LoadGate(_ context.Context, object []byte) (api.Gate, error) {
 	if err := staged.Commit(); err != nil {
 		return api.Gate{}, fmt.Errorf("gate %s is loaded, but will be gone after a restart: %w", own.Name, err)
 	}
+	e.events.Publish(event.Event{
+		Type: event.GateLoad, Text: fmt.Sprintf("gate %s is loaded; services that use it: %v", own.Name, users(e.cfg, own.Name)),
+		Data: map[string]any{"gate": own.Name, "services": users(e.cfg, own.Name)},
+	})
 	e.log.Info("a gate is loaded", "gate", own.Name, "services", users(e.cfg, own.Name), "instructions", own.Instructions)
 	return e.gate(own), nil
 }
@@ -266,6 +271,7 @@ func (a edgeAPI) UnloadGate(_ context.Context, name string) error {
 		return fmt.Errorf("forget gate %s: %w", name, err)
 	}
 	e.gates = e.gates.without(name)
+	e.events.Publish(event.Event{Type: event.GateUnload, Text: "gate " + name + " is gone", Data: map[string]any{"gate": name}})
 	e.log.Info("a gate is gone", "gate", name)
 	return nil
 }

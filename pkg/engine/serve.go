@@ -42,6 +42,8 @@ func (e *Engine) serve(ctx context.Context, stop func(), group *tasks) error {
 	e.serveAnswers(ctx, stop, group)
 	group.start(stop, func() error { return e.follow(ctx) })
 	group.start(stop, func() error { return e.tend(ctx, n) })
+	group.start(stop, func() error { return e.sentry.run(ctx) })
+	group.start(stop, func() error { return e.memory.run(ctx) })
 	group.start(stop, func() error {
 		onHangup(ctx, func() {
 			e.notice(n.Reloading())

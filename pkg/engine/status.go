@@ -103,6 +103,10 @@ func (a edgeAPI) Status(context.Context) (api.Status, error) {
 		out.Answers = answersOf(answers.of(e.cfg, c))
 		s.Services = append(s.Services, out)
 	}
+	s.Strangers.GreylistFill, s.Strangers.SketchLoad, s.Strangers.UnprovenSlots = e.sentry.shared()
+	for _, states := range v.sessions {
+		s.Strangers.Unproven += states[loader.Unproven]
+	}
 	return s, nil
 }
 
@@ -127,11 +131,17 @@ func (e *Engine) service(c *config.Service, v *view) api.Service {
 		n = &loader.ServiceCount{}
 	}
 	s := api.Service{
-		Name: c.Name, Protocol: c.Protocol, Game: c.Game, Class: c.Class, Forward: c.Forward, Enforce: e.cfg.Enforce && *c.Enforce, State: "normal",
+		Name: c.Name, Protocol: c.Protocol, Game: c.Game, Class: c.Class, Forward: c.Forward, Enforce: e.cfg.Enforce && *c.Enforce,
 		Packets: n.Up.Packets + n.Down.Packets, Bytes: n.Up.Bytes + n.Down.Bytes,
 		Up:    &api.Traffic{Packets: n.Up.Packets, Bytes: n.Up.Bytes},
 		Down:  &api.Traffic{Packets: n.Down.Packets, Bytes: n.Down.Bytes},
 		Drops: map[string]uint64{}, WouldDrop: map[string]uint64{}, Listen: []string{},
+	}
+	standing, strangers := e.sentry.standing(c.Name)
+	s.State, s.Reason, s.Usual, s.Strangers = standing.State.String(), standing.Why, standing.Usual.Strangers, strangers
+	if standing.Why != "" {
+		since := standing.Since.UTC()
+		s.Since = &since
 	}
 	for _, l := range c.Listen {
 		s.Listen = append(s.Listen, l.String())
@@ -318,6 +328,7 @@ func (e *Engine) Snapshot(context.Context) (*metrics.Snapshot, error) {
 		out.Answers = answerMetrics(answers.of(e.cfg, c))
 		s.Services = append(s.Services, out)
 	}
+	s.Strangers.GreylistFill, s.Strangers.SketchLoad, s.Strangers.UnprovenSlots = e.sentry.shared()
 	return s, nil
 }
 
@@ -338,12 +349,17 @@ func (e *Engine) metricsOf(c *config.Service, v *view) metrics.Service {
 	}
 	l := c.Limits.Source
 	out := metrics.Service{
-		Name: c.Name, State: "normal", Enforce: e.cfg.Enforce && *c.Enforce, Up: direction(n.Up, n, true),
+		Name: c.Name, Enforce: e.cfg.Enforce && *c.Enforce, Up: direction(n.Up, n, true),
 		Down:  &metrics.Direction{Packets: n.Down.Packets, Bytes: n.Down.Bytes},
 		Drops: map[string]uint64{}, WouldDrop: map[string]uint64{}, Sessions: map[string]uint64{},
 		Limits: map[string]uint64{
 			"packets_per_second": l.PacketsPerSecond, "bytes_per_second": l.BytesPerSecond, "new_sessions": uint64(l.NewSessions), "sessions": uint64(l.Sessions),
 		},
+	}
+	standing, strangers := e.sentry.standing(c.Name)
+	out.State, out.Usual, out.Strangers, out.Moves = standing.State.String(), standing.Usual.Strangers, strangers, map[string]uint64{}
+	for state, n := range standing.Moves {
+		out.Moves[state.String()] = n
 	}
 	for state, count := range v.sessions[c.Name] {
 		out.Sessions[string(state)] = count

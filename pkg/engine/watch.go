@@ -4,12 +4,14 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
 
 	"parry/loader"
+	"parry/pkg/event"
 	"parry/pkg/nexthop"
 )
 
@@ -90,9 +92,38 @@ func (e *Engine) onHop(h nexthop.Hop) {
 	}
 	_, err := e.edge.SetHop(out)
 	e.fault("write a next hop", err)
+	e.tellHop(h)
 	if !h.Valid {
 		e.log.Warn("a next hop can't be reached", "gateway", h.Gateway, "ifindex", h.Ifindex, "why", h.Reason)
 	}
+}
+
+// tellHop publishes that a next hop can, or can't, be reached, if that is news.
+func (e *Engine) tellHop(h nexthop.Hop) {
+	if e.down[h.Key] == !h.Valid {
+		return
+	}
+	if h.Valid {
+		delete(e.down, h.Key)
+	} else {
+		e.down[h.Key] = true
+	}
+	ev := event.Event{Type: event.HopUp, Text: fmt.Sprintf("the next hop %s can be reached again", h.Gateway)}
+	if !h.Valid {
+		ev = event.Event{Type: event.HopDown, Text: fmt.Sprintf("the next hop %s can't be reached: %s", h.Gateway, h.Reason)}
+	}
+	ev.Data = map[string]any{"gateway": h.Gateway.String(), "ifindex": h.Ifindex}
+	e.events.Publish(ev)
+}
+
+// tellInterface publishes whether an interface carries the fast path.
+func (e *Engine) tellInterface(name, why string) {
+	ev := event.Event{Type: event.InterfaceProtected, Text: name + " is protected again"}
+	if why != "" {
+		ev = event.Event{Type: event.InterfaceUnprotected, Text: name + " is unprotected: " + why}
+	}
+	ev.Data = map[string]any{"interface": name}
+	e.events.Publish(ev)
 }
 
 func (e *Engine) isServed(k nexthop.Key) bool { return slices.Contains(e.served, k) }
@@ -141,6 +172,7 @@ func (e *Engine) onLink(ev nexthop.Event) {
 		if e.ifaces[i].Ifindex == ev.Link.Ifindex {
 			e.broken[ev.Link.Name] = "the interface is gone; it is protected again as soon as it returns"
 			e.log.Error("an interface is gone", "interface", ev.Link.Name)
+			e.tellInterface(ev.Link.Name, e.broken[ev.Link.Name])
 		}
 		return
 	}
@@ -161,11 +193,13 @@ func (e *Engine) protect(i loader.Interface) {
 	}
 	if err := e.edge.Reattach(i); err != nil {
 		e.broken[i.Name] = err.Error()
+		e.tellInterface(i.Name, err.Error())
 		e.fault("protect "+i.Name, err)
 		return
 	}
 	delete(e.broken, i.Name)
 	e.log.Info("an interface is protected again", "interface", i.Name, "ifindex", i.Ifindex)
+	e.tellInterface(i.Name, "")
 	e.onRoutes()
 }
 
@@ -188,6 +222,7 @@ func (e *Engine) onRoutes() {
 		} else {
 			e.plan = plan
 			e.log.Info("the way to the servers has changed, the fast path follows")
+			e.events.Publish(event.Event{Type: event.ServerRoute, Text: "the way to the servers has changed, the fast path follows"})
 		}
 	}
 	e.fault("move the policy epoch", e.lists.l.Recheck())

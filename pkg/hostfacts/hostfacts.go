@@ -67,6 +67,7 @@ type Interface struct {
 	Kind    string // "vlan", "bridge", "bond" ... where the kernel says so
 	MTU     int    // bytes of L3 packet
 	RX, TX  int    // queues
+	Mbits   int    // a second that it carries; 0 = not known, as of those made in software
 	Up      bool
 	// NoXDP says that its driver refuses native XDP whatever is done on this machine (refusesXDP).
 	NoXDP bool
@@ -217,10 +218,15 @@ func (r reader) interfaces() []Interface {
 			continue // bonding_masters is a file, and interfaces may go while we look
 		}
 		driver := r.driver(at)
+		speed := 0
+		if driver != "" { // those made in software name a speed that means nothing
+			speed = max(r.number(at+"/speed"), 0)
+		}
 		out = append(out, Interface{
 			Name:    name,
 			Ifindex: r.number(at + "/ifindex"),
 			Driver:  driver,
+			Mbits:   speed,
 			Kind:    r.kind(at),
 			MTU:     r.number(at + "/mtu"),
 			RX:      r.count(at+"/queues", "rx-"),

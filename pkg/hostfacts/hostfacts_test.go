@@ -29,10 +29,11 @@ func goodHost() map[string]string {
 		"sys/kernel/btf/vmlinux":        "x",
 		"sys/class/net/bonding_masters": "bond0\n",
 		"sys/class/net/eth0/mtu":        "1500\n", "sys/class/net/eth0/ifindex": "2\n",
-		"sys/class/net/eth0/flags": "0x1003\n", "sys/class/net/eth0/carrier": "1\n",
+		"sys/class/net/eth0/flags": "0x1003\n", "sys/class/net/eth0/carrier": "1\n", "sys/class/net/eth0/speed": "10000\n",
 		"sys/class/net/eth0/queues/rx-0/x": "", "sys/class/net/eth0/queues/rx-1/x": "", "sys/class/net/eth0/queues/tx-0/x": "",
 		"sys/class/net/eth0/uevent": "INTERFACE=eth0\nIFINDEX=2\n",
 		"sys/class/net/eth0.5/mtu":  "1496\n", "sys/class/net/eth0.5/ifindex": "3\n", "sys/class/net/eth0.5/flags": "0x1002\n",
+		"sys/class/net/eth0.5/speed":  "10000\n",
 		"sys/class/net/eth0.5/uevent": "DEVTYPE=vlan\nINTERFACE=eth0.5\n",
 	}
 }
@@ -74,7 +75,7 @@ func TestReadFindsTheFacts(t *testing.T) {
 		LocalPorts: PortRange{32768, 60999},
 		Reserved:   []PortRange{{33000, 33999}, {40000, 40000}},
 		Interfaces: []Interface{
-			{Name: "eth0", Ifindex: 2, Driver: "virtio_net", MTU: 1500, RX: 2, TX: 1, Up: true},
+			{Name: "eth0", Ifindex: 2, Driver: "virtio_net", MTU: 1500, RX: 2, TX: 1, Mbits: 10000, Up: true},
 			{Name: "eth0.5", Ifindex: 3, Kind: "vlan", MTU: 1496},
 		},
 		BTF: true, JIT: JITOn, Caps: CapBPF | CapPerfmon | CapNetAdmin, OwnUsers: true,

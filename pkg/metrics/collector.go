@@ -23,6 +23,8 @@ type descs struct {
 	build, enforce, iface, state, serviceEnforce                *prometheus.Desc
 	packets, bytes, verdicts, drops, wouldDrop, sessions, limit *prometheus.Desc
 	answers, answerAge, answerErrs, asked, askedPackets         *prometheus.Desc
+	strangers, moves, usual                                     *prometheus.Desc
+	greylist, sketch, slots                                     *prometheus.Desc
 	hostPackets, hostBytes                                      *prometheus.Desc
 	entries, capacity                                           *prometheus.Desc
 	uptime, reloads, reloadOK, reloadTime, sweep, resyncs, errs *prometheus.Desc
@@ -52,6 +54,12 @@ func newDescs() descs {
 		answerErrs:   d("service_answer_errors_total", "Attempts to ask a server that failed, by kind of answer.", "service", "kind"),
 		asked:        d("daemon_asked_total", "Queries that the fast path leaves to the daemon (their answers take several packets), by result: answered, refused (the budget was used up), stale, failed.", "result"),
 		askedPackets: d("daemon_asked_packets_total", "Packets that the daemon sent as answers."),
+		strangers:    d("service_stranger_packets_total", "First packets of no session by what became of them (seen is all of them), and sessions by how they were proven (admitted, strong, weak, evicted).", "service", "outcome"),
+		moves:        d("service_state_changes_total", "How often a service came to be in a state, since the daemon's start.", "service", "state"),
+		usual:        d("service_usual_strangers_per_second", "What a service is used to; thresholds of its state are multiples of it.", "service"),
+		greylist:     d("stranger_greylist_fill_ratio", "How full the greylist is; over 0.5, many first packets pass at first sight."),
+		sketch:       d("stranger_sketch_load_ratio", "Noise of the sketch that limits strangers, as a share of their limit."),
+		slots:        d("stranger_slots", "Sessions that strangers can have at a time, each of IPv4 and IPv6."),
 
 		hostPackets: d("host_traffic_packets_total", "Packets handed to this host's own stack."),
 		hostBytes:   d("host_traffic_bytes_total", "Bytes handed to this host's own stack."),
@@ -86,7 +94,8 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		d.build, d.enforce, d.iface, d.state, d.serviceEnforce,
 		d.packets, d.bytes, d.verdicts, d.drops, d.wouldDrop, d.sessions, d.limit,
-		d.answers, d.answerAge, d.answerErrs, d.asked, d.askedPackets, d.hostPackets, d.hostBytes, d.entries, d.capacity,
+		d.answers, d.answerAge, d.answerErrs, d.asked, d.askedPackets, d.strangers, d.moves, d.usual, d.greylist, d.sketch, d.slots,
+		d.hostPackets, d.hostBytes, d.entries, d.capacity,
 		d.uptime, d.reloads, d.reloadOK, d.reloadTime, d.sweep, d.resyncs, d.errs,
 	} {
 		ch <- desc
@@ -113,6 +122,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	e.counters(c.descs.drops, s.Drops, NoService)
 	e.counters(c.descs.wouldDrop, s.WouldDrop, NoService)
+	e.gauge(c.descs.greylist, s.Strangers.GreylistFill)
+	e.gauge(c.descs.sketch, s.Strangers.SketchLoad)
+	e.gauge(c.descs.slots, float64(s.Strangers.UnprovenSlots))
 	e.counter(c.descs.hostPackets, s.Host.Packets)
 	e.counter(c.descs.hostBytes, s.Host.Bytes)
 	for _, m := range s.Maps {
@@ -144,6 +156,9 @@ func (e emitter) service(s *Service) {
 		e.gauge(e.d.answerAge, a.Oldest.Seconds(), s.Name, kind)
 		e.counter(e.d.answerErrs, a.Errors, s.Name, kind)
 	}
+	e.counters(e.d.strangers, s.Strangers, s.Name)
+	e.counters(e.d.moves, s.Moves, s.Name)
+	e.gauge(e.d.usual, s.Usual, s.Name)
 }
 
 // direction leaves out what the edge doesn't see: an absent series, not a 0.

@@ -29,7 +29,14 @@ type Snapshot struct {
 	Drops      map[string]uint64 // packets that belonged to no service, by reason
 	WouldDrop  map[string]uint64 // the same, where enforce is off
 	Maps       []Map
+	Strangers  Strangers
 	Daemon     Daemon
+}
+
+// Strangers is how full the tables for strangers are, which all services share.
+type Strangers struct {
+	GreylistFill, SketchLoad float64 // shares of 0 to 1
+	UnprovenSlots            uint64  // for sessions of strangers
 }
 
 // Interface is one interface that the edge is configured on.
@@ -48,6 +55,9 @@ type Service struct {
 	Drops     map[string]uint64 // packets by reason
 	WouldDrop map[string]uint64 // packets by reason, where enforce is off
 	Sessions  map[string]uint64 // sessions by state: unproven, proven, closing
+	Strangers map[string]uint64 // first packets by what became of them, and sessions by how they were proven
+	Moves     map[string]uint64 // how often it came to be in a state, since the daemon's start
+	Usual     float64           // strangers a second
 	Limits    map[string]uint64 // configured limits by name, as in the configuration; 0 = unlimited
 	Answers   map[string]Answers
 }

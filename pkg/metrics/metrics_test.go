@@ -49,6 +49,9 @@ func full() *Snapshot {
 				Drops:     map[string]uint64{"rate_src": 90, "denied": 10},
 				WouldDrop: map[string]uint64{},
 				Sessions:  map[string]uint64{"unproven": 3, "proven": 61, "closing": 1},
+				Strangers: map[string]uint64{"seen": 1200, "greylisted": 900, "admitted": 70},
+				Moves:     map[string]uint64{"normal": 1, "elevated": 2, "attack": 1},
+				Usual:     12.5,
 				Limits:    map[string]uint64{"source.packets_per_second": 1000, "source.burst": 2000},
 				Answers:   map[string]Answers{"info": {Fresh: 2, Stale: 1, Oldest: 90 * time.Second, Errors: 7}},
 			},
@@ -63,6 +66,7 @@ func full() *Snapshot {
 		Drops:     map[string]uint64{"bad_ihl": 2},
 		WouldDrop: map[string]uint64{"host_rate": 1},
 		Maps:      []Map{{Name: "sessions4", Entries: 65, Capacity: 262144}, {Name: "deny4", Entries: 1, Capacity: 1048576}},
+		Strangers: Strangers{GreylistFill: 0.25, SketchLoad: 0.5, UnprovenSlots: 32768},
 		Daemon: Daemon{
 			Uptime: 90 * time.Second, Reloads: 3, FailedReloads: 1,
 			LastReload: time.Unix(1795000000, 250e6), LastReloadOK: true,

@@ -23,12 +23,16 @@ func draw(w io.Writer, style show.Style, st *api.Status, f *Frame) error {
 	if _, err := io.WriteString(w, head(style, st, f)); err != nil {
 		return fmt.Errorf("write frame: %w", err)
 	}
-	t := show.NewTable(w, style, "SERVICE", "STATE", ">SESSIONS", ">UP", ">", ">DOWN", ">", ">DROPPED", ">WOULD DROP")
+	t := show.NewTable(w, style, "SERVICE", "STATE", ">SESSIONS", ">UP", ">", ">DOWN", ">", ">STRANGERS", ">DROPPED", ">WOULD DROP")
 	for _, s := range f.Services {
 		row := []string{s.Name, style.State(s.State), show.Count(s.Sessions)}
 		row = append(row, traffic(s.Up)...)
 		row = append(row, traffic(s.Down)...)
-		row = append(row, dropped(f, s.Drops, style.Bad), dropped(f, s.WouldDrop, style.Warn))
+		strangers := show.Unknown
+		if s.Strangers != nil {
+			strangers = show.SI(*s.Strangers, "pkt/s")
+		}
+		row = append(row, strangers, dropped(f, s.Drops, style.Bad), dropped(f, s.WouldDrop, style.Warn))
 		if err := t.Row(row...); err != nil {
 			return err
 		}
@@ -36,7 +40,22 @@ func draw(w io.Writer, style show.Style, st *api.Status, f *Frame) error {
 	if err := t.Close(); err != nil {
 		return err
 	}
+	if err := alarms(w, style, st); err != nil {
+		return err
+	}
 	return reasons(w, style, st, f)
+}
+
+// alarms says why services are elevated or attacked.
+func alarms(w io.Writer, style show.Style, st *api.Status) error {
+	for i := range st.Services {
+		if text := st.Services[i].Alarm(st.Time); text != "" {
+			if _, err := fmt.Fprintf(w, "%s: %s\n", style.State(st.Services[i].State), text); err != nil {
+				return fmt.Errorf("write frame: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 func head(style show.Style, st *api.Status, f *Frame) string {

@@ -24,6 +24,8 @@ type Frame struct {
 type Service struct {
 	Name      string             `json:"name"`
 	State     string             `json:"state"`
+	Reason    string             `json:"state_reason"`         // why, in words
+	Strangers *float64           `json:"strangers_per_second"` // packets of no session; null where not counted
 	Sessions  uint64             `json:"sessions"`
 	Up        *Rate              `json:"up"`   // from players; null where unseen
 	Down      *Rate              `json:"down"` // from servers; null where unseen
@@ -60,13 +62,17 @@ func Between(prev, cur *api.Status) Frame {
 	for i := range cur.Services {
 		now := &cur.Services[i]
 		f.Sessions += now.Sessions
-		s := Service{Name: now.Name, State: now.State, Sessions: now.Sessions}
+		s := Service{Name: now.Name, State: now.State, Reason: now.Reason, Sessions: now.Sessions}
 		was, known := before[now.Name]
 		since := seconds
 		if !known {
 			was, since = &api.Service{}, 0
 		}
 		s.Up, s.Down = rate(was.Up, now.Up, since), rate(was.Down, now.Down, since)
+		if seen, ok := now.Strangers["seen"]; ok && since > 0 {
+			perSecond := grown(was.Strangers["seen"], seen) / since
+			s.Strangers = &perSecond
+		}
 		s.Drops = perSecond(was.Drops, now.Drops, since)
 		s.WouldDrop = perSecond(was.WouldDrop, now.WouldDrop, since)
 		f.Services = append(f.Services, s)

@@ -16,7 +16,9 @@ import (
 	"sync"
 
 	"parry/pkg/api"
+	"parry/pkg/attack"
 	"parry/pkg/blocklist"
+	"parry/pkg/event"
 )
 
 // Edge keeps what it is given and answers from it. Set the exported fields before it is used.
@@ -26,6 +28,8 @@ type Edge struct {
 	Capacity  int          // of each list; 0 = no bound
 	Fail      error        // every call fails with it
 	ReloadErr error        // Reload fails with it
+	Log       *event.Log   // what Events reads; nil = nothing happens
+	Attacked  []attack.Record
 	// Step changes the status before each answer, so that rates can be seen.
 	Step func(*api.Status)
 
@@ -200,6 +204,23 @@ func (e *Edge) UnloadGate(_ context.Context, name string) error {
 	}
 	e.gates = slices.Delete(e.gates, i, i+1)
 	return nil
+}
+
+// Events reads Log.
+func (e *Edge) Events(ctx context.Context, q api.EventQuery) iter.Seq2[event.Event, error] {
+	if e.Log == nil || e.Fail != nil {
+		return func(yield func(event.Event, error) bool) {
+			if e.Fail != nil {
+				yield(event.Event{}, e.Fail)
+			}
+		}
+	}
+	return api.ReadEvents(ctx, e.Log, q)
+}
+
+// Attacks answers Attacked.
+func (e *Edge) Attacks(_ context.Context, f api.AttackFilter) ([]attack.Record, error) {
+	return f.Apply(e.Attacked), e.Fail
 }
 
 // Entries yields a list in the order of its prefixes.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"parry/pkg/api"
+	"parry/pkg/attack"
+	"parry/pkg/event"
 )
 
 // Epoch is the fixed moment that World lives in.
@@ -15,7 +17,7 @@ func Epoch() time.Time { return time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC) }
 // World is a small edge at Epoch: three services (one of them local, its answers unseen), two interfaces (one
 // unprotected), two servers and three sessions.
 func World() *Edge {
-	e := &Edge{Now: status(), Servicing: servers(), gates: gates()}
+	e := &Edge{Now: status(), Servicing: servers(), gates: gates(), Attacked: attacks(), Log: events()}
 	e.Play(sessions()...)
 	return e
 }
@@ -30,7 +32,9 @@ func status() api.Status {
 		Services: []api.Service{
 			{
 				Name: "arena", Listen: []string{"203.0.113.10:27960"}, Protocol: []string{"udp"}, Game: "quake3", Class: "fps",
-				Forward: "nat", Enforce: true, State: "normal", Sessions: 2, Packets: 1_500_000, Bytes: 250_000_000,
+				Forward: "nat", Enforce: true, State: "attack", Since: new(Epoch().Add(-130 * time.Second)),
+				Reason: "41,000 new strangers/s, usual 12/s", Usual: 12.5, Sessions: 2,
+				Strangers: map[string]uint64{"seen": 5_330_000, "greylisted": 5_329_000, "returned": 950, "admitted": 1000}, Packets: 1_500_000, Bytes: 250_000_000,
 				Up: &api.Traffic{Packets: 1_000_000, Bytes: 90_000_000}, Down: &api.Traffic{Packets: 500_000, Bytes: 160_000_000},
 				Drops: map[string]uint64{"rate_src": 1234567, "denied": 89}, WouldDrop: map[string]uint64{},
 				Answers: []api.Answer{
@@ -59,7 +63,49 @@ func status() api.Status {
 			{Name: "sessions", Entries: 3, Capacity: 262144},
 			{Name: "blocks", Entries: 943718, Capacity: 1048576},
 		},
+		Strangers: api.Strangers{GreylistFill: 0.61, SketchLoad: 0.12, Unproven: 1, UnprovenSlots: 32768},
 	}
+}
+
+// attacks are one that goes on, and one of the day before.
+func attacks() []attack.Record {
+	began, before := Epoch().Add(-130*time.Second), Epoch().Add(-24*time.Hour)
+	return []attack.Record{
+		{
+			ID: "arena-20260131T115750Z", Service: "arena", Start: began, Kinds: []string{"random-source udp", "fragments"},
+			PeakPPS: 41_250, PeakBPS: 21_120_000, Sources: new(uint64(131_000)), SourcesHow: "as the greylist held them", LinkShare: new(0.0021),
+			PlayersLost: new(uint64(0)), Reason: "41,000 new strangers/s, usual 12/s", Last: Epoch(), Usual: 12.5,
+			Strangers: 5_330_000, Greylisted: 5_329_000, Returned: 950, Admitted: 1000, Proven: 21,
+			Drops: map[string]uint64{"greylisted": 5_329_000, "fragment_refused": 800_000}, WouldDrop: map[string]uint64{},
+			Measures: []attack.Measure{{Name: "greylist: a stranger has to come twice", Packets: 5_329_000}, {Name: "no fragments from strangers", Packets: 800_000}},
+			Timeline: []attack.Moment{
+				{Time: began, Text: "attack: 41,000 new strangers/s, usual 12/s"}, {Time: began.Add(40 * time.Second), Text: "also fragments"},
+			},
+		},
+		{
+			ID: "craft-20260130T120000Z", Service: "craft", Start: before, End: new(before.Add(95 * time.Second)), Kinds: []string{"random-source tcp"},
+			PeakPPS: 1200, PeakBPS: 600_000, Reason: "1,200 new strangers/s, usual 3/s", Last: before.Add(95 * time.Second), Usual: 3,
+			Strangers: 100_000, Admitted: 90_000, Drops: map[string]uint64{}, WouldDrop: map[string]uint64{"stranger_rate": 10_000},
+			Measures: []attack.Measure{{Name: "limit on a stranger's packets", Packets: 10_000}},
+			Timeline: []attack.Moment{{Time: before, Text: "attack: 1,200 new strangers/s, usual 3/s"}},
+		},
+	}
+}
+
+// events are what the daemon has told since it started, two minutes and a half ago.
+func events() *event.Log {
+	at := Epoch().Add(-150 * time.Second)
+	l := event.New(16, func() time.Time { at = at.Add(10 * time.Second); return at })
+	for _, e := range []event.Event{
+		{Type: event.DaemonStart, Text: "parry v0.1.0 runs on fra-1", Data: map[string]any{"version": "v0.1.0"}},
+		{Type: event.AttackState, Service: "arena", Text: "arena: attack: 41,000 new strangers/s, usual 12/s", Data: map[string]any{"state": "attack"}},
+		{Type: event.AttackStart, Service: "arena", Text: "arena is under attack: 41,000 new strangers/s, usual 12/s"},
+		{Type: event.InterfaceUnprotected, Text: "eth1 is unprotected: the interface is gone"},
+		{Type: event.BlockAdd, Text: "blocked 203.0.113.7: griefing"},
+	} {
+		l.Publish(e)
+	}
+	return l
 }
 
 func servers() []api.Server {

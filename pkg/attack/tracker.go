@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attack
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Service is what a Tracker is to know of one.
+type Service struct {
+	Name       string
+	Protocols  []string // udp, tcp
+	Thresholds Thresholds
+	LinkBPS    uint64 // bits a second that its way in carries; 0 = not known
+}
+
+// Tracker follows the states of all services and writes down their attacks. It may be used from several goroutines.
+type Tracker struct {
+	mu       sync.Mutex // guards all below
+	services map[string]*tracked
+	book     book
+	moves    map[string]map[State]uint64 // by service: how often it came to be in a state
+}
+
+type tracked struct {
+	about   Service
+	machine *Machine
+	open    *Record // its attack that goes on; nil = none
+}
+
+// Known is what a Tracker may be told of a service when it first hears of it: as it was before the daemon started.
+type Known struct {
+	State State
+	Calm  Calm
+}
+
+// Standing is a service's state now.
+type Standing struct {
+	State State
+	Since time.Time
+	Why   string
+	Usual Calm
+	Moves map[State]uint64 // how often it came to be in a state, since the daemon started
+}
+
+// News is what came of a sample: each part is nil where there is none of it.
+type News struct {
+	Change     *Change
+	Start, End *Record
+}
+
+// NewTracker makes a tracker with the attacks of before, in any order.
+func NewTracker(records []Record) *Tracker {
+	t := &Tracker{services: map[string]*tracked{}, moves: map[string]map[State]uint64{}}
+	t.book.load(records)
+	return t
+}
+
+// Configure says which services there are. One that is new begins as known says; an attack of before on it goes on if it is
+// still in state attack. One that is gone is forgotten, and its attack has ended.
+func (t *Tracker) Configure(services []Service, known func(name string) Known, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	kept := map[string]*tracked{}
+	for _, s := range services {
+		if s.Thresholds.Hold <= 0 {
+			s.Thresholds.Hold = time.Second
+		}
+		if old := t.services[s.Name]; old != nil {
+			old.about = s
+			old.machine.SetThresholds(s.Thresholds)
+			kept[s.Name] = old
+			continue
+		}
+		k := known(s.Name)
+		n := &tracked{about: s, machine: NewMachine(s.Thresholds, k.State, now, k.Calm)}
+		if k.State == Attack {
+			if n.open = t.book.goesOn(s.Name); n.open == nil {
+				n.open = t.book.begin(s.Name, now, n.machine)
+			} else {
+				n.machine.since = n.open.Start
+			}
+			n.machine.why = n.open.Reason
+			n.open.say(now, "the daemon started anew, the attack goes on")
+		}
+		kept[s.Name] = n
+	}
+	t.services = kept
+	for name := range t.moves {
+		if kept[name] == nil {
+			delete(t.moves, name)
+		}
+	}
+	t.book.endOthers(func(r *Record) bool { s := kept[r.Service]; return s != nil && s.open == r })
+}
+
+// Observe takes a service's next sample; of a service that isn't configured nothing comes.
+func (t *Tracker) Observe(name string, s Sample) News {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.services[name]
+	if v == nil {
+		return News{}
+	}
+	calm := v.machine.calm
+	o := v.machine.observe(&s)
+	news := News{Change: o.change}
+	if o.change != nil {
+		if t.moves[name] == nil {
+			t.moves[name] = map[State]uint64{}
+		}
+		t.moves[name][o.change.To]++
+	}
+	began := v.open == nil && v.machine.state == Attack
+	if began {
+		v.open = t.book.begin(name, s.Time, v.machine)
+		v.open.Usual = calm.Strangers
+	}
+	if v.open == nil {
+		return news
+	}
+	if o.sampled {
+		v.open.take(&o, &s, &v.about)
+		t.book.touch(v.open)
+	}
+	if began {
+		news.Start = copied(v.open)
+	}
+	if v.machine.state != Attack {
+		end := v.open.Last
+		v.open.End = &end
+		v.open.say(s.Time, fmt.Sprintf("%s again, %s", v.machine.state, v.machine.why))
+		news.End = copied(v.open)
+		v.open = nil
+	}
+	return news
+}
+
+func copied(r *Record) *Record {
+	c := r.clone()
+	return &c
+}
+
+// Standing is how a service fares; false where it isn't configured.
+func (t *Tracker) Standing(name string) (Standing, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.services[name]
+	if v == nil {
+		return Standing{}, false
+	}
+	out := Standing{Usual: v.machine.calm, Moves: map[State]uint64{}}
+	out.State, out.Since, out.Why = v.machine.State()
+	for s, n := range t.moves[name] {
+		out.Moves[s] = n
+	}
+	return out, true
+}
+
+// Calms is what each service is used to.
+func (t *Tracker) Calms() map[string]Calm {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := map[string]Calm{}
+	for name, v := range t.services {
+		all[name] = v.machine.calm
+	}
+	return all
+}
+
+// Records are the attacks, the newest first.
+func (t *Tracker) Records() []Record {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.book.list()
+}
+
+// Changed takes what is to be kept: attacks that are new or went on since the last call, and the IDs of those that were
+// forgotten. Call Unsaved with both if they could not be kept.
+func (t *Tracker) Changed() (records []Record, forgotten []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.book.changed()
+}
+
+// Unsaved hands back what Changed gave.
+func (t *Tracker) Unsaved(records []Record, forgotten []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.book.unsaved(records, forgotten)
+}

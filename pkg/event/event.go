@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package event is what happens at an edge, as a stream: a bounded log in memory that anybody may follow. Who publishes never
+// waits for who reads: a reader that lags loses events, and is told how many.
+package event
+
+import (
+	"strings"
+	"time"
+)
+
+// The types of events. More may come.
+const (
+	AttackState          = "attack.state" // a service's state moved: normal, elevated, attack
+	AttackStart          = "attack.start"
+	AttackEnd            = "attack.end"
+	BlockAdd             = "block.add" // of single entries by call or command; an import is one event
+	BlockDel             = "block.del"
+	AllowAdd             = "allow.add"
+	AllowDel             = "allow.del"
+	HopUp                = "hop.up" // a next hop that packets leave by
+	HopDown              = "hop.down"
+	ServerRoute          = "server.route" // the way to servers moved, and the fast path with it
+	InterfaceProtected   = "interface.protected"
+	InterfaceUnprotected = "interface.unprotected"
+	Reload               = "reload"
+	ReloadRefused        = "reload.refused"
+	DaemonStart          = "daemon.start"
+	DaemonStop           = "daemon.stop"
+	GateLoad             = "gate.load"
+	GateUnload           = "gate.unload"
+	Lost                 = "lost" // told to one reader alone: what it was too slow for is gone
+)
+
+// Event is one thing that happened.
+type Event struct {
+	ID      string         `json:"id,omitempty"` // of this daemon's run: where a reader may go on; empty for what is told to one reader alone
+	Time    time.Time      `json:"time"`
+	Type    string         `json:"type"`
+	Service string         `json:"service,omitempty"` // that it is about
+	Text    string         `json:"text"`              // for people
+	Data    map[string]any `json:"data,omitempty"`    // the same for programs; its keys depend on the type
+}
+
+// Is says whether the event is of a type, or of a group of them: attack is attack.state, attack.start and attack.end.
+func (e *Event) Is(kind string) bool {
+	rest, ok := strings.CutPrefix(e.Type, kind)
+	return ok && (rest == "" || rest[0] == '.')
+}
