@@ -43,6 +43,7 @@ type Edge struct {
 	mu      sync.RWMutex // guards gen; held for reading while a generation's programs and maps are in use
 	gen     *Generation
 	reaping sync.Mutex // guards the reapers' boxes; taken after mu
+	modes   sync.Mutex // held while an element of service_mode is read and written back
 	links   attachments
 	adopted bool
 	lock    *os.File // held for as long as this process owns what is pinned

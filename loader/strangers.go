@@ -82,6 +82,8 @@ func (e *Edge) mode(service uint16) (w bpfServiceMode, err error) {
 }
 
 func (e *Edge) setMode(service uint16, change func(*bpfServiceMode)) error {
+	e.modes.Lock()
+	defer e.modes.Unlock()
 	w, err := e.mode(service)
 	if err != nil {
 		return err
