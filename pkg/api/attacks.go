@@ -33,7 +33,11 @@ func (s *Service) Alarm(now time.Time) string {
 	if s.Since != nil {
 		text += " since " + show.Duration(max(0, now.Sub(*s.Since)))
 	}
-	return text + ": " + s.Reason
+	text += ": " + s.Reason
+	if s.State == attack.Attack.String() && s.GateState != s.State {
+		text += "; newcomers needn't prove more: it is dealt with anyhow"
+	}
+	return text
 }
 
 func (s *HTTPServer) attacks(w http.ResponseWriter, r *http.Request) error {

@@ -52,6 +52,7 @@ type Service struct {
 	State     string            `json:"state"`        // normal, elevated or attack
 	Since     *time.Time        `json:"state_since"`  // when it came to be in this state; null if it never moved since the daemon's start
 	Reason    string            `json:"state_reason"` // why, in words
+	GateState string            `json:"gate_state"`   // what gates and the greylist follow: normal while an attack is dealt with anyhow
 	Strangers map[string]uint64 `json:"strangers"`    // first packets by what became of them
 	Usual     float64           `json:"usual_strangers_per_second"`
 	Sessions  uint64            `json:"sessions"`

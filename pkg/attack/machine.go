@@ -13,6 +13,7 @@ const shortest = 50 * time.Millisecond
 // Machine is one service's state and what it is used to. It is one goroutine's.
 type Machine struct {
 	t     Thresholds
+	gates bool // it looks at no more than what stricter gates would do something about
 	calm  Calm
 	state State
 	since time.Time // when it came to be in its state
@@ -37,9 +38,6 @@ func NewMachine(t Thresholds, state State, at time.Time, calm Calm) *Machine {
 	return m
 }
 
-// SetThresholds takes new ones; the next sample is judged by them.
-func (m *Machine) SetThresholds(t Thresholds) { m.t = t }
-
 // State is the state, since when, and why in words ("" while it never moved).
 func (m *Machine) State() (state State, since time.Time, why string) { return m.state, m.since, m.why }
 
@@ -50,12 +48,15 @@ func (m *Machine) Calm() Calm { return m.calm }
 type observed struct {
 	rates   rates
 	change  *Change // nil: the state stayed
-	loud    bool    // it is at or over the threshold of elevated
-	sampled bool    // false: there was nothing to compare with, and nothing else counts
+	asks    State   // that the rates ask for
+	why     string
+	loud    bool // it is at or over the threshold of elevated
+	sampled bool // false: there was nothing to compare with, and nothing else counts
 }
 
-// observe takes the next sample. A state goes up at once; it goes down by one after it was quiet for as long as hold says.
-func (m *Machine) observe(s *Sample) observed {
+// observe takes the next sample. A state goes up at once; it goes down by one after it was quiet for as long as hold says. What
+// another machine of the service saw in the sample counts, too (nil = there is none).
+func (m *Machine) observe(s *Sample, other *observed) observed {
 	was := m.last
 	if was != nil && s.Time.Sub(was.Time) < shortest {
 		return observed{}
@@ -66,17 +67,24 @@ func (m *Machine) observe(s *Sample) observed {
 		return observed{}
 	}
 	o := observed{rates: between(was, s), sampled: true}
-	asks, why := m.t.judge(&o.rates, &m.calm, &s.Load)
-	if o.loud = asks > Normal; o.loud {
+	seen := o.rates
+	if m.gates {
+		seen = seen.pressing()
+	}
+	o.asks, o.why = m.t.judge(&seen, &m.calm, &s.Load)
+	if other != nil && other.asks > o.asks {
+		o.asks, o.why = other.asks, other.why
+	}
+	if o.loud = o.asks > Normal; o.loud {
 		m.loud = s.Time
 	}
 	switch {
-	case asks > m.state:
-		o.change = m.move(asks, s.Time, why)
+	case o.asks > m.state:
+		o.change = m.move(o.asks, s.Time, o.why)
 	case m.state > Normal && !o.loud && s.Time.Sub(later(m.loud, m.since)) >= m.t.Hold:
 		o.change = m.move(m.state-1, s.Time, m.t.below(&m.calm))
 	}
-	m.calm.learn(&o.rates, max(m.state, asks), &m.t)
+	m.calm.learn(&seen, max(m.state, o.asks), &m.t)
 	return o
 }
 
@@ -99,4 +107,15 @@ func (c *Change) Text(service string) string {
 		return fmt.Sprintf("%s: %s: %s", service, c.To, c.Why)
 	}
 	return fmt.Sprintf("%s: %s again, %s", service, c.To, c.Why)
+}
+
+// GatesText says a change of what gates follow in words.
+func (c *Change) GatesText() string {
+	switch {
+	case c.To == Attack:
+		return "gates are strict: " + c.Why
+	case c.From == Attack:
+		return "gates are as usual again, " + c.Why
+	}
+	return "gates: " + c.To.String() + ", " + c.Why
 }

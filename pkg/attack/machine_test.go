@@ -66,7 +66,7 @@ func play(m *Machine, f *feed, spells []spell) []string {
 		for end := f.at.Add(s.lasts); f.at.Before(end); {
 			sample := f.next(s.strangers, s.drops)
 			sample.Load = s.load
-			if o := m.observe(&sample); o.change != nil {
+			if o := m.observe(&sample, nil); o.change != nil {
 				moves = append(moves, fmt.Sprintf("%v %s: %s", f.at.Sub(epoch()), o.change.To, o.change.Why))
 			}
 		}
@@ -219,12 +219,12 @@ func TestSamplesAtOnceAreOne(t *testing.T) {
 	f.interval = time.Microsecond
 	s := f.next(0, nil)
 	s.Strangers += 5
-	if o := m.observe(&s); o.sampled || o.change != nil {
+	if o := m.observe(&s, nil); o.sampled || o.change != nil {
 		t.Errorf("5 packets in a microsecond: %+v", o.change)
 	}
 	f.sample, f.interval = s, 250*time.Millisecond
 	next := f.next(12, nil)
-	if o := m.observe(&next); !o.sampled || o.rates.strangers != 8 {
+	if o := m.observe(&next, nil); !o.sampled || o.rates.strangers != 8 {
 		t.Errorf("the next sample has %d strangers, not those 5 and its own 3", o.rates.strangers)
 	}
 }

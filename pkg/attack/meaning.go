@@ -11,7 +11,8 @@ import (
 type meaning struct {
 	kind    string // of attack; "" = it tells of none
 	measure string // that was taken
-	hostile bool   // it makes a service elevated or attacked. What a deny list keeps out doesn't: no stricter gate is needed for it
+	hostile bool   // it makes a service elevated or attacked. What a deny list keeps out doesn't
+	settled bool   // such a stranger is dealt with whatever the state: stricter gates would do nothing more
 }
 
 // The kinds of attacks. randomSources and reflection are said with more detail where there is any.
@@ -39,29 +40,29 @@ func makeMeanings() map[string]meaning {
 		meaning
 		reasons []string
 	}{
-		{meaning{randomSources, "greylist: a stranger has to come twice", true}, []string{"greylisted"}},
-		{meaning{randomSources, "bound on sessions of strangers", true}, []string{"strangers_full", "unproven_rate"}},
-		{meaning{fixedSources, "limit on a stranger's packets", true}, []string{"stranger_rate"}},
-		{meaning{fixedSources, "limits of a source", true}, []string{"rate_packets", "rate_bytes"}},
+		{meaning{randomSources, "greylist: a stranger has to come twice", true, false}, []string{"greylisted"}},
+		{meaning{randomSources, "bound on sessions of strangers", true, false}, []string{"strangers_full", "unproven_rate"}},
+		{meaning{fixedSources, "limit on a stranger's packets", true, true}, []string{"stranger_rate"}},
+		{meaning{fixedSources, "limits of a source", true, false}, []string{"rate_packets", "rate_bytes"}},
 		{
-			meaning{connections, "limits on new sessions of a source", true},
+			meaning{connections, "limits on new sessions of a source", true, false},
 			[]string{"rate_sessions", "too_many_sessions", "sources_full", "sessions_full"},
 		},
-		{meaning{connections, "end of connections that say nothing", true}, []string{"silent"}},
-		{meaning{badFirst, "gate: first packets that the game never sends", true}, []string{"gate_refused"}},
-		{meaning{queryFlood, "limit on a source's queries", true}, []string{"query_rate", "answer_busy"}},
-		{meaning{queryFlood, "budget of answers to unproven sources", true}, []string{"answer_budget"}},
-		{meaning{reflection, "signatures of reflectors", true}, []string{"reflection"}},
-		{meaning{fragments, "no fragments from strangers", true}, []string{"fragment_refused", "fragment_orphan", "bad_fragment"}},
-		{meaning{impossible, "no impossible sources", true}, []string{"bad_address", "impossible_source"}},
-		{meaning{outOfState, "no segments of no connection", true}, []string{"no_session"}},
+		{meaning{connections, "end of connections that say nothing", true, false}, []string{"silent"}},
+		{meaning{badFirst, "gate: first packets that the game never sends", true, true}, []string{"gate_refused"}},
+		{meaning{queryFlood, "limit on a source's queries", true, true}, []string{"query_rate", "answer_busy"}},
+		{meaning{queryFlood, "budget of answers to unproven sources", true, false}, []string{"answer_budget"}},
+		{meaning{reflection, "signatures of reflectors", true, true}, []string{"reflection"}},
+		{meaning{fragments, "no fragments from strangers", true, false}, []string{"fragment_refused", "fragment_orphan", "bad_fragment"}},
+		{meaning{impossible, "no impossible sources", true, false}, []string{"bad_address", "impossible_source"}},
+		{meaning{outOfState, "no segments of no connection", true, false}, []string{"no_session"}},
 		{
-			meaning{malformed, "packets have to be sound", true},
+			meaning{malformed, "packets have to be sound", true, false},
 			[]string{
 				"packet_size", "bad_ethernet", "bad_ipv4", "bad_ipv6", "bad_extension", "bad_udp", "bad_tcp", "bad_icmp", "icmp_unrelated", "icmp_rate",
 			},
 		},
-		{meaning{listed, "deny and allow lists", false}, []string{"denied", "not_allowed"}},
+		{meaning{listed, "deny and allow lists", false, false}, []string{"denied", "not_allowed"}},
 	} {
 		for _, reason := range m.reasons {
 			all[reason] = m.meaning

@@ -64,6 +64,7 @@ type rates struct {
 	seconds                                                     float64
 	strangers, admitted, proven, answered, greylisted, returned uint64 // how many
 	refused                                                     Count  // that tell of an attack, dropped or not
+	settled                                                     uint64 // strangers that are dealt with whatever the state
 	drops, would                                                map[string]Count
 	loss                                                        *uint64
 }
@@ -78,9 +79,13 @@ func between(a, b *Sample) rates {
 	}
 	for _, m := range []map[string]Count{r.drops, r.would} {
 		for name, n := range m {
-			if meanings[name].hostile {
+			m := meanings[name]
+			if m.hostile {
 				r.refused.Packets += n.Packets
 				r.refused.Bytes += n.Bytes
+			}
+			if m.settled {
+				r.settled += n.Packets
 			}
 		}
 	}
@@ -111,6 +116,13 @@ func grownMap(was, now map[string]Count) map[string]Count {
 
 // per is how many a second.
 func (r *rates) per(n uint64) float64 { return float64(n) / r.seconds }
+
+// pressing is the same with no more than what stricter gates would do something about.
+func (r rates) pressing() rates {
+	r.strangers -= min(r.settled, r.strangers)
+	r.refused = Count{}
+	return r
+}
 
 // packets is all that attackers may have sent: what was refused, answered or let in of strangers.
 func (r *rates) packets() uint64 { return r.refused.Packets + r.answered + r.admitted }

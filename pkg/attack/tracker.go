@@ -27,18 +27,22 @@ type Tracker struct {
 type tracked struct {
 	about   Service
 	machine *Machine
-	open    *Record // its attack that goes on; nil = none
+	gates   *Machine // of how strict its gates are to be: never worse than the other one
+	open    *Record  // its attack that goes on; nil = none
 }
 
 // Known is what a Tracker may be told of a service when it first hears of it: as it was before the daemon started.
 type Known struct {
-	State State
+	Gates State // as the fast path has it
 	Calm  Calm
 }
 
 // Standing is a service's state now.
 type Standing struct {
 	State State
+	// Gates is the state that its gates are to follow. An attack that is dealt with whatever the state (reflection,
+	// fragments, what gates refuse anyhow, sources that send too much) leaves them as they are: newcomers needn't prove more.
+	Gates State
 	Since time.Time
 	Why   string
 	Usual Calm
@@ -48,6 +52,7 @@ type Standing struct {
 // News is what came of a sample: each part is nil where there is none of it.
 type News struct {
 	Change     *Change
+	Gates      *Change // of the state that gates follow
 	Start, End *Record
 }
 
@@ -58,8 +63,8 @@ func NewTracker(records []Record) *Tracker {
 	return t
 }
 
-// Configure says which services there are. One that is new begins as known says; an attack of before on it goes on if it is
-// still in state attack. One that is gone is forgotten, and its attack has ended.
+// Configure says which services there are. One that is new begins as known says, or under attack if its attack of before had no
+// end: whether that goes on shows. One that is gone is forgotten, and its attack has ended.
 func (t *Tracker) Configure(services []Service, known func(name string) Known, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -70,22 +75,11 @@ func (t *Tracker) Configure(services []Service, known func(name string) Known, n
 		}
 		if old := t.services[s.Name]; old != nil {
 			old.about = s
-			old.machine.SetThresholds(s.Thresholds)
+			old.machine.t, old.gates.t = s.Thresholds, s.Thresholds
 			kept[s.Name] = old
 			continue
 		}
-		k := known(s.Name)
-		n := &tracked{about: s, machine: NewMachine(s.Thresholds, k.State, now, k.Calm)}
-		if k.State == Attack {
-			if n.open = t.book.goesOn(s.Name); n.open == nil {
-				n.open = t.book.begin(s.Name, now, n.machine)
-			} else {
-				n.machine.since = n.open.Start
-			}
-			n.machine.why = n.open.Reason
-			n.open.say(now, "the daemon started anew, the attack goes on")
-		}
-		kept[s.Name] = n
+		kept[s.Name] = t.take(s, known(s.Name), now)
 	}
 	t.services = kept
 	for name := range t.moves {
@@ -94,6 +88,26 @@ func (t *Tracker) Configure(services []Service, known func(name string) Known, n
 		}
 	}
 	t.book.endOthers(func(r *Record) bool { s := kept[r.Service]; return s != nil && s.open == r })
+}
+
+// take begins to follow a service.
+func (t *Tracker) take(s Service, k Known, now time.Time) *tracked {
+	n := &tracked{about: s, open: t.book.goesOn(s.Name), gates: NewMachine(s.Thresholds, k.Gates, now, k.Calm)}
+	n.gates.gates = true
+	state := k.Gates
+	if n.open != nil {
+		state = Attack
+	}
+	n.machine = NewMachine(s.Thresholds, state, now, k.Calm)
+	if state != Attack {
+		return n
+	}
+	if n.open == nil {
+		n.open = t.book.begin(s.Name, now, n.machine)
+	}
+	n.machine.since, n.machine.why = n.open.Start, n.open.Reason
+	n.open.say(now, "the daemon started anew")
+	return n
 }
 
 // Observe takes a service's next sample; of a service that isn't configured nothing comes.
@@ -105,8 +119,9 @@ func (t *Tracker) Observe(name string, s Sample) News {
 		return News{}
 	}
 	calm := v.machine.calm
-	o := v.machine.observe(&s)
-	news := News{Change: o.change}
+	gates := v.gates.observe(&s, nil)
+	o := v.machine.observe(&s, &gates)
+	news := News{Change: o.change, Gates: gates.change}
 	if o.change != nil {
 		if t.moves[name] == nil {
 			t.moves[name] = map[State]uint64{}
@@ -124,6 +139,9 @@ func (t *Tracker) Observe(name string, s Sample) News {
 	if o.sampled {
 		v.open.take(&o, &s, &v.about)
 		t.book.touch(v.open)
+	}
+	if c := news.Gates; c != nil && !began {
+		v.open.say(s.Time, c.GatesText())
 	}
 	if began {
 		news.Start = copied(v.open)
@@ -151,7 +169,7 @@ func (t *Tracker) Standing(name string) (Standing, bool) {
 	if v == nil {
 		return Standing{}, false
 	}
-	out := Standing{Usual: v.machine.calm, Moves: map[State]uint64{}}
+	out := Standing{Usual: v.machine.calm, Gates: v.gates.state, Moves: map[State]uint64{}}
 	out.State, out.Since, out.Why = v.machine.State()
 	for s, n := range t.moves[name] {
 		out.Moves[s] = n

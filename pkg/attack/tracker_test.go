@@ -63,6 +63,7 @@ func TestAnAttackIsWrittenDown(t *testing.T) {
 		},
 		Timeline: []Moment{
 			{began, "attack: 40,000 new strangers/s, usual 12/s"}, {began.Add(4 * time.Second), "also fragments"},
+			{last.Add(30 * time.Second), "gates are as usual again, for 30.0s below 200 new strangers/s"},
 			{last.Add(30 * time.Second), "elevated again, for 30.0s below 200 new strangers/s"},
 		},
 	}
@@ -110,17 +111,16 @@ func TestAnAttackGoesOnWithAnotherDaemon(t *testing.T) {
 		name  string
 		state State
 		kept  []Record
-		ends  bool // at once, when it was last seen
 		count int
 	}{
-		{"it goes on", Attack, kept, false, 1},
-		{"the maps were made anew", Normal, kept, true, 1},
-		{"the store was lost", Attack, nil, false, 1},
-		{"both", Normal, nil, false, 0},
+		{"it goes on", Attack, kept, 1},
+		{"its gates are as usual", Normal, kept, 1},
+		{"the store was lost", Attack, nil, 1},
+		{"both", Normal, nil, 0},
 	} {
 		next := NewTracker(row.kept)
 		later := f.at.Add(3 * time.Second)
-		next.Configure([]Service{arena()}, func(string) Known { return Known{State: row.state, Calm: Calm{Strangers: 12}} }, later)
+		next.Configure([]Service{arena()}, func(string) Known { return Known{Gates: row.state, Calm: Calm{Strangers: 12}} }, later)
 		all := next.Records()
 		if len(all) != row.count {
 			t.Errorf("%s: %d attacks", row.name, len(all))
@@ -129,11 +129,8 @@ func TestAnAttackGoesOnWithAnotherDaemon(t *testing.T) {
 		if row.count == 0 {
 			continue
 		}
-		if ended := all[0].End != nil; ended != row.ends || ended && !all[0].End.Equal(f.at) {
+		if all[0].End != nil {
 			t.Errorf("%s: it ended at %v", row.name, all[0].End)
-		}
-		if row.ends {
-			continue
 		}
 		g := &feed{at: later, interval: f.interval, sample: f.sample}
 		follow(next, g, 2*time.Second, 40_000, nil)
@@ -157,6 +154,62 @@ func throughJSON(t *testing.T, all []Record) (out []Record) {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// One that is over when the next daemon comes has ended when it was last seen.
+func TestAnAttackEndsWhileNobodyLooks(t *testing.T) {
+	tr, f := watched()
+	follow(tr, f, 5*time.Second, 40_000, nil)
+	last := f.at
+	next := NewTracker(throughJSON(t, tr.Records()))
+	f.at = f.at.Add(time.Hour)
+	next.Configure([]Service{arena()}, func(string) Known { return Known{Gates: Attack} }, f.at)
+	follow(next, f, time.Minute, 12, nil)
+	if all := next.Records(); len(all) != 1 || all[0].End == nil || !all[0].End.Equal(last) {
+		t.Errorf("it is remembered as %+v", all)
+	}
+}
+
+// Gates get stricter for strangers whom they could do something about, and for no others.
+func TestGatesAreStrictOnlyWhileNeeded(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		drops map[string]float64
+		want  State
+	}{
+		{"believed strangers", nil, Attack},
+		{"greylisted ones", map[string]float64{"greylisted": 20_000}, Attack},
+		{"reflections", map[string]float64{"reflection": 19_990}, Normal},
+		{"what no game sends", map[string]float64{"gate_refused": 19_900}, Normal},
+		{"sources that send too much", map[string]float64{"stranger_rate": 10_000, "query_rate": 9950}, Normal},
+		{"some of both", map[string]float64{"reflection": 19_600}, Elevated},
+	} {
+		tr, f := watched()
+		news := follow(tr, f, 5*time.Second, 20_000, row.drops)
+		standing, _ := tr.Standing("arena")
+		if standing.State != Attack || standing.Gates != row.want {
+			t.Errorf("%s: it is %s, its gates %s", row.name, standing.State, standing.Gates)
+		}
+		if told := news[0].Gates != nil; told != (row.want != Normal) {
+			t.Errorf("%s: of gates is told %v", row.name, news[0].Gates)
+		}
+		follow(tr, f, 2*time.Minute, 12, nil)
+		if standing, _ := tr.Standing("arena"); standing.State != Normal || standing.Gates != Normal {
+			t.Errorf("%s: in the end it is %s, its gates %s", row.name, standing.State, standing.Gates)
+		}
+	}
+}
+
+// A service is never better off than its gates: what is usual may differ.
+func TestGatesNeverRunAhead(t *testing.T) {
+	tr, f := NewTracker(nil), newFeed()
+	tr.Configure([]Service{arena()}, unknown, epoch())
+	follow(tr, f, 20*time.Minute, 190, map[string]float64{"reflection": 180})
+	follow(tr, f, 5*time.Second, 1300, nil)
+	standing, _ := tr.Standing("arena")
+	if standing.Gates != Attack || standing.State != Attack {
+		t.Errorf("it is %s, its gates %s", standing.State, standing.Gates)
+	}
 }
 
 func TestAServiceThatGoesIsForgotten(t *testing.T) {

@@ -104,7 +104,7 @@ func (s *sentry) configure(c *config.Config, linkBPS uint64, calm map[string]att
 		s.limits[c.Services[i].Name] = uint64(c.Services[i].Strangers.SourcePacketsPerSecond)
 	}
 	s.tracker.Configure(services, func(name string) attack.Known {
-		return attack.Known{State: attack.State(s.written[name]), Calm: calm[name]}
+		return attack.Known{Gates: attack.State(s.written[name]), Calm: calm[name]}
 	}, s.now())
 	return errors.Join(errs...)
 }
@@ -284,7 +284,7 @@ func outcomes(n *loader.StrangerCount) map[string]uint64 {
 func (s *sentry) write(number uint16, name string) error {
 	standing, ok := s.tracker.Standing(name)
 	s.busy = s.busy || standing.State != attack.Normal
-	state := loader.State(standing.State)
+	state := loader.State(standing.Gates)
 	if !ok || s.written[name] == state {
 		return nil
 	}
@@ -305,6 +305,13 @@ func (s *sentry) tell(service string, n attack.News) {
 		log("a service's state has changed", "service", service, "state", c.To.String(), "was", c.From.String(), "why", c.Why)
 		s.events.Publish(event.Event{
 			Type: event.AttackState, Service: service, Text: c.Text(service),
+			Data: map[string]any{"state": c.To.String(), "was": c.From.String(), "reason": c.Why},
+		})
+	}
+	if c := n.Gates; c != nil {
+		s.log.Info("a service's gates follow another state", "service", service, "state", c.To.String(), "was", c.From.String(), "why", c.Why)
+		s.events.Publish(event.Event{
+			Type: event.AttackGates, Service: service, Text: service + ": " + c.GatesText(),
 			Data: map[string]any{"state": c.To.String(), "was": c.From.String(), "reason": c.Why},
 		})
 	}

@@ -115,7 +115,7 @@ func TestAFloodMovesTheFastPathAndIsTold(t *testing.T) {
 	if diff := cmp.Diff(map[uint16]loader.State{1: loader.StateAttack, 3: loader.StateNormal}, path.states); diff != "" {
 		t.Errorf("the fast path (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"attack.state arena", "attack.start arena"}, eventsOf(t, s)); diff != "" {
+	if diff := cmp.Diff([]string{"attack.state arena", "attack.gates arena", "attack.start arena"}, eventsOf(t, s)); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 	if !strings.Contains(said.String(), `service=arena state=attack was=normal why="200,000 new strangers/s, usual 0/s"`) {

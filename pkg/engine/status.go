@@ -13,6 +13,7 @@ import (
 
 	"parry/loader"
 	"parry/pkg/api"
+	"parry/pkg/attack"
 	"parry/pkg/config"
 	"parry/pkg/metrics"
 )
@@ -138,7 +139,7 @@ func (e *Engine) service(c *config.Service, v *view) api.Service {
 		Drops: map[string]uint64{}, WouldDrop: map[string]uint64{}, Listen: []string{},
 	}
 	standing, strangers := e.sentry.standing(c.Name)
-	s.State, s.Reason, s.Usual, s.Strangers = standing.State.String(), standing.Why, standing.Usual.Strangers, strangers
+	s.State, s.GateState, s.Reason, s.Usual, s.Strangers = standing.State.String(), standing.Gates.String(), standing.Why, standing.Usual.Strangers, strangers
 	if standing.Why != "" {
 		since := standing.Since.UTC()
 		s.Since = &since
@@ -357,6 +358,7 @@ func (e *Engine) metricsOf(c *config.Service, v *view) metrics.Service {
 		},
 	}
 	standing, strangers := e.sentry.standing(c.Name)
+	out.StrictGates = standing.Gates == attack.Attack
 	out.State, out.Usual, out.Strangers, out.Moves = standing.State.String(), standing.Usual.Strangers, strangers, map[string]uint64{}
 	for state, n := range standing.Moves {
 		out.Moves[state.String()] = n

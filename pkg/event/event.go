@@ -12,6 +12,7 @@ import (
 // The types of events. More may come.
 const (
 	AttackState          = "attack.state" // a service's state moved: normal, elevated, attack
+	AttackGates          = "attack.gates" // how strict a service's gates are moved
 	AttackStart          = "attack.start"
 	AttackEnd            = "attack.end"
 	BlockAdd             = "block.add" // of single entries by call or command; an import is one event

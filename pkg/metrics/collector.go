@@ -23,7 +23,7 @@ type descs struct {
 	build, enforce, iface, state, serviceEnforce                *prometheus.Desc
 	packets, bytes, verdicts, drops, wouldDrop, sessions, limit *prometheus.Desc
 	answers, answerAge, answerErrs, asked, askedPackets         *prometheus.Desc
-	strangers, moves, usual                                     *prometheus.Desc
+	strangers, moves, usual, strict                             *prometheus.Desc
 	greylist, sketch, slots                                     *prometheus.Desc
 	hostPackets, hostBytes                                      *prometheus.Desc
 	entries, capacity                                           *prometheus.Desc
@@ -57,6 +57,7 @@ func newDescs() descs {
 		strangers:    d("service_stranger_packets_total", "First packets of no session by what became of them (seen is all of them), and sessions by how they were proven (admitted, strong, weak, evicted).", "service", "outcome"),
 		moves:        d("service_state_changes_total", "How often a service came to be in a state, since the daemon's start.", "service", "state"),
 		usual:        d("service_usual_strangers_per_second", "What a service is used to; thresholds of its state are multiples of it.", "service"),
+		strict:       d("service_gates_strict", "1 while strangers have to prove more than usual: the greylist and the edge's own cookies work.", "service"),
 		greylist:     d("stranger_greylist_fill_ratio", "How full the greylist is; over 0.5, many first packets pass at first sight."),
 		sketch:       d("stranger_sketch_load_ratio", "Noise of the sketch that limits strangers, as a share of their limit."),
 		slots:        d("stranger_slots", "Sessions that strangers can have at a time, each of IPv4 and IPv6."),
@@ -94,7 +95,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		d.build, d.enforce, d.iface, d.state, d.serviceEnforce,
 		d.packets, d.bytes, d.verdicts, d.drops, d.wouldDrop, d.sessions, d.limit,
-		d.answers, d.answerAge, d.answerErrs, d.asked, d.askedPackets, d.strangers, d.moves, d.usual, d.greylist, d.sketch, d.slots,
+		d.answers, d.answerAge, d.answerErrs, d.asked, d.askedPackets, d.strangers, d.moves, d.usual, d.strict, d.greylist, d.sketch, d.slots,
 		d.hostPackets, d.hostBytes, d.entries, d.capacity,
 		d.uptime, d.reloads, d.reloadOK, d.reloadTime, d.sweep, d.resyncs, d.errs,
 	} {
@@ -159,6 +160,7 @@ func (e emitter) service(s *Service) {
 	e.counters(e.d.strangers, s.Strangers, s.Name)
 	e.counters(e.d.moves, s.Moves, s.Name)
 	e.gauge(e.d.usual, s.Usual, s.Name)
+	e.gauge(e.d.strict, bit(s.StrictGates), s.Name)
 }
 
 // direction leaves out what the edge doesn't see: an absent series, not a 0.

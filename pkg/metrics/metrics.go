@@ -58,8 +58,10 @@ type Service struct {
 	Strangers map[string]uint64 // first packets by what became of them, and sessions by how they were proven
 	Moves     map[string]uint64 // how often it came to be in a state, since the daemon's start
 	Usual     float64           // strangers a second
-	Limits    map[string]uint64 // configured limits by name, as in the configuration; 0 = unlimited
-	Answers   map[string]Answers
+	// StrictGates says that strangers have to prove more than usual.
+	StrictGates bool
+	Limits      map[string]uint64 // configured limits by name, as in the configuration; 0 = unlimited
+	Answers     map[string]Answers
 }
 
 // Answers sums up what is kept of a service's servers' answers of one kind: info, players, rules, status or pong.

@@ -51,9 +51,9 @@ func full() *Snapshot {
 				Sessions:  map[string]uint64{"unproven": 3, "proven": 61, "closing": 1},
 				Strangers: map[string]uint64{"seen": 1200, "greylisted": 900, "admitted": 70},
 				Moves:     map[string]uint64{"normal": 1, "elevated": 2, "attack": 1},
-				Usual:     12.5,
-				Limits:    map[string]uint64{"source.packets_per_second": 1000, "source.burst": 2000},
-				Answers:   map[string]Answers{"info": {Fresh: 2, Stale: 1, Oldest: 90 * time.Second, Errors: 7}},
+				Usual:     12.5, StrictGates: true,
+				Limits:  map[string]uint64{"source.packets_per_second": 1000, "source.burst": 2000},
+				Answers: map[string]Answers{"info": {Fresh: 2, Stale: 1, Oldest: 90 * time.Second, Errors: 7}},
 			},
 			{
 				Name: "shield", State: "attack",

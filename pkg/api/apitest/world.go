@@ -32,7 +32,7 @@ func status() api.Status {
 		Services: []api.Service{
 			{
 				Name: "arena", Listen: []string{"203.0.113.10:27960"}, Protocol: []string{"udp"}, Game: "quake3", Class: "fps",
-				Forward: "nat", Enforce: true, State: "attack", Since: new(Epoch().Add(-130 * time.Second)),
+				Forward: "nat", Enforce: true, State: "attack", GateState: "attack", Since: new(Epoch().Add(-130 * time.Second)),
 				Reason: "41,000 new strangers/s, usual 12/s", Usual: 12.5, Sessions: 2,
 				Strangers: map[string]uint64{"seen": 5_330_000, "greylisted": 5_329_000, "returned": 950, "admitted": 1000}, Packets: 1_500_000, Bytes: 250_000_000,
 				Up: &api.Traffic{Packets: 1_000_000, Bytes: 90_000_000}, Down: &api.Traffic{Packets: 500_000, Bytes: 160_000_000},
@@ -44,14 +44,14 @@ func status() api.Status {
 			},
 			{
 				Name: "craft", Listen: []string{"203.0.113.10:25565", "[2001:db8::10]:25565"}, Protocol: []string{"tcp"},
-				Game: "minecraft_java", Class: "mmorpg", Forward: "transparent", State: "normal", Sessions: 1,
+				Game: "minecraft_java", Class: "mmorpg", Forward: "transparent", State: "normal", GateState: "normal", Sessions: 1,
 				Packets: 3000, Bytes: 400_000,
 				Up: &api.Traffic{Packets: 1000, Bytes: 100_000}, Down: &api.Traffic{Packets: 2000, Bytes: 300_000},
 				Drops: map[string]uint64{}, WouldDrop: map[string]uint64{"new_sessions": 12}, Answers: []api.Answer{},
 			},
 			{
 				Name: "shield", Listen: []string{"203.0.113.10:64738"}, Protocol: []string{"udp", "tcp"},
-				Game: "mumble", Class: "mmorpg", Forward: "local", Enforce: true, State: "normal",
+				Game: "mumble", Class: "mmorpg", Forward: "local", Enforce: true, State: "normal", GateState: "normal",
 				Packets: 10, Bytes: 1000, Up: &api.Traffic{Packets: 10, Bytes: 1000},
 				Drops: map[string]uint64{}, WouldDrop: map[string]uint64{}, Answers: []api.Answer{},
 			},
