@@ -27,7 +27,7 @@ type answers struct {
 func (e *Engine) openAnswers() error {
 	raw, err := answer.NewRaw(loader.AnswerPriority)
 	if err != nil {
-		return fmt.Errorf("%w (CAP_NET_RAW)", err)
+		return err
 	}
 	store := func(c loader.AnswerCell, kind int, payload []byte, several bool, until uint64) error {
 		return e.edge.SetAnswer(c, kind, payload, several, until)

@@ -89,6 +89,7 @@ type Caps uint64
 // Capabilities that parry needs.
 const (
 	CapNetAdmin Caps = 1 << 12
+	CapNetRaw   Caps = 1 << 13
 	CapSysAdmin Caps = 1 << 21
 	CapPerfmon  Caps = 1 << 38
 	CapBPF      Caps = 1 << 39

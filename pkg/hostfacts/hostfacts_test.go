@@ -20,7 +20,7 @@ func goodHost() map[string]string {
 		"proc/sys/net/ipv4/ip_local_port_range":     "32768\t60999\n",
 		"proc/sys/net/ipv4/ip_local_reserved_ports": "40000,33000-33999\n",
 		"proc/sys/net/core/bpf_jit_enable":          "1\n",
-		"proc/self/status":                          "Name:\tx\nCapPrm:\t0\nCapEff:\t000000c000001000\nCapBnd:\t0\n",
+		"proc/self/status":                          "Name:\tx\nCapPrm:\t0\nCapEff:\t000000c000003000\nCapBnd:\t0\n",
 		"proc/self/uid_map":                         "         0          0 4294967295\n",
 		"proc/self/mountinfo": "22 1 8:1 / / rw - ext4 /dev/sda rw\n" +
 			"23 22 0:20 / /sys rw,nosuid shared:2 - sysfs sysfs rw\n" +
@@ -78,7 +78,7 @@ func TestReadFindsTheFacts(t *testing.T) {
 			{Name: "eth0", Ifindex: 2, Driver: "virtio_net", MTU: 1500, RX: 2, TX: 1, Mbits: 10000, Up: true},
 			{Name: "eth0.5", Ifindex: 3, Kind: "vlan", MTU: 1496},
 		},
-		BTF: true, JIT: JITOn, Caps: CapBPF | CapPerfmon | CapNetAdmin, OwnUsers: true,
+		BTF: true, JIT: JITOn, Caps: CapBPF | CapPerfmon | CapNetAdmin | CapNetRaw, OwnUsers: true,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Facts{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -120,7 +120,7 @@ func TestLacksComeWithAdvice(t *testing.T) {
 		{"kernel", map[string]string{"proc/sys/kernel/osrelease": "5.15.0-91-generic"}, need, []Lack{{"kernel",
 			"kernel 5.15.0-91-generic is older than 6.1: install a newer one (Debian 12 has 6.1)", true}}},
 		{"capabilities", map[string]string{"proc/self/status": "CapEff:\t0000008000000000\n"}, need, []Lack{{"capability",
-			"this process lacks CAP_NET_ADMIN, CAP_PERFMON: run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN CAP_PERFMON", true}}},
+			"this process lacks CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON: run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW CAP_PERFMON", true}}},
 		{"users", map[string]string{"proc/self/uid_map": "0 1000 1\n"}, need, []Lack{{"users",
 			"this is a user namespace of its own, where the kernel refuses BPF: run outside of it (a container needs --userns=host)", true}}},
 		{"BTF", map[string]string{"sys/kernel/btf/vmlinux": "-"}, need, []Lack{{"btf",

@@ -85,7 +85,7 @@ func (f *Facts) missingCaps() (names []string) {
 	for _, c := range []struct {
 		bit  Caps
 		name string
-	}{{CapBPF, "CAP_BPF"}, {CapNetAdmin, "CAP_NET_ADMIN"}, {CapPerfmon, "CAP_PERFMON"}} {
+	}{{CapBPF, "CAP_BPF"}, {CapNetAdmin, "CAP_NET_ADMIN"}, {CapNetRaw, "CAP_NET_RAW"}, {CapPerfmon, "CAP_PERFMON"}} {
 		if !f.Caps.Has(c.bit) {
 			names = append(names, c.name)
 		}
