@@ -168,6 +168,16 @@ func TestQueriesAreAnsweredByTheEdge(t *testing.T) {
 			})
 		}
 	}
+	for range 3 { // what is known outlives a reload: nobody has time to ask anew
+		s.edge.ok("reload")
+		for game, asked := range questions {
+			for _, q := range asked {
+				if _, err := s.ask(at(vip4, ports[game]), q); err != nil {
+					t.Errorf("after a reload, %s %v: %v", game, q, err)
+				}
+			}
+		}
+	}
 	if got := s.edge.sessions(api.Filter{}); len(got) > 0 {
 		t.Errorf("%d sessions, the first %+v", len(got), got[0])
 	}
