@@ -65,6 +65,12 @@ func TestRakNetShapes(t *testing.T) {
 		{"Roblox", join(hx("7b"), magic, hx("05"), zeros(1338)), refuse},
 	})
 	r.exact(t, ping)
+	padded := open1(11, 1001)
+	for at := 18; at < len(padded); at++ {
+		if got := r.run(put(padded, at, 1)); got.verdict != refuse {
+			t.Errorf("first request, not zero at %d: verdict %d", at, got.verdict)
+		}
+	}
 	r.box.Params[1] = 1<<7 | 1<<20
 	r.rows(t, []row{
 		{"a version that was let in", open1(7, 1464), pass},

@@ -49,6 +49,9 @@ const (
 
 	// payloadAt is where payloads begin: behind Ethernet, IPv6 and UDP, say.
 	payloadAt = 14 + 40 + 8
+
+	// padding is what a short frame may have behind its packet; it is not the gate's to see.
+	padding = 9
 )
 
 // box is struct gate.
@@ -177,16 +180,25 @@ type result struct {
 }
 
 // run shows the gate a payload. What holds of every gate is checked here: a payload is changed by an answer or under
-// GATE_MODIFIED alone, its sum is then right, headers are never touched, and proof is no better than announced.
+// GATE_MODIFIED alone, its sum is then right, headers are never touched, proof is no better than announced, and bytes
+// behind the packet make no difference.
 func (r *rig) run(payload []byte) result {
 	r.t.Helper()
 	r.box.Length = uint16(len(payload))
-	frame := make([]byte, payloadAt, payloadAt+len(payload))
+	frame := make([]byte, payloadAt, payloadAt+len(payload)+padding)
 	for i := range frame {
 		frame[i] = byte(i * 7)
 	}
 	frame = append(frame, payload...)
 	verdict, after, out := r.drive(frame)
+	padded, withPadding, long := r.drive(append(frame, bytes.Repeat([]byte{0x77}, padding)...))
+	if verdict == answer || verdict != refuse && len(long) < len(frame)+padding {
+		if !bytes.Equal(out, long) {
+			r.t.Fatalf("with padding behind it: %x, without: %x", long[payloadAt:], out[payloadAt:])
+		}
+	} else if padded != verdict || withPadding != after {
+		r.t.Fatalf("with padding behind it: verdict %d, %+v; without: %d, %+v", padded, withPadding, verdict, after)
+	}
 	got := result{verdict: verdict, proof: int(after.Proof), kind: int(after.Kind), payload: out[payloadAt:],
 		changed: after.Flags&modified != 0}
 	switch {

@@ -180,6 +180,7 @@ func TestMumble(t *testing.T) {
 		{"a part of one", hello[:60], pass},
 		{"alert", put(hello, 0, 21), refuse},
 		{"another handshake", put(hello, 5, 2), refuse},
+		{"a TLS to come", put(hello, 2, 5), refuse},
 		{"SSL 2", put(hello, 1, 2), refuse},
 		{"a record longer than records are", put(hello, 3, 0x40, 1), refuse},
 		{"HTTP", []byte("GET / HTTP/1.1\r\n\r\n"), refuse},

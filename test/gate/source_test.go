@@ -42,6 +42,7 @@ func TestSourceShapes(t *testing.T) {
 		{"ping", hx("ffffffff69"), query},
 		{"connect's challenge", connect, pass},
 		{"connect's challenge in capitals", put(connect, 5, 'C'), refuse},
+		{"connect's challenge without an end", put(connect, 22, 'x'), refuse},
 		{"connect's challenge, no digit", put(connect, 14, 'g'), refuse},
 		{"connect", join(hx("ffffffff6b"), zeros(200)), pass},
 		{"connect without a word", join(hx("ffffffff6b"), zeros(4)), refuse},
