@@ -44,10 +44,8 @@ static __always_inline int serve(struct xdp_md *ctx, struct gate *g, struct gate
 
 	if (!argument)
 		return gate_serve(ctx, g, a);
-	if (a->length <= at + 1 || at + added + tail > GATE_ANSWER_MAX)
-		return GATE_QUERY; /* too long with it, or not what the daemon stores */
-	if (gate_resize(ctx, g, at + added + tail))
-		return GATE_QUERY; /* the packet's buffer has no room for it */
+	if (a->length <= at + 1 || gate_resize(ctx, g, at + added + tail))
+		return GATE_QUERY; /* too long with it or for the packet's buffer, or not what the daemon stores */
 	__builtin_memcpy(in->key, KEY, sizeof(in->key));
 	*(__u8 *)in->argument = '\\';
 	if (gate_write(ctx, g, 0, a->data, at))

@@ -33,7 +33,7 @@ static __always_inline int challenge(struct xdp_md *ctx, struct gate *g)
 	__u8 *p;
 
 	if (gate_resize(ctx, g, A2S_SHORT))
-		return GATE_REFUSE;
+		return GATE_QUERY; /* one of 5 bytes, and no room in its buffer */
 	p = gate_data(ctx, g, A2S_SHORT);
 	if (!p)
 		return GATE_REFUSE;

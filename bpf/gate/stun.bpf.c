@@ -79,7 +79,9 @@ static __always_inline int answer(struct xdp_md *ctx, struct gate *g, const stru
 		if (g->family == 6)
 			a.addr[i + 1] = src[i + 1] ^ asked->id[i];
 	}
-	if (gate_resize(ctx, g, length) || gate_write(ctx, g, 0, &a, length))
+	if (gate_resize(ctx, g, length))
+		return GATE_QUERY; /* no room in the packet's buffer */
+	if (gate_write(ctx, g, 0, &a, length))
 		return GATE_REFUSE;
 	g->sum = gate_sum(&a, sizeof(a));
 	return GATE_ANSWER;
