@@ -147,6 +147,17 @@ static __always_inline bool in_grace(const struct pkt *p, const struct service *
 	return m && svc->forward != FORWARD_NAT && (__s64)(m->grace_until - p->now) > 0;
 }
 
+/* Is the frame as long as its gate says? What it did to the frame without a word must not leave. */
+static __always_inline bool gate_kept(struct xdp_md *ctx, const struct pkt *p, const struct gate *g, int code)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 frame = cfg.frags ? (__u32)bpf_xdp_get_buff_len(ctx) : (__u32)(end - data);
+
+	if (p->proto == IPPROTO_UDP && (code == GATE_ANSWER || g->flags & GATE_MODIFIED))
+		return p->l4 + sizeof(struct udphdr) + g->length <= frame;
+	return frame == p->len;
+}
+
 /* What became of a packet that its gate saw: a verdict, or ADMIT. */
 NOINLINE int gated(struct xdp_md *ctx, struct pkt *p, int code)
 {
@@ -162,12 +173,14 @@ NOINLINE int gated(struct xdp_md *ctx, struct pkt *p, int code)
 		return drop(p, DROP_REASON_NO_SERVER);
 	if (code == GATE_NONE)
 		return refuse(p, DROP_REASON_GATE_MISSING, svc->enforce) ? VERDICT_DROP : VERDICT_ADMIT;
+	if (code < 0 || code > GATE_ASK)
+		code = GATE_REFUSE;
 	if ((g->flags & GATE_WATCH || p->proto != IPPROTO_UDP) && code > GATE_QUERY)
 		code = GATE_QUERY; /* the edge answers nobody where it only watches */
-	if (code > GATE_ASK || (code == GATE_REFUSE && !in_grace(p, svc))) {
-		if (refuse(p, DROP_REASON_GATE_REFUSED, svc->enforce))
-			return VERDICT_DROP;
-	}
+	if (code == GATE_REFUSE && !in_grace(p, svc) && refuse(p, DROP_REASON_GATE_REFUSED, svc->enforce))
+		return VERDICT_DROP;
+	if (!gate_kept(ctx, p, g, code))
+		return abort_changed(p);
 	STRANGER_COUNT(p, believed);
 	p->proof = g->proof;
 	p->query = code >= GATE_QUERY;
