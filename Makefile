@@ -21,7 +21,7 @@ SHELL_FILES = .ci/run $(shell grep -rlE --exclude='*.*' '^\#!/bin/(ba)?sh' scrip
 TEST_FLAGS ?= -race -timeout 10m
 KERNEL_TESTS ?= ^TestLoad(Matrix)?$$|VirtioNICs
 KERNEL_RUN = VM_CABLES=2 VM_PROGRAM=bin/parry scripts/vm/go-test
-KERNEL_PACKAGES = $(sort $(shell find . -name '*_bpfel.o' ! -path './loader/gates/*' -printf '%h\n') ./test/gate)
+KERNEL_PACKAGES = $(sort $(shell find . -name '*_bpfel.o' -printf '%h\n'))
 # tell ENVIRONMENT,ARGUMENTS: a long `go test` whose words are shown as it goes
 tell = $(1) PARRY_BIN=$(CURDIR)/bin/parry $(GO) test -count=1 -v $(2) | grep --line-buffered -v '^=== '
 
