@@ -79,11 +79,12 @@ func TestSuiteAddsUpAndNamesWhatFailed(t *testing.T) {
 	bad := goodReport()
 	bad.Scenario = "mix"
 	bad.Players[0].Lost = 7
+	bad.Attack.Waves = append(bad.Attack.Waves, WaveReport{Name: "again", Packets: 5, Sources: 4, PPS: 3, Reached: 2})
 	bad.judge()
 	for _, r := range []*Report{goodReport(), bad} {
 		all.add(r)
 	}
-	if all.Passed || all.Players[0].Lost != 7 || all.Players[1].Players != 400 || all.Attack.Packets != 20_000_000 || all.Attack.PPS != 1_000_000 {
+	if all.Passed || all.Players[0].Lost != 7 || all.Players[1].Players != 400 || all.Attack.Packets != 20_000_005 || all.Attack.PPS != 1_000_000 {
 		t.Errorf("added up: %+v", all)
 	}
 	if err := all.Err(); err == nil || !strings.HasPrefix(err.Error(), "mix, parry edge: failed: lost_at_edge (7 packets") {

@@ -22,8 +22,8 @@ var (
 	secondServer = netip.MustParseAddr("10.0.1.12")
 	server6      = netip.MustParseAddr("fd00:1::11")
 
-	homes       = netip.MustParsePrefix("198.19.0.0/16") // players live here, each in a /24 or /64 of its own
-	homes6      = netip.MustParsePrefix("2001:db8:100::/40")
+	homes       = netip.MustParsePrefix("45.0.0.0/8") // players live here, all over: in 256 /16s, in a /32 each
+	homes6      = netip.MustParsePrefix("2600::/16")
 	victims     = netip.MustParsePrefix("198.18.1.0/24") // whose addresses attackers forge, to have them answered
 	suspectAddr = netip.MustParseAddr("198.18.0.66")     // on the attackers' leg
 	firstBot    = netip.MustParseAddr("198.18.64.10")    // there, too
@@ -74,15 +74,15 @@ func serviceOf(g gameID, v6 bool) netip.AddrPort {
 	return all[i].listen
 }
 
-// home is the address of the n-th of up to 65,000 players.
+// home is the address of the n-th of up to 65,000 players. Prefixes are what edges share their budgets out by.
 func home(n int, v6 bool) netip.Addr {
 	if v6 {
 		b := homes6.Addr().As16()
-		b[6], b[7], b[15] = byte(n>>8), byte(n), 1
+		b[2], b[3], b[15] = byte(n>>8), byte(n), 1
 		return netip.AddrFrom16(b)
 	}
 	b := homes.Addr().As4()
-	b[2], b[3] = byte(n), byte(10+n>>8)
+	b[1], b[2], b[3] = byte(n), byte(n>>8), 10
 	return netip.AddrFrom4(b)
 }
 

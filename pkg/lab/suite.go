@@ -191,13 +191,27 @@ func (r *Report) row(b *strings.Builder) {
 		asked += q.Asked
 		answered += q.Answered
 	}
-	most := "-"
-	if reasons := byCount(r.Attack.Dropped); len(reasons) > 0 {
-		most = reasons[0]
-	}
 	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %d | %d (%d) | %s (%s) | %d of %d | %s (%s) | %d of %d | %s |\n", r.Scenario,
-		short(r.Attack.Sources), short(r.Attack.PPS), most, short(r.Attack.Reached), r.Lost(), est.LossPPM, est.LossCalmPPM,
+		short(r.Attack.Sources), short(r.Attack.PPS), mostOf(r.Attack.Dropped), short(r.Attack.Reached), r.Lost(), est.LossPPM, est.LossCalmPPM,
 		est.RTT, est.RTTCalm, inTime, fresh.Players, plainMS(fresh.JoinMS), plainMS(fresh.JoinMaxMS), answered, asked, r.outcome())
+	r.waveRows(b)
+}
+
+// waveRows are the stretches of an attack that has several.
+func (r *Report) waveRows(b *strings.Builder) {
+	if len(r.Attack.Waves) < 2 {
+		return
+	}
+	for _, w := range r.Attack.Waves {
+		fmt.Fprintf(b, "| of it, %s | %s | %s | %s | %s | | | | | | | |\n", w.Name, short(w.Sources), short(w.PPS), mostOf(w.Dropped), short(w.Reached))
+	}
+}
+
+func mostOf(dropped map[string]uint64) string {
+	if reasons := byCount(dropped); len(reasons) > 0 {
+		return reasons[0]
+	}
+	return "-"
 }
 
 // outcome names the checks that failed.
