@@ -19,6 +19,8 @@
 
 #define TTL_MAX 255
 #define FRAME_MAX 64
+#define QUESTION_MAX 128
+#define QUESTION_LEAST (sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct udphdr))
 
 /* The program that is measured. It empties itself when user space lets go of it. */
 struct {
@@ -30,10 +32,13 @@ struct {
 
 __u64 drive_next; /* how many packets of strangers there were; user space sets it back */
 __u64 drive_wrong; /* repetitions that met no target */
+__u8 drive_question[QUESTION_MAX]; /* `asker`: the frame. User space sets it */
 
 volatile const __u32 drive_ttl_at; /* `again`: offset of TTL or hop limit */
 volatile const __u32 drive_random; /* `stranger`: any of the sources for each packet, else each in its turn */
 volatile const __u32 drive_sources; /* how many */
+volatile const __u32 drive_ports; /* of each source, at random, too */
+volatile const __u32 drive_length; /* of the question's frame */
 volatile const __be32 drive_to; /* where to */
 volatile const __be16 drive_to_port;
 volatile const __u32 drive_udp_rest; /* length and checksum, as they stand in the packet */
@@ -87,6 +92,8 @@ int stranger(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	if (drive_random) {
 		i = ((__u64)bpf_get_prandom_u32() * drive_sources) >> 32;
+		if (drive_ports)
+			port += ((__u64)bpf_get_prandom_u32() * drive_ports) >> 32;
 	} else {
 		__u64 n = drive_next++;
 
@@ -97,6 +104,23 @@ int stranger(struct xdp_md *ctx)
 		ip->ttl = TTL_MAX;
 	*(__u64 *)(void *)&ip->saddr = spread(i) | (__u64)drive_to << 32; /* by void *: clang is to write it at once */
 	*udp = bpf_htons(port) | (__u32)drive_to_port << 16 | (__u64)drive_udp_rest << 32;
+	return target(ctx);
+}
+
+/* Asks the same question anew, in the place of its answer. What it does takes the same whatever it finds: the frame is cut first, so
+ * that it always grows by as much. Its narrow stores must have reached the cache when the program begins: a locked one waits for them. */
+SEC("xdp")
+int asker(struct xdp_md *ctx)
+{
+	__u32 length = drive_length;
+
+	if (length <= QUESTION_LEAST || length > QUESTION_MAX)
+		return XDP_ABORTED;
+	if (bpf_xdp_adjust_tail(ctx, (int)QUESTION_LEAST - (int)(ctx->data_end - ctx->data)) ||
+	    bpf_xdp_adjust_tail(ctx, (int)(length - QUESTION_LEAST)) ||
+	    bpf_xdp_store_bytes(ctx, 0, drive_question, length))
+		return XDP_ABORTED;
+	__sync_fetch_and_add(&drive_next, 1);
 	return target(ctx);
 }
 

@@ -81,6 +81,14 @@ func onceCases() []Case {
 		{known, "new session, NAT: lists, limits, server, port, two routes", floorEmpty, []Target{atMost(55, floorEmpty)}},
 		{"new_session_unknown_source", "the same by a source that was never here", floorEmpty, []Target{atMost(75, floorEmpty)}},
 		{"new_session_ports_taken", "the first with 90 % of NAT's ports taken", floorEmpty, []Target{atMost(55, floorEmpty), atMost(1.25, known)}},
+		{"source_flood", "a random port of 1,000 sources, refused by its service's gate", floorEmpty, []Target{atMost(5.5, floorEmpty)}},
+		{"source_flood_10m", "the same of 10,000,000 sources", floorEmpty, []Target{atMost(5.5, floorEmpty)}},
+		{"greylist_flood", "a new source for each packet, to plain UDP under attack", floorEmpty, []Target{atMost(20, floorEmpty)}},
+		{"a2s_challenge", "A2S_INFO of 25 bytes, answered by a challenge of 9", floorEmpty, []Target{atMost(9, floorEmpty)}},
+		{"cookie_check", "A2S_PLAYER of 9 bytes with a right challenge, answered by 6", floorEmpty, []Target{atMost(9, floorEmpty)}},
+		{"a2s_cached", "A2S_INFO of 29 bytes with a right challenge, answered by 250", floorEmpty, []Target{atMost(16, floorEmpty)}},
+		{"q3_info_cached", "getinfo of 15 bytes, answered by 210 within the budget", floorEmpty, nil},
+		{"raknet_pong_cached", "a ping of 33 bytes, answered by 143 within the budget", floorEmpty, nil},
 	}
 }
 

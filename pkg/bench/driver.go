@@ -26,6 +26,8 @@ const (
 	ttlAt4     = 22
 	hopLimitAt = 21
 	udpRestAt4 = 38 // length and checksum
+
+	questionMax = 128 // bytes of a frame that is asked again: QUESTION_MAX of bpf/bench/drive.bpf.c
 )
 
 // again is the driver for programs that make of a packet one that they know, too.
@@ -35,9 +37,35 @@ func (b *bench) again(name string, ttlAt uint32) (*driver, error) {
 	}, func(o *driveObjects) *ebpf.Program { return o.Again })
 }
 
-// strangers is the driver whose packets come from so many sources, in turn or at random. frame is one of them.
+// strangers is the driver whose packets come from so many sources, in turn or at random.
 func (b *bench) strangers(name string, to netip.AddrPort, sources uint32, random bool) (*driver, error) {
+	return b.drive(name, strangersOf(to, sources, random), func(o *driveObjects) *ebpf.Program { return o.Stranger })
+}
+
+// forgers is the driver whose packets come from any of so many sources, and any of their ports.
+func (b *bench) forgers(name string, to netip.AddrPort, sources uint32) (*driver, error) {
+	set := strangersOf(to, sources, true)
 	return b.drive(name, func(spec *ebpf.CollectionSpec) error {
+		return errors.Join(set(spec), spec.Variables[driveVarDrivePorts].Set(uint32(1<<16-firstPort)))
+	}, func(o *driveObjects) *ebpf.Program { return o.Stranger })
+}
+
+// asker is the driver that asks questions of this length, answered or not.
+func (b *bench) asker(name string, length int) (*driver, error) {
+	return b.drive(name, func(spec *ebpf.CollectionSpec) error {
+		return spec.Variables[driveVarDriveLength].Set(uint32(length))
+	}, func(o *driveObjects) *ebpf.Program { return o.Asker })
+}
+
+// ask has it ask this.
+func (d *driver) ask(frame []byte) error {
+	var question [questionMax]byte
+	copy(question[:], frame)
+	return d.objects.DriveQuestion.Set(question)
+}
+
+func strangersOf(to netip.AddrPort, sources uint32, random bool) func(*ebpf.CollectionSpec) error {
+	return func(spec *ebpf.CollectionSpec) error {
 		frame := strangerTo(to)
 		var chance uint32
 		if random {
@@ -50,7 +78,7 @@ func (b *bench) strangers(name string, to netip.AddrPort, sources uint32, random
 			spec.Variables[driveVarDriveToPort].Set(bigEndian16(to.Port())),
 			spec.Variables[driveVarDriveUdpRest].Set(binary.NativeEndian.Uint32(frame[udpRestAt4:])),
 		)
-	}, func(o *driveObjects) *ebpf.Program { return o.Stranger })
+	}
 }
 
 func bigEndian16(v uint16) uint16 {

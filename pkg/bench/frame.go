@@ -13,6 +13,7 @@ const (
 	frameLen = 64 // or as long as the headers, where they need more
 	frameTTL = 64
 	ethLen   = 14
+	udpLen   = 8
 	tcpACK   = 1 << 4
 	tcpSYN   = 1 << 1
 )
@@ -30,20 +31,35 @@ func (t tuple) is4() bool { return t.from.Addr().Is4() }
 
 // frame is a packet of the tuple, right in all its lengths and checksums. flags are TCP's.
 func (t tuple) frame(flags uint8) []byte {
-	l3 := 40
-	if t.is4() {
-		l3 = 20
-	}
-	l4 := 8
+	l4 := udpLen
 	if t.proto == loader.ProtoTCP {
 		l4 = 20
 	}
-	b := make([]byte, max(frameLen, ethLen+l3+l4))
+	b := make([]byte, max(frameLen, t.l4At()+l4))
+	t.put(b, flags)
+	return b
+}
+
+// datagram is one of UDP with this payload, and nothing behind it.
+func (t tuple) datagram(payload []byte) []byte {
+	b := append(make([]byte, t.l4At()+udpLen), payload...)
+	t.put(b, 0)
+	return b
+}
+
+// l4At is where UDP or TCP begin in a frame.
+func (t tuple) l4At() int {
+	if t.is4() {
+		return ethLen + 20
+	}
+	return ethLen + 40
+}
+
+func (t tuple) put(b []byte, flags uint8) {
 	copy(b, []byte{2, 0, 0, 0, 0, 0xed, 2, 0, 0, 0, 0, 0xc1})
 	binary.BigEndian.PutUint16(b[12:], t.etherType())
 	t.putL3(b[ethLen:])
-	t.putL4(b[ethLen+l3:], flags)
-	return b
+	t.putL4(b[t.l4At():], flags)
 }
 
 func (t tuple) putL3(b []byte) {
@@ -78,9 +94,12 @@ func (t tuple) putL4(b []byte, flags uint8) {
 	binary.BigEndian.PutUint16(b[check:], ^fold(sum(b)+pseudo))
 }
 
-// sum adds the 16-bit words of a buffer of even length.
+// sum adds the 16-bit words of a buffer; a last byte is a word's first.
 func sum(b []byte) uint32 {
 	var s uint32
+	if len(b)%2 == 1 {
+		s = uint32(b[len(b)-1]) << 8
+	}
 	for ; len(b) > 1; b = b[2:] {
 		s += uint32(binary.BigEndian.Uint16(b))
 	}

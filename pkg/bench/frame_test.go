@@ -40,3 +40,15 @@ func TestFramesAreWhatTheirTuplesSay(t *testing.T) {
 		tu.check(t, frame)
 	}
 }
+
+func TestDatagramsEndWithTheirPayload(t *testing.T) {
+	for _, tu := range []tuple{stranger(7, crowdVIP()), natPair6().up(loader.ProtoUDP).from} {
+		for _, payload := range []string{"odd", "even"} {
+			frame := tu.datagram([]byte(payload))
+			tu.check(t, frame)
+			if string(frame[tu.l4At()+udpLen:]) != payload {
+				t.Errorf("%v: %q ends otherwise than %q", tu, frame, payload)
+			}
+		}
+	}
+}

@@ -23,7 +23,7 @@ func (b *bench) openLists(n int, bits func(i int) int) (*edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.reason = "denied"
+	e.reasons = []string{"denied"}
 	p := newPlan()
 	lead(p, loader.NAT, crowdVIP(), at("198.51.100.9", gamePort), netip.MustParseAddr("198.51.100.6"))
 	if err := e.use(p); err != nil {

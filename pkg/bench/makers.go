@@ -25,6 +25,8 @@ func (b *bench) makers() map[string]func() (*probe, error) {
 	b.listMakers(m)
 	b.localMakers(m)
 	b.beginMakers(m)
+	b.floodMakers(m)
+	b.answerMakers(m)
 	return m
 }
 

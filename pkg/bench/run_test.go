@@ -25,7 +25,7 @@ func options(pattern string) Options {
 // What outside tools rely on (spec 4.5).
 func TestReportHasItsShape(t *testing.T) {
 	need.Root(t)
-	r, err := Run(t.Context(), options(`^established_udp4(_redirect|_down|_bumped|_transparent)?$|tcp4$|udp6$|blocked_host$|blocked_prefix|local|known_source`))
+	r, err := Run(t.Context(), options(`^established_udp4(_redirect|_down|_bumped|_transparent)?$|tcp4$|udp6$|blocked_host$|blocked_prefix|local|known_source|flood$|a2s_cached|_pong_`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +99,7 @@ func TestCasesNameWhatThereIs(t *testing.T) {
 	}
 	for _, w := range []string{
 		"established_udp4", "established_tcp4", "established_udp6", "blocked_host", "blocked_prefix", "local_pass", "new_session_known_source",
+		"source_flood", "source_flood_10m", "greylist_flood", "a2s_challenge", "a2s_cached", "cookie_check",
 	} {
 		if !names[w] {
 			t.Errorf("there is no case %s", w)
