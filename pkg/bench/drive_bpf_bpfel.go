@@ -16,17 +16,21 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	driveMapDriveTarget  = "drive_target"
-	driveProgAgain       = "again"
-	driveProgStranger    = "stranger"
-	driveVarDriveNext    = "drive_next"
-	driveVarDriveRandom  = "drive_random"
-	driveVarDriveSources = "drive_sources"
-	driveVarDriveTo      = "drive_to"
-	driveVarDriveToPort  = "drive_to_port"
-	driveVarDriveTtlAt   = "drive_ttl_at"
-	driveVarDriveUdpRest = "drive_udp_rest"
-	driveVarDriveWrong   = "drive_wrong"
+	driveMapDriveTarget   = "drive_target"
+	driveProgAgain        = "again"
+	driveProgAsker        = "asker"
+	driveProgStranger     = "stranger"
+	driveVarDriveLength   = "drive_length"
+	driveVarDriveNext     = "drive_next"
+	driveVarDrivePorts    = "drive_ports"
+	driveVarDriveQuestion = "drive_question"
+	driveVarDriveRandom   = "drive_random"
+	driveVarDriveSources  = "drive_sources"
+	driveVarDriveTo       = "drive_to"
+	driveVarDriveToPort   = "drive_to_port"
+	driveVarDriveTtlAt    = "drive_ttl_at"
+	driveVarDriveUdpRest  = "drive_udp_rest"
+	driveVarDriveWrong    = "drive_wrong"
 )
 
 // loadDrive returns the embedded CollectionSpec for drive.
@@ -72,6 +76,7 @@ type driveSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type driveProgramSpecs struct {
 	Again    *ebpf.ProgramSpec `ebpf:"again"`
+	Asker    *ebpf.ProgramSpec `ebpf:"asker"`
 	Stranger *ebpf.ProgramSpec `ebpf:"stranger"`
 }
 
@@ -86,14 +91,17 @@ type driveMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type driveVariableSpecs struct {
-	DriveNext    *ebpf.VariableSpec `ebpf:"drive_next"`
-	DriveRandom  *ebpf.VariableSpec `ebpf:"drive_random"`
-	DriveSources *ebpf.VariableSpec `ebpf:"drive_sources"`
-	DriveTo      *ebpf.VariableSpec `ebpf:"drive_to"`
-	DriveToPort  *ebpf.VariableSpec `ebpf:"drive_to_port"`
-	DriveTtlAt   *ebpf.VariableSpec `ebpf:"drive_ttl_at"`
-	DriveUdpRest *ebpf.VariableSpec `ebpf:"drive_udp_rest"`
-	DriveWrong   *ebpf.VariableSpec `ebpf:"drive_wrong"`
+	DriveLength   *ebpf.VariableSpec `ebpf:"drive_length"`
+	DriveNext     *ebpf.VariableSpec `ebpf:"drive_next"`
+	DrivePorts    *ebpf.VariableSpec `ebpf:"drive_ports"`
+	DriveQuestion *ebpf.VariableSpec `ebpf:"drive_question"`
+	DriveRandom   *ebpf.VariableSpec `ebpf:"drive_random"`
+	DriveSources  *ebpf.VariableSpec `ebpf:"drive_sources"`
+	DriveTo       *ebpf.VariableSpec `ebpf:"drive_to"`
+	DriveToPort   *ebpf.VariableSpec `ebpf:"drive_to_port"`
+	DriveTtlAt    *ebpf.VariableSpec `ebpf:"drive_ttl_at"`
+	DriveUdpRest  *ebpf.VariableSpec `ebpf:"drive_udp_rest"`
+	DriveWrong    *ebpf.VariableSpec `ebpf:"drive_wrong"`
 }
 
 // driveObjects contains all objects after they have been loaded into the kernel.
@@ -129,14 +137,17 @@ func (m *driveMaps) Close() error {
 //
 // It can be passed to loadDriveObjects or ebpf.CollectionSpec.LoadAndAssign.
 type driveVariables struct {
-	DriveNext    *ebpf.Variable `ebpf:"drive_next"`
-	DriveRandom  *ebpf.Variable `ebpf:"drive_random"`
-	DriveSources *ebpf.Variable `ebpf:"drive_sources"`
-	DriveTo      *ebpf.Variable `ebpf:"drive_to"`
-	DriveToPort  *ebpf.Variable `ebpf:"drive_to_port"`
-	DriveTtlAt   *ebpf.Variable `ebpf:"drive_ttl_at"`
-	DriveUdpRest *ebpf.Variable `ebpf:"drive_udp_rest"`
-	DriveWrong   *ebpf.Variable `ebpf:"drive_wrong"`
+	DriveLength   *ebpf.Variable `ebpf:"drive_length"`
+	DriveNext     *ebpf.Variable `ebpf:"drive_next"`
+	DrivePorts    *ebpf.Variable `ebpf:"drive_ports"`
+	DriveQuestion *ebpf.Variable `ebpf:"drive_question"`
+	DriveRandom   *ebpf.Variable `ebpf:"drive_random"`
+	DriveSources  *ebpf.Variable `ebpf:"drive_sources"`
+	DriveTo       *ebpf.Variable `ebpf:"drive_to"`
+	DriveToPort   *ebpf.Variable `ebpf:"drive_to_port"`
+	DriveTtlAt    *ebpf.Variable `ebpf:"drive_ttl_at"`
+	DriveUdpRest  *ebpf.Variable `ebpf:"drive_udp_rest"`
+	DriveWrong    *ebpf.Variable `ebpf:"drive_wrong"`
 }
 
 // drivePrograms contains all programs after they have been loaded into the kernel.
@@ -144,12 +155,14 @@ type driveVariables struct {
 // It can be passed to loadDriveObjects or ebpf.CollectionSpec.LoadAndAssign.
 type drivePrograms struct {
 	Again    *ebpf.Program `ebpf:"again"`
+	Asker    *ebpf.Program `ebpf:"asker"`
 	Stranger *ebpf.Program `ebpf:"stranger"`
 }
 
 func (p *drivePrograms) Close() error {
 	return _DriveClose(
 		p.Again,
+		p.Asker,
 		p.Stranger,
 	)
 }
