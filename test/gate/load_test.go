@@ -15,7 +15,7 @@ func TestAnyLength(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(gates.Objects())) {
 		r := newRig(t, name)
 		for _, fill := range []byte{0, 0xff, 0x55} {
-			for length := range 1500 {
+			for length := 0; length < 1500; length += 1 + length/70*36 { // each of the short ones
 				p := zeros(length)
 				for i := range p {
 					p[i] = fill
