@@ -23,6 +23,7 @@ type feed struct {
 	at       time.Time
 	sample   Sample
 	interval time.Duration
+	lets     bool // who isn't dropped gets in
 }
 
 func newFeed() *feed {
@@ -46,6 +47,13 @@ func (f *feed) next(strangers float64, drops map[string]float64) Sample {
 		n.Packets += uint64(perSecond * seconds)
 		n.Bytes += uint64(perSecond*seconds) * 64
 		s.Drops[name] = n
+	}
+	if f.lets {
+		refused := 0.0
+		for _, n := range drops {
+			refused += n
+		}
+		s.Admitted += uint64((strangers - refused) * seconds)
 	}
 	f.sample = s
 	return s

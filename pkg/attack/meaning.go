@@ -12,7 +12,7 @@ type meaning struct {
 	kind    string // of attack; "" = it tells of none
 	measure string // that was taken
 	hostile bool   // it makes a service elevated or attacked. What a deny list keeps out doesn't
-	settled bool   // such a stranger is dealt with whatever the state: stricter gates would do nothing more
+	pressed bool   // such a stranger came as far as stricter gates would have stopped it
 }
 
 // The kinds of attacks. randomSources and reflection are said with more detail where there is any.
@@ -40,19 +40,20 @@ func makeMeanings() map[string]meaning {
 		meaning
 		reasons []string
 	}{
-		{meaning{randomSources, "greylist: a stranger has to come twice", true, false}, []string{"greylisted"}},
-		{meaning{randomSources, "bound on sessions of strangers", true, false}, []string{"strangers_full", "unproven_rate"}},
-		{meaning{fixedSources, "limit on a stranger's packets", true, true}, []string{"stranger_rate"}},
+		{meaning{randomSources, "greylist: a stranger has to come twice", true, true}, []string{"greylisted"}},
+		{meaning{randomSources, "bound on sessions of strangers", true, true}, []string{"strangers_full"}},
+		{meaning{randomSources, "bound on what the unproven send", true, false}, []string{"unproven_rate"}},
+		{meaning{fixedSources, "limit on a stranger's packets", true, false}, []string{"stranger_rate"}},
 		{meaning{fixedSources, "limits of a source", true, false}, []string{"rate_packets", "rate_bytes"}},
 		{
 			meaning{connections, "limits on new sessions of a source", true, false},
 			[]string{"rate_sessions", "too_many_sessions", "sources_full", "sessions_full"},
 		},
 		{meaning{connections, "end of connections that say nothing", true, false}, []string{"silent"}},
-		{meaning{badFirst, "gate: first packets that the game never sends", true, true}, []string{"gate_refused"}},
-		{meaning{queryFlood, "limit on a source's queries", true, true}, []string{"query_rate", "answer_busy"}},
-		{meaning{queryFlood, "budget of answers to unproven sources", true, false}, []string{"answer_budget"}},
-		{meaning{reflection, "signatures of reflectors", true, true}, []string{"reflection"}},
+		{meaning{badFirst, "gate: first packets that the game never sends", true, false}, []string{"gate_refused"}},
+		{meaning{queryFlood, "limit on a source's queries", true, false}, []string{"query_rate", "answer_busy"}},
+		{meaning{queryFlood, "budget of answers to unproven sources", true, true}, []string{"answer_budget"}},
+		{meaning{reflection, "signatures of reflectors", true, false}, []string{"reflection"}},
 		{meaning{fragments, "no fragments from strangers", true, false}, []string{"fragment_refused", "fragment_orphan", "bad_fragment"}},
 		{meaning{impossible, "no impossible sources", true, false}, []string{"bad_address", "impossible_source"}},
 		{meaning{outOfState, "no segments of no connection", true, false}, []string{"no_session"}},

@@ -64,7 +64,7 @@ type rates struct {
 	seconds                                                     float64
 	strangers, admitted, proven, answered, greylisted, returned uint64 // how many
 	refused                                                     Count  // that tell of an attack, dropped or not
-	settled                                                     uint64 // strangers that are dealt with whatever the state
+	pressed                                                     uint64 // strangers who came as far as stricter gates would have stopped them, beside those who got in
 	drops, would                                                map[string]Count
 	loss                                                        *uint64
 }
@@ -79,14 +79,15 @@ func between(a, b *Sample) rates {
 	}
 	for _, m := range []map[string]Count{r.drops, r.would} {
 		for name, n := range m {
-			m := meanings[name]
-			if m.hostile {
+			if meanings[name].hostile {
 				r.refused.Packets += n.Packets
 				r.refused.Bytes += n.Bytes
 			}
-			if m.settled {
-				r.settled += n.Packets
-			}
+		}
+	}
+	for name, n := range r.drops { // what would have been dropped went on, and counts there
+		if meanings[name].pressed {
+			r.pressed += n.Packets
 		}
 	}
 	if a.PlayerLoss != nil && b.PlayerLoss != nil {
@@ -117,9 +118,10 @@ func grownMap(was, now map[string]Count) map[string]Count {
 // per is how many a second.
 func (r *rates) per(n uint64) float64 { return float64(n) / r.seconds }
 
-// pressing is the same with no more than what stricter gates would do something about.
+// pressing is the same with no more than what stricter gates would do something about. It is a sum and not a difference: counters
+// are read one after the other, and of a flood thousands come between two of them.
 func (r rates) pressing() rates {
-	r.strangers -= min(r.settled, r.strangers)
+	r.strangers = r.admitted + r.answered + r.pressed
 	r.refused = Count{}
 	return r
 }

@@ -185,6 +185,7 @@ func TestGatesAreStrictOnlyWhileNeeded(t *testing.T) {
 		{"some of both", map[string]float64{"reflection": 19_600}, Elevated},
 	} {
 		tr, f := watched()
+		f.lets = true
 		news := follow(tr, f, 5*time.Second, 20_000, row.drops)
 		standing, _ := tr.Standing("arena")
 		if standing.State != Attack || standing.Gates != row.want {
@@ -203,6 +204,7 @@ func TestGatesAreStrictOnlyWhileNeeded(t *testing.T) {
 // A service is never better off than its gates: what is usual may differ.
 func TestGatesNeverRunAhead(t *testing.T) {
 	tr, f := NewTracker(nil), newFeed()
+	f.lets = true
 	tr.Configure([]Service{arena()}, unknown, epoch())
 	follow(tr, f, 20*time.Minute, 190, map[string]float64{"reflection": 180})
 	follow(tr, f, 5*time.Second, 1300, nil)

@@ -154,7 +154,7 @@ func TestAStateIsWrittenUntilItIsKnown(t *testing.T) {
 	s, path, _ := guarded(t)
 	look(t, s)
 	path.broken = errors.New("no map")
-	path.counts[2].Strangers = 50_000
+	path.counts[2].Strangers, path.counts[2].Admitted = 50_000, 50_000
 	if err := s.sample(); !errors.Is(err, path.broken) {
 		t.Errorf("it says %v", err)
 	}
