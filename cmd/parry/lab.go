@@ -30,7 +30,7 @@ none of the machine's own interfaces, ends by itself, and removes all that it ma
 
 Each scenario is first played without an attack in the same world (the control), and then checked: no packet of a
 player in a match lost at the edge, no more lost end to end than in the control, nobody thrown out, no memory grown,
-newcomers in (within 1 s where the game has a challenge, 3 s where it has none), queries answered, and the edge no
+newcomers in (within 1 s where the edge can ask for a cookie, 3 s elsewhere), queries answered, and the edge no
 reflector. Exit code 1 says that a check failed. --edge plain puts nftables in parry's place, which fails.
 
 Scenarios:

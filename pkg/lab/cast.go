@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Who plays what. Games with a challenge of their own and games without one have as many newcomers each.
+// Who plays what. As many newcomers come by a challenge that proves them as without one.
 var (
 	establishedIn = [games]int{arenaGame: 50, sourceGame: 15, quakeGame: 15, raknetGame: 20}
-	newIn         = [games]int{arenaGame: 80, sourceGame: 50, quakeGame: 20, raknetGame: 50}
+	newIn         = [games]int{arenaGame: 60, sourceGame: 20, quakeGame: 20, raknetGame: 100}
 )
 
 const (

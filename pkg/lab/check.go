@@ -73,7 +73,7 @@ func (r *Report) checkNewcomers() {
 		if g.Group != "new" {
 			continue
 		}
-		for _, limit := range []time.Duration{sourceGame.joinLimit(), arenaGame.joinLimit()} {
+		for _, limit := range []time.Duration{raknetGame.joinLimit(), arenaGame.joinLimit()} {
 			players, in := 0, 0
 			for _, part := range g.ByGame {
 				if part.LimitMS == limit.Milliseconds() {

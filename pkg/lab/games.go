@@ -13,7 +13,7 @@ type gameID int
 
 const (
 	arenaGame  gameID = iota // the lab's own, over plain UDP: nothing proves who sent a packet
-	sourceGame               // a challenge before the connection
+	sourceGame               // its server's challenge before the connection, the edge's before a query
 	quakeGame                // a challenge that an edge can't see come back
 	raknetGame               // a cookie before the connection
 	games
@@ -24,12 +24,14 @@ func (g gameID) String() string {
 	return [games]string{"generic_udp", "source", "quake3", "raknet"}[g]
 }
 
-// joinLimit is within what time a player is to be in while an edge is attacked.
+// joinLimit is within what time a player is to be in while an edge is attacked. RakNet's cookie can be the edge's: its
+// players are proven at once. The others' challenges, if they have any, are their server's: who asks for one may have to
+// come again, a second later.
 func (g gameID) joinLimit() time.Duration {
-	if g == sourceGame || g == raknetGame {
+	if g == raknetGame {
 		return time.Second
 	}
-	return 3 * time.Second // it may have to come again, a second later
+	return 3 * time.Second
 }
 
 // heard is what a datagram of the server was to a player.
