@@ -30,7 +30,7 @@ type AnswerBudget struct {
 type Strangers struct {
 	Packets    uint32 // of one source, per second
 	Sessions   uint64 // new ones, per second, before strangers have to come again
-	Admissions uint64 // of those that came again, per second; a sixteenth of it each /16
+	Admissions uint64 // of those that came again, per second; a 512th of it each /16
 	Queries    uint64 // of one source, per second
 	Unanswered uint32 // packets of a session that its server has not answered
 	Weak       uint32 // weakly proven sessions at once

@@ -12,7 +12,7 @@ import (
 
 const (
 	answerBurst    = 1472 // bytes: one full packet can always be saved for
-	admissionShare = 16   // a prefix gets this part of a service's admissions
+	admissionShare = 512  // a prefix gets this part of a service's admissions: so that hundreds of them leave the others theirs
 	sketchWindow   = 1 << 29
 )
 

@@ -152,7 +152,7 @@ type Strangers struct {
 	// SessionsPerSecond is how many of them may begin a session at first sight; beyond it, and always under attack, those
 	// alone who come again by the same address and port. 0 means an eighth of `sizes.unproven`, divided by the number of services.
 	SessionsPerSecond uint32 `yaml:"sessions_per_second" check:"max=1000000"`
-	// AdmissionsPerSecond is how many of those who came again may; a sixteenth of it from each /16 (IPv6: /32). 0 means as above.
+	// AdmissionsPerSecond is how many of those who came again may; a 512th of it from each /16 (IPv6: /32). 0 means as above.
 	AdmissionsPerSecond uint32 `yaml:"admissions_per_second" check:"max=1000000"`
 	// UnansweredPackets is how many packets an unproven session may send before its server answers. 0 means unlimited.
 	UnansweredPackets uint32 `yaml:"unanswered_packets" check:"max=1000000"`

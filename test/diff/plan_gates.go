@@ -120,7 +120,7 @@ func strangersOf(s loader.Strangers) model.Strangers {
 	rate := func(n uint64) model.Rate { return model.PerSecond(n, n) }
 	return model.Strangers{
 		Packets: uint32((uint64(s.Packets)<<29 + 1e9 - 1) / 1e9), Sessions: rate(s.Sessions), Admissions: rate(s.Admissions),
-		AdmissionsPrefix: rate((s.Admissions + 15) / 16), Queries: rate(s.Queries), Unanswered: int(s.Unanswered), Weak: int(s.Weak),
+		AdmissionsPrefix: rate((s.Admissions + 511) / 512), Queries: rate(s.Queries), Unanswered: int(s.Unanswered), Weak: int(s.Weak),
 		WeakPrefix: int(s.WeakPrefix),
 	}
 }
