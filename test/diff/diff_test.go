@@ -266,6 +266,7 @@ func (c *coverage) String() string {
 	line("dropped for", words(c.Reasons))
 	line("not dropped, as policy only watched, for", words(c.Shadows))
 	line("what this host sent was dropped for", words(c.Sent))
+	fmt.Fprintf(&b, "strangers: %+v, lasting %d\n", c.Strangers, c.Regulars)
 	return b.String()
 }
 
@@ -276,6 +277,10 @@ func words[K ~string](m map[K]uint64) map[string]uint64 {
 	}
 	return out
 }
+
+// unreached are reasons that no packet of the fuzzer's is dropped for: a gate is missing, nobody reads the daemon's queries, and what a
+// sweep says of a session.
+var unreached = map[string]bool{"gate_missing": true, "answer_busy": true, "silent": true}
 
 // wantReached fails where the fuzzer has gone blind: it must reach every verdict, every reason that there is, and every reason
 // that policy may only watch.
@@ -291,15 +296,19 @@ func wantReached(t *testing.T, seen *coverage) {
 		t.Fatal(err)
 	}
 	for i, r := range names.Reasons {
-		if i > 0 && r != "" && seen.Reasons[model.Reason(r)] == 0 {
+		if i > 0 && r != "" && !unreached[r] && seen.Reasons[model.Reason(r)] == 0 {
 			t.Errorf("no packet was dropped for %s", r)
 		}
 	}
 	for _, r := range []model.Reason{model.Denied, model.NotAllowed, model.PacketSize, model.FragmentRefused, model.RatePackets, model.RateBytes,
-		model.RateSessions, model.TooManySessions, model.HostRate, model.HostSourceRate, model.HostLinkRate} {
+		model.RateSessions, model.TooManySessions, model.HostRate, model.HostSourceRate, model.HostLinkRate, model.GateRefused, model.StrangerRate, model.Greylisted,
+		model.StrangersFull, model.UnprovenRate, model.AnswerBudget, model.Reflection, model.ImpossibleSource} {
 		if seen.Shadows[r] == 0 {
 			t.Errorf("no packet would have been dropped for %s", r)
 		}
+	}
+	if s := seen.Strangers; s.Returned == 0 || s.Strong == 0 || s.Weak == 0 || s.Answered == 0 || s.Asked == 0 || s.Evicted == 0 || seen.Regulars == 0 {
+		t.Errorf("strangers did not try everything: %+v, regulars %d", s, seen.Regulars)
 	}
 	for _, r := range []model.Reason{model.Denied, model.SessionKilled} {
 		if seen.Sent[r] == 0 {

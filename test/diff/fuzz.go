@@ -18,6 +18,8 @@ type coverage struct {
 	Reasons   map[model.Reason]uint64
 	Shadows   map[model.Reason]uint64
 	Sent      map[model.Reason]uint64 // of frames that this host sent
+	Strangers model.Tried             // of whole sequences
+	Regulars  int
 }
 
 func newCoverage() *coverage {
@@ -40,6 +42,8 @@ func (c *coverage) sent(o model.Outcome) {
 func (c *coverage) add(o *coverage) {
 	c.Packets += o.Packets
 	c.Sequences += o.Sequences
+	c.Strangers.Add(o.Strangers)
+	c.Regulars += o.Regulars
 	for k, n := range o.Verdicts {
 		c.Verdicts[k] += n
 	}
@@ -142,6 +146,10 @@ func (w *world) fuzz(ctx context.Context, seed uint64) error {
 			return err
 		}
 		w.seen.Sequences++
+		w.seen.Regulars += w.model.Regulars()
+		for i := range w.model.Names {
+			w.seen.Strangers.Add(w.model.Tried(i))
+		}
 	}
 	return nil
 }

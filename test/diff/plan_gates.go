@@ -37,7 +37,7 @@ func gated() []loader.Service {
 	add("source-open", "source", loader.Transparent, "open", params(1))
 	add("source-local", "source", loader.Local, "", nil)
 	add("source-watched", "source", loader.NAT, "nat", func(s *loader.Service) { s.Enforce = false })
-	add("quake3", "quake3", loader.Transparent, "open", nil)
+	add("quake3", "quake3", loader.Transparent, "open", func(s *loader.Service) { s.Strangers.Queries = 2 })
 	add("quake3-local", "quake3", loader.Local, "", func(s *loader.Service) { s.Strangers.Packets = 6 })
 	add("raknet", "raknet", loader.NAT, "nat", nil)
 	add("raknet-own", "raknet", loader.Local, "", params(1, 1<<7))

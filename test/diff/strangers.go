@@ -3,9 +3,11 @@
 package diff
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -183,11 +185,34 @@ func (w *world) settleStrangers() error {
 			return differ("service %d (%s) has %d weakly proven sessions, not %d", i, w.model.Names[i], now.WeakSession, want)
 		}
 	}
+	if err := errors.Join(w.settleRing(4, "unproven4"), w.settleRing(6, "unproven6")); err != nil {
+		return err
+	}
 	n, err := w.real.CountEntries("regular")
 	if err == nil && n != w.model.Regulars() {
 		return differ("%d regulars, not %d", n, w.model.Regulars())
 	}
 	return err
+}
+
+// settleRing compares who stands in the slots of strangers.
+func (w *world) settleRing(family int, name string) error {
+	slots, _ := w.model.Ring(family)
+	for i, s := range slots {
+		value, err := w.real.Peek(name, binary.NativeEndian.AppendUint32(nil, uint32(i)))
+		if err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+		want := make([]byte, len(value))
+		if s != nil {
+			want = binary.NativeEndian.AppendUint32(keyBytes(s.Key()), uint32(s.Began())|1)
+			want = append(want, 0, 0, 0, 0)
+		}
+		if !bytes.Equal(value, want) {
+			return differ("slot %d of %s\ngot  %x\nwant %x", i, name, value, want)
+		}
+	}
+	return nil
 }
 
 // marks of a session's state, as bpf/abi.h has them.

@@ -18,6 +18,20 @@ type Tried struct {
 	Strangers, Believed, Greylisted, Returned, Admitted, Strong, Weak, Answered, Asked, Evicted uint64
 }
 
+// Add adds what they tried elsewhere.
+func (t *Tried) Add(o Tried) {
+	t.Strangers += o.Strangers
+	t.Believed += o.Believed
+	t.Greylisted += o.Greylisted
+	t.Returned += o.Returned
+	t.Admitted += o.Admitted
+	t.Strong += o.Strong
+	t.Weak += o.Weak
+	t.Answered += o.Answered
+	t.Asked += o.Asked
+	t.Evicted += o.Evicted
+}
+
 func (e *Edge) tried(service int) *Tried {
 	if e.strangers[service] == nil {
 		e.strangers[service] = &Tried{}

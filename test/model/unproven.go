@@ -53,6 +53,18 @@ func (e *Edge) room(p *view) (slot int, r Reason) {
 	return slot, None
 }
 
+// Ring is who took each slot of a family's ring last, nil = nobody yet, and which slot is the next.
+func (e *Edge) Ring(family int) (slots []*Session, next int) {
+	g := e.unproven4
+	if family == 6 {
+		g = e.unproven6
+	}
+	return g.slots, g.next
+}
+
+// Began is the tick at which it began.
+func (s *Session) Began() uint64 { return s.began }
+
 // there is the session, if it has not been deleted.
 func (e *Edge) there(s *Session) *Session {
 	if s == nil || e.Find(s.Key()) != s {
