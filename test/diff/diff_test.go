@@ -25,9 +25,9 @@ import (
 )
 
 // open makes an edge of a kind. object is the build of bpf/ that it runs; nil: the one that is checked in.
-func open(t *testing.T, kind string, object io.ReaderAt) *world {
+func open(t *testing.T, kind string, object io.ReaderAt, gates ...loader.Gate) *world {
 	t.Helper()
-	w, err := openWorld(kind, object)
+	w, err := openWorld(kind, object, gates...)
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"parry/loader"
 	"parry/test/need"
 )
 
@@ -22,63 +23,64 @@ import (
 type mutant struct {
 	name, file, old, new string
 	kind                 string // of the edge that shows it; "" = all
+	gate                 string // that the fault is in; "" = in the core
 }
 
 // mutants are faults that a review might miss, all over the fast path.
 func mutants() []mutant {
-	return []mutant{
-		{"a first fragment's UDP length is that of the part", "stage/parse.h", "(p->frag == FRAG_NONE && len > rest)", "len > rest", ""},
-		{"routing headers are followed", "stage/parse.h", "p->proto == NEXTHDR_ROUTING && h->left", "0", ""},
-		{"a TTL of 1 is forwarded", "stage/rewrite.h", "	if (ip->ttl <= 1)", "	if (!ip->ttl)", ""},
-		{"a UDP checksum of 0 over IPv4 is amended", "stage/rewrite.h", "if (!udp->check && p->family == 4)", "if (0)", ""},
-		{"a UDP checksum that comes out as 0 is sent", "stage/rewrite.h", "udp->check = check ?: 0xffff", "udp->check = check", ""},
-		{"one port is left out of the sums", "stage/session.h", "				csum_change2(m->face_port, m->client_port));\n}\n\nstatic __always_inline void up6", "				0);\n}\n\nstatic __always_inline void up6", ""},
-		{"a bucket gives one less", "lib/rate.h", "(__s64)(tat - t) > (__s64)burst", "(__s64)(tat - t) >= (__s64)burst", ""},
-		{"loans are forgotten", "stage/limit.h", "now, 1, batch, LOAN_PACKETS(had))", "now, 1, batch, 0)", ""},
-		{"loans last longer", "stage/limit.h", "#define LAPSE 127", "#define LAPSE 255", ""},
-		{"one session too many", "stage/limit.h", "n < svc->max_sessions", "n <= svc->max_sessions", ""},
-		{"only the client's silence counts", "stage/reap.h", "return other < idle ? other : idle;", "return idle;", ""},
-		{"TCP's ports rest as short as UDP's", "stage/reap.h", "#define REST_TCP (60", "#define REST_TCP (30", ""},
-		{"one FIN closes", "stage/reap.h", "flags & FLOW_FIN_CLIENT && flags & FLOW_FIN_SERVER", "flags & FLOW_FIN_CLIENT || flags & FLOW_FIN_SERVER", ""},
-		{"what was killed comes back", "stage/revive.h", "if (up->state & FLOW_KILLED)", "if (0)", ""},
-		{"ports are given out unrested", "lib/ring.h", ">> REST_SHIFT < c >> 48", ">> REST_SHIFT < 0", ""},
-		{"an expired entry holds on", "stage/deny.h", "if (!e || (e->expires && (__s64)(e->expires - now) <= 0))", "if (!e)", ""},
-		{"fragments outlive their session", "stage/frag.h", "return half && carries(half->state) ? half : NULL;", "return half;", ""},
-		{"fragments follow for ever", "stage/frag.h", "(__s32)(f->expires - p->tick) <= 0", "0", ""},
-		{"two players' fragments may merge", "stage/frag.h", "		ip->id = id;\n", "		;\n", ""},
-		{"later fragments cost nothing", "stage/frag.h", "	if (f->state & FLOW_UNLIMITED)\n		return 0;", "	return 0;", ""},
-		{"a router is shown to nobody", "stage/icmp.h", "return !p->down && !(f->state & FLOW_NAT);", "return false;", ""},
-		{"what lies behind an error is taken for it", "stage/icmp.h", "|| x->l4 + (x->proto == IPPROTO_UDP ? 8 : 18) > x->end)", ")", ""},
-		{"the budget of ICMP errors is nobody's", "stage/icmp.h", "if (!icmp_budget(p))", "if (0)", ""},
-		{"an MTU is told with too little quoted", "stage/icmp_reply.h", "p->l4 - p->l3 + 8", "p->l4 - p->l3 + 4", ""},
-		{"a hop's second tag is its first", "stage/egress.h", "tag[1].tci = h->tag[1].tci", "tag[1].tci = h->tag[0].tci", ""},
-		{"bytes are the frame's", "stage/exit.h", "p->l3_len ?: p->len", "p->len", ""},
-		{"segments count once", "stage/local.h", "p->l3_len += (n - 1) * header", "p->l3_len += header", ""},
-		{"ssh has no budget of its own", "stage/host.h", "if (p->frag != FRAG_LATER && host_always(p))", "if (0)", ""},
-		{"neighbour discovery is cut off by a flood", "stage/host.h", "*type >= ND_FIRST && *type <= ND_LAST", "*type > ND_FIRST && *type <= ND_LAST", ""},
-		{"a SYN and ACK begins a session", "stage/admit.h", "return (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN ||", "return p->tcp & TCP_SYN ||", ""},
-		{"a limit is used up by those who were refused", "stage/admit.h", "		first_undo(p, s, svc, m);\n	}\n	limit_undo(p, s, svc);", "		first_undo(p, s, svc, m);\n	}", ""},
-		{"first packets: one that is too big", "stage/begin.h", "if (!h || p->l3_len > h->mtu)", "if (!h)", ""},
-		{"first packets: a TTL of 1", "stage/begin.h", "p->frag || p->ttl <= 1 ||", "p->frag ||", ""},
-		{"first packets: what was lent for no session is kept", "stage/begin.h", "	if (m->lent_packets)\n		rate_give(&s->packets, &svc->packets, m->lent_packets);\n", "", ""},
-		{"first packets: their sessions get no tokens", "stage/begin.h", "bytes ? bytes - p->l3_len : 0,\n			    loan_holder(p->tick));", "0, loan_holder(p->tick));", ""},
-		{"first packets: not of their session", "stage/begin.h", "	m->packets = 1;\n", "", ""},
-		{"a check is believed for three seconds", "stage/flow.h", "#define RECHECK_TICKS (2 *", "#define RECHECK_TICKS (3 *", ""},
-		{"a way to a server is believed for ever", "stage/admit.h", "p->tick - (__u32)(way >> 32) <= RECHECK_TICKS", "1", ""},
-		{"ordinary packets: a UDP length beyond the packet", "stage/express.h", "said >= (__s32)sizeof(*udp) && said <= len", "said >= (__s32)sizeof(*udp)", ""},
-		{"ordinary packets: a moved epoch goes unnoticed", "stage/express.h", "f->epoch == policy_epoch()", "1", ""},
-		{"ordinary packets: one that is too big", "stage/express.h", "fits <= 0xffff && l3_len <= fits", "fits <= 0xffff", ""},
-		{"ordinary packets: a tagged hop", "stage/express.h", "*(volatile __u32 *)&h->mtu", "(*(volatile __u32 *)&h->mtu & 0xff00ffff)", ""},
-		{"ordinary packets: a FIN", "stage/express.h", "(TCP_SYN | TCP_FIN | TCP_RST)", "(TCP_SYN | TCP_RST)", ""},
-		{"noted: deny outweighs allow", "stage/quick.h", "	return e && !allowed4(service, addr) ? e : NULL;", "	return e;", "strict"},
-		{"noted: one service's denial is all's", "stage/denial.h", "return addr | (__u64)service << 32 |", "return addr |", "strict"},
-		{"noted: outlives its entry", "stage/denial.h", "		until = e->expires >> DENIAL_SHIFT;", "		until = now + DENIAL_LIFE;", "strict"},
-		{"noted: is not taken back", "stage/denial.h", "(__u64)policy_looser() << DENIAL_LOOSER_SHIFT", "0", "strict"},
-		{"noted: a prefix hides who is allowed in it", "stage/denial.h", " && !filter4(&allow_hosts4, addr, 16, true)", "", "strict"},
-		{"noted: believed for long", "stage/denial.h", "#define DENIAL_LIFE 118", "#define DENIAL_LIFE 500", "strict"},
-		{"noted: a slash 25", "stage/denial.h", "e->bits <= DENIAL_NETS_BITS", "e->bits <= 31", "strict"},
-		{"a server's answer alone proves", "stage/flow.h", "if (down && FLOW_PHASE(down->state) == PHASE_OPEN)", "if (down)", ""},
-	}
+	return append(strangerMutants(), []mutant{
+		{"a first fragment's UDP length is that of the part", "stage/parse.h", "(p->frag == FRAG_NONE && len > rest)", "len > rest", "", ""},
+		{"routing headers are followed", "stage/parse.h", "p->proto == NEXTHDR_ROUTING && h->left", "0", "", ""},
+		{"a TTL of 1 is forwarded", "stage/rewrite.h", "	if (ip->ttl <= 1)", "	if (!ip->ttl)", "", ""},
+		{"a UDP checksum of 0 over IPv4 is amended", "stage/rewrite.h", "if (!udp->check && p->family == 4)", "if (0)", "", ""},
+		{"a UDP checksum that comes out as 0 is sent", "stage/rewrite.h", "udp->check = check ?: 0xffff", "udp->check = check", "", ""},
+		{"one port is left out of the sums", "stage/session.h", "				csum_change2(m->face_port, m->client_port));\n}\n\nstatic __always_inline void up6", "				0);\n}\n\nstatic __always_inline void up6", "", ""},
+		{"a bucket gives one less", "lib/rate.h", "(__s64)(tat - t) > (__s64)burst", "(__s64)(tat - t) >= (__s64)burst", "", ""},
+		{"loans are forgotten", "stage/limit.h", "now, 1, batch, LOAN_PACKETS(had))", "now, 1, batch, 0)", "", ""},
+		{"loans last longer", "stage/limit.h", "#define LAPSE 127", "#define LAPSE 255", "", ""},
+		{"one session too many", "stage/limit.h", "n < svc->max_sessions", "n <= svc->max_sessions", "", ""},
+		{"only the client's silence counts", "stage/reap.h", "return other < idle ? other : idle;", "return idle;", "", ""},
+		{"TCP's ports rest as short as UDP's", "stage/end.h", "#define REST_TCP (60", "#define REST_TCP (30", "", ""},
+		{"one FIN closes", "stage/reap.h", "flags & FLOW_FIN_CLIENT && flags & FLOW_FIN_SERVER", "flags & FLOW_FIN_CLIENT || flags & FLOW_FIN_SERVER", "", ""},
+		{"what was killed comes back", "stage/revive.h", "if (up->state & FLOW_KILLED)", "if (0)", "", ""},
+		{"ports are given out unrested", "lib/ring.h", ">> REST_SHIFT < c >> 48", ">> REST_SHIFT < 0", "", ""},
+		{"an expired entry holds on", "stage/deny.h", "if (!e || (e->expires && (__s64)(e->expires - now) <= 0))", "if (!e)", "", ""},
+		{"fragments outlive their session", "stage/frag.h", "return half && carries(half->state) ? half : NULL;", "return half;", "", ""},
+		{"fragments follow for ever", "stage/frag.h", "(__s32)(f->expires - p->tick) <= 0", "0", "", ""},
+		{"two players' fragments may merge", "stage/frag.h", "		ip->id = id;\n", "		;\n", "", ""},
+		{"later fragments cost nothing", "stage/frag.h", "	if (f->state & FLOW_UNLIMITED)\n		return 0;", "	return 0;", "", ""},
+		{"a router is shown to nobody", "stage/icmp.h", "return !p->down && !(f->state & FLOW_NAT);", "return false;", "", ""},
+		{"what lies behind an error is taken for it", "stage/icmp.h", "|| x->l4 + (x->proto == IPPROTO_UDP ? 8 : 18) > x->end)", ")", "", ""},
+		{"the budget of ICMP errors is nobody's", "stage/icmp.h", "if (!icmp_budget(p))", "if (0)", "", ""},
+		{"an MTU is told with too little quoted", "stage/icmp_reply.h", "p->l4 - p->l3 + 8", "p->l4 - p->l3 + 4", "", ""},
+		{"a hop's second tag is its first", "stage/egress.h", "tag[1].tci = h->tag[1].tci", "tag[1].tci = h->tag[0].tci", "", ""},
+		{"bytes are the frame's", "stage/exit.h", "p->l3_len ?: p->len", "p->len", "", ""},
+		{"segments count once", "stage/local.h", "p->l3_len += (n - 1) * header", "p->l3_len += header", "", ""},
+		{"ssh has no budget of its own", "stage/host.h", "if (p->frag != FRAG_LATER && host_always(p))", "if (0)", "", ""},
+		{"neighbour discovery is cut off by a flood", "stage/host.h", "*type >= ND_FIRST && *type <= ND_LAST", "*type > ND_FIRST && *type <= ND_LAST", "", ""},
+		{"a SYN and ACK begins a session", "stage/admit.h", "return (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN ||", "return p->tcp & TCP_SYN ||", "", ""},
+		{"a limit is used up by those who were refused", "stage/admit.h", "		first_undo(p, s, svc, m);\n	}\n	limit_undo(p, s, svc);", "		first_undo(p, s, svc, m);\n	}", "", ""},
+		{"first packets: one that is too big", "stage/begin.h", "if (!h || p->l3_len > h->mtu)", "if (!h)", "", ""},
+		{"first packets: a TTL of 1", "stage/begin.h", "p->frag || p->ttl <= 1 ||", "p->frag ||", "", ""},
+		{"first packets: what was lent for no session is kept", "stage/begin.h", "	if (m->lent_packets)\n		rate_give(&s->packets, &svc->packets, m->lent_packets);\n", "", "", ""},
+		{"first packets: their sessions get no tokens", "stage/begin.h", "bytes ? bytes - p->l3_len : 0,\n			    loan_holder(p->tick));", "0, loan_holder(p->tick));", "", ""},
+		{"first packets: not of their session", "stage/begin.h", "	m->packets = 1;\n", "", "", ""},
+		{"a check is believed for three seconds", "stage/flow.h", "#define RECHECK_TICKS (2 *", "#define RECHECK_TICKS (3 *", "", ""},
+		{"a way to a server is believed for ever", "stage/admit.h", "p->tick - (__u32)(way >> 32) <= RECHECK_TICKS", "1", "", ""},
+		{"ordinary packets: a UDP length beyond the packet", "stage/express.h", "said >= (__s32)sizeof(*udp) && said <= len", "said >= (__s32)sizeof(*udp)", "", ""},
+		{"ordinary packets: a moved epoch goes unnoticed", "stage/express.h", "f->epoch == policy_epoch()", "1", "", ""},
+		{"ordinary packets: one that is too big", "stage/express.h", "fits <= 0xffff && l3_len <= fits", "fits <= 0xffff", "", ""},
+		{"ordinary packets: a tagged hop", "stage/express.h", "*(volatile __u32 *)&h->mtu", "(*(volatile __u32 *)&h->mtu & 0xff00ffff)", "", ""},
+		{"ordinary packets: a FIN", "stage/express.h", "(TCP_SYN | TCP_FIN | TCP_RST)", "(TCP_SYN | TCP_RST)", "", ""},
+		{"noted: deny outweighs allow", "stage/quick.h", "	return e && !allowed4(service, addr) ? e : NULL;", "	return e;", "strict", ""},
+		{"noted: one service's denial is all's", "stage/denial.h", "return addr | (__u64)service << 32 |", "return addr |", "strict", ""},
+		{"noted: outlives its entry", "stage/denial.h", "		until = e->expires >> DENIAL_SHIFT;", "		until = now + DENIAL_LIFE;", "strict", ""},
+		{"noted: is not taken back", "stage/denial.h", "(__u64)policy_looser() << DENIAL_LOOSER_SHIFT", "0", "strict", ""},
+		{"noted: a prefix hides who is allowed in it", "stage/denial.h", " && !filter4(&allow_hosts4, addr, 16, true)", "", "strict", ""},
+		{"noted: believed for long", "stage/denial.h", "#define DENIAL_LIFE 118", "#define DENIAL_LIFE 500", "strict", ""},
+		{"noted: a slash 25", "stage/denial.h", "e->bits <= DENIAL_NETS_BITS", "e->bits <= 31", "strict", ""},
+		{"a server's answer alone proves", "stage/proof.h", "	if (p->proto != IPPROTO_TCP) {\n		__sync_fetch_and_or(&f->state, FLOW_ANSWERED);\n", "	if (p->proto != IPPROTO_TCP) {\n		__sync_fetch_and_or(&f->state, FLOW_ANSWERED);\n		if (up)\n			phase_open(up, 0);\n", "", ""},
+	}...)
 }
 
 // kept is the sequence by which the fuzzer once caught it, cut down.
@@ -116,7 +118,11 @@ func TestMutants(t *testing.T) {
 // open makes an edge of the mutant's kind.
 func (m mutant) open(t *testing.T, object []byte) *world {
 	t.Helper()
-	return open(t, cmp.Or(m.kind, "all"), bytes.NewReader(object))
+	kind := cmp.Or(m.kind, "all")
+	if m.gate != "" {
+		return open(t, kind, nil, loader.Gate{Name: m.gate, Object: object})
+	}
+	return open(t, kind, bytes.NewReader(object))
 }
 
 // replay wants the edge to come apart from its model where it did when the sequence was kept.
@@ -215,8 +221,12 @@ func (m mutant) compile(t *testing.T, clang string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	what := "parry.bpf.c"
+	if m.gate != "" {
+		what = filepath.Join("gate", m.gate+".bpf.c")
+	}
 	cmd := exec.Command(clang, "-O2", "-g", "-mcpu=v3", "-Wno-unused", "-target", "bpfel", "-I", filepath.Join(dir, "bpf"),
-		"-idirafter", "/usr/include/"+strings.TrimSpace(string(machine))+"-linux-gnu", "-c", filepath.Join(dir, "bpf", "parry.bpf.c"), "-o", object)
+		"-idirafter", "/usr/include/"+strings.TrimSpace(string(machine))+"-linux-gnu", "-c", filepath.Join(dir, "bpf", what), "-o", object)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

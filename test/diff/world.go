@@ -50,14 +50,24 @@ const (
 
 var cookieSecret = [2]uint64{0x1716151413121110, 0x1f1e1d1c1b1a1918}
 
-// openWorld makes an edge of a kind. object is another build of the fast path; nil = that of the tree.
-func openWorld(kind string, object io.ReaderAt) (_ *world, err error) {
-	w := &world{kind: kind, edge: edges()[kind], seen: newCoverage(), apart: object != nil}
+// openWorld makes an edge of a kind. object is another build of the fast path, nil = that of the tree; gates are others in the
+// place of those of that name.
+func openWorld(kind string, object io.ReaderAt, gates ...loader.Gate) (_ *world, err error) {
+	w := &world{kind: kind, edge: edges()[kind], seen: newCoverage(), apart: object != nil || gates != nil}
 	w.choose = newChooser(w.edge.sizes.Unproven > 0)
 	w.four, w.six = players()
 	w.nobody4, w.nobody6 = nobodies()
 	if w.edge.plans == nil {
 		return nil, fmt.Errorf("no kind of edge is called %q", kind)
+	}
+	for _, p := range append(w.edge.plans, w.edge.history...) {
+		for i := range p.Gates {
+			for _, g := range gates {
+				if p.Gates[i].Name == g.Name {
+					p.Gates[i] = g
+				}
+			}
+		}
 	}
 	w.real, err = loader.Open(loader.Options{Sizes: w.edge.sizes, Log: slog.New(slog.DiscardHandler), Injected: true, Traced: true, Object: object})
 	if err != nil {
