@@ -125,8 +125,8 @@ func strangersOf(s loader.Strangers) model.Strangers {
 	}
 }
 
-// budgetOf is a budget of answers: a quarter of a second's at once, or one full packet.
-func budgetOf(n uint64) model.Rate { return model.PerSecond(n, max(n/4, 1472)) }
+// budgetOf is a budget of answers, divided by so much: a quarter of a second's at once, or one full packet.
+func budgetOf(n, by uint64) model.Rate { return model.PerSecond(n/by, max(n/by/4, 1472)) }
 
 // served are the ports of an edge's services, and the gate of each: "" = none.
 func (w *world) served() (ports []uint16, gate map[uint16]string) {

@@ -10,28 +10,45 @@ import (
 // The edge is no reflector. Who is not proven gets no more than it sent; what must be given beyond that draws on a budget of bytes
 // of its prefix, over all services, and on one of all prefixes, whoever answers.
 
-// mayAnswer takes bytes of both budgets, or of none.
-func (e *Edge) mayAnswer(client netip.Addr, bytes uint64) bool {
+// mayAnswer takes bytes of both budgets, or of none. Of that of all prefixes there are two halves: one is for those who come again, so
+// that forged questions leave it to whoever asks in earnest.
+func (e *Edge) mayAnswer(client netip.Addr, bytes uint64, again bool) bool {
+	all := &e.answerBuckets[0]
+	if again {
+		all = &e.answerBuckets[1]
+	}
 	mine := e.prefixCell(prefixAnswers, client, 24, 48, 0)
 	if !mine.take(e.config.AnswersPrefix, e.Now, bytes, 0) {
 		return false
 	}
-	if e.answerBucket.take(e.config.Answers, e.Now, bytes, 0) {
+	if all.take(e.config.Answers, e.Now, bytes, 0) {
 		return true
 	}
 	mine.give(e.config.AnswersPrefix, bytes)
 	return false
 }
 
+// mayGive tells whether somebody unproven may be given so much more than it sent. Under attack, and where the first half of the budget
+// is used up, it has to ask again.
+func (e *Edge) mayGive(p *view, over uint64) Reason {
+	switch {
+	case e.states[p.service] != Attack && e.mayAnswer(p.src, over, false):
+		return None
+	case !e.seenAgain(p):
+		e.tried(p.service).Greylisted++
+		return Greylisted
+	case !e.mayAnswer(p.src, over, true):
+		return AnswerBudget
+	}
+	return None
+}
+
 // answered sends an answer of the edge's own back to where the packet came from.
 func (e *Edge) answered(p *view, said Said) Outcome {
 	header := p.l4 - p.l3
-	if gives := header + 8 + len(said.Payload); said.Proof != Strong && gives > p.length {
-		if e.states[p.service] == Attack && !e.seenAgain(p) {
-			return drop(Greylisted)
-		}
-		if !e.mayAnswer(p.src, uint64(gives-p.length)) {
-			return drop(AnswerBudget)
+	if over := header + 8 + len(said.Payload) - p.length; said.Proof != Strong && over > 0 {
+		if r := e.mayGive(p, uint64(over)); r != None {
+			return drop(r)
 		}
 	}
 	if !p.plain() {

@@ -17,7 +17,7 @@ type Config struct {
 	Pools                  []Pool
 	NATFirst               uint16 // ports that NAT gives out
 	NATLast                uint16
-	Answers, AnswersPrefix Rate           // bytes to unproven sources beyond what they sent: to all, and to each /24 or /48
+	Answers, AnswersPrefix Rate           // bytes to unproven sources beyond what they sent: to all who ask (and again to all who ask again), and to each /24 or /48
 	Inside                 []netip.Prefix // where servers are
 }
 

@@ -57,7 +57,7 @@ type Edge struct {
 	grey                 map[tuple]uint32 // the tick at which a stranger was noted
 	sketch               map[uint32]*[sketchCells]sketchCell
 	prefixes             map[uint32]*bucket
-	answerBucket         bucket
+	answerBuckets        [2]bucket // of those who ask, and of those who ask again
 	regulars             map[sourceKey]bool
 	unproven4, unproven6 *ring
 }

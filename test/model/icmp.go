@@ -84,6 +84,8 @@ func (e *Edge) icmpError(p *view) (Outcome, bool) {
 		return drop(ICMPRate), true
 	case w.Local:
 		return Outcome{Verdict: Pass}, true
+	case e.errorRefused(p, w):
+		return drop(AnswerBudget), true
 	case !hop.usable():
 		return drop(NoNeighbor), true
 	case p.ttl() <= 1:
@@ -91,6 +93,13 @@ func (e *Edge) icmpError(p *view) (Outcome, bool) {
 	default:
 		return e.leave(p, hop, p.translate(q, w)), true
 	}
+}
+
+// errorRefused: an error is longer than the packet that it is about, so to a client that is not proven it is one of the answers that
+// have a budget.
+func (e *Edge) errorRefused(p *view, w way) bool {
+	return w.isDown && w.Proof == Unknown && !w.ServerStarted && !e.mayAnswer(w.Client.Addr(), uint64(p.length), w.again) &&
+		e.refuse(p, AnswerBudget, e.services[w.Service].Enforce)
 }
 
 // unrelated: about no live session. What claims to be about a packet of a service's, or of a port that NAT gives out, is

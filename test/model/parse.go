@@ -49,6 +49,7 @@ type view struct {
 	sport    uint16
 	dport    uint16
 	flags    uint8 // TCP's
+	whole    int   // UDP: bytes of the datagram, by its own header
 
 	service   int
 	offset    uint16 // of its port among the service's
@@ -58,6 +59,7 @@ type view struct {
 	learn     bool   // its sender's link address may be taken for the way to where it came from
 	proof     Proof  // of its source, by its gate
 	query     bool   // so its gate says
+	again     bool   // it had to come again, and did
 	heard     bool   // its gate has seen it
 	refused   Reason // and would have none of it: it goes on as a reset
 }
@@ -236,6 +238,7 @@ func (p *view) parseUDP(b []byte) Reason {
 	}
 	p.sport, p.dport = be16(b), be16(b[2:])
 	length := int(be16(b[4:])) // of the whole datagram
+	p.whole = length
 	if length < 8 || p.part == whole && length > len(b) || p.family == 6 && be16(b[6:]) == 0 {
 		return BadUDP
 	}

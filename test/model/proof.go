@@ -26,8 +26,9 @@ func (e *Edge) opening(p *view, w way) Reason {
 // openingDown: nobody unproven is given more than it sent, but within the budget of such answers.
 func (e *Edge) openingDown(p *view, s *Session, svc *service) Reason {
 	if !s.ServerStarted {
-		over := min(int64(s.down.Bytes)+int64(p.length)-int64(s.up.Bytes), int64(p.length))
-		if over > 0 && !e.mayAnswer(s.Client.Addr(), uint64(over)) && e.refuse(p, AnswerBudget, svc.Enforce) {
+		gives := p.gives()
+		over := min(int64(s.down.Bytes)+gives-int64(s.up.Bytes), gives)
+		if over > 0 && !e.mayAnswer(s.Client.Addr(), uint64(over), s.again || s.up.Packets > 1) && e.refuse(p, AnswerBudget, svc.Enforce) {
 			return AnswerBudget
 		}
 	}
@@ -41,6 +42,18 @@ func (e *Edge) openingDown(p *view, s *Session, svc *service) Reason {
 		}
 	}
 	return None
+}
+
+// gives is what a server gives with a packet: with the first part of a datagram all of it, headers of the other parts included, for
+// nobody holds those to anything.
+func (p *view) gives() int64 {
+	header := p.l4 - p.l3
+	part := p.length - header
+	if p.part != first || p.proto != udp || p.whole <= part || part <= 0 {
+		return int64(p.length)
+	}
+	rest := p.whole - part
+	return int64(p.length + rest + (rest+part-1)/part*header)
 }
 
 // openingUp: it may send so much before its server has answered; what it says after that proves it.

@@ -32,6 +32,7 @@ type Session struct {
 	unheard  bool // TCP: its gate is yet to hear what it says first
 	weak     bool // counted among the weakly proven
 	lasting  bool // it has played for a while
+	again    bool // its client had to come again, and did
 	evicted  bool // newer strangers pushed it out: nothing takes it up again
 	known    bool // it was proven before it was last taken up
 	prefix   int  // how long a prefix is its source: what the configuration said when it began
@@ -173,7 +174,7 @@ func (s *Session) Marks() string {
 	for _, m := range []struct {
 		set  bool
 		name string
-	}{{s.evicted, "evicted"}, {s.weak, "weak"}, {s.Proof == Strong, "strong"}, {s.query, "query"}, {s.lasting, "lasting"}, {s.unheard, "unheard"}} {
+	}{{s.evicted, "evicted"}, {s.weak, "weak"}, {s.Proof == Strong, "strong"}, {s.query, "query"}, {s.lasting, "lasting"}, {s.unheard, "unheard"}, {s.again, "again"}} {
 		if m.set {
 			all = append(all, m.name)
 		}

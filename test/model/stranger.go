@@ -143,6 +143,7 @@ func (e *Edge) mayComeIn(p *view, svc *service) Reason {
 		return refusal(Greylisted, e.refuse(p, Greylisted, svc.Enforce))
 	}
 	n.Returned++
+	p.again = true
 	prefix := e.prefixCell(prefixAdmissions, p.src, 16, 32, p.service)
 	if prefix.take(q.AdmissionsPrefix, e.Now, 1, 0) {
 		if e.comers(p.service, 1).take(q.Admissions, e.Now, 1, 0) {
