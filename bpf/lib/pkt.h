@@ -88,6 +88,8 @@ struct pkt {
 	__u8 why; /* enum why: it is a stranger's */
 	__u8 again; /* a stranger that had to come again, and did */
 	__u8 pad;
+	__u32 whole; /* UDP: bytes of the datagram, by its own header */
+	__u32 pad2;
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

@@ -209,8 +209,21 @@ static __always_inline int translate6(struct xdp_md *ctx, struct pkt *p, const s
 	return 0;
 }
 
+/* An error is longer than the packet that it is about: to a client that is not proven it is one of the answers that have a budget. */
+static __always_inline bool error_given(struct pkt *p, const struct flow *f, const void *client)
+{
+	__u32 i = f->service;
+	struct service *svc;
+
+	if (!p->down || FLOW_PHASE(f->state) != PHASE_OPENING || f->state & FLOW_SERVER_STARTED ||
+	    answer_take(p, client, p->l3_len, f->state & FLOW_AGAIN))
+		return true;
+	svc = bpf_map_lookup_elem(&service, &i);
+	return svc && !refuse(p, DROP_REASON_ANSWER_BUDGET, svc->enforce);
+}
+
 /* May the error go on to the half's receiver? Returns VERDICT_NEXT for yes; the half's hop is in *h. */
-static __always_inline int error_pass(struct pkt *p, const struct flow *f, struct hop **h)
+static __always_inline int error_pass(struct pkt *p, const struct flow *f, const void *client, struct hop **h)
 {
 	p->service = f->service;
 	p->down = !!(f->state & FLOW_RETURN);
@@ -218,6 +231,8 @@ static __always_inline int error_pass(struct pkt *p, const struct flow *f, struc
 		return drop(p, DROP_REASON_ICMP_RATE);
 	if (f->state & FLOW_LOCAL)
 		return VERDICT_PASS;
+	if (!error_given(p, f, client))
+		return drop(p, DROP_REASON_ANSWER_BUDGET);
 	*h = hop_get(f->hop);
 	return *h ? VERDICT_NEXT : drop(p, DROP_REASON_NO_NEIGHBOR);
 }
@@ -276,7 +291,7 @@ NOINLINE int error4(struct xdp_md *ctx, struct pkt *p)
 	f = half4(addrs_word(addr4(x->dst), addr4(x->src)), rest_word(x->dport, x->sport, x->proto), &from);
 	if (!f || !carries(f->f.state))
 		return error_unrelated(p, x);
-	v = error_pass(p, &f->f, &h);
+	v = error_pass(p, &f->f, &f->dst, &h);
 	if (v || !h)
 		return v;
 	err = translate4(ctx, p, x, f, keeps_source(p, &f->f));
@@ -296,7 +311,7 @@ NOINLINE int error6(struct xdp_md *ctx, struct pkt *p)
 	f = half6(x->dst, x->src, rest_word(x->dport, x->sport, x->proto), &from);
 	if (!f || !carries(f->f.state))
 		return error_unrelated(p, x);
-	v = error_pass(p, &f->f, &h);
+	v = error_pass(p, &f->f, f->dst, &h);
 	if (v || !h)
 		return v;
 	err = translate6(ctx, p, x, f, keeps_source(p, &f->f));

@@ -205,6 +205,7 @@ static __always_inline int parse_udp(struct pkt *p, void *data, void *end, __u32
 	p->sport = udp->source;
 	p->dport = udp->dest;
 	len = bpf_ntohs(udp->len);
+	p->whole = len;
 	if (len < sizeof(*udp) || (p->frag == FRAG_NONE && len > rest) || (p->family == 6 && !udp->check))
 		return damaged(p, DROP_REASON_BAD_UDP);
 	return 0;

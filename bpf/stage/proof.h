@@ -107,6 +107,17 @@ static __always_inline bool phase_open(struct flow *f, __u32 flags)
 
 /* ---- proof ---- */
 
+/* What a server gives with this packet: with the first part of a datagram all of it, for nobody holds the later ones to anything. */
+static __always_inline __u32 given(const struct pkt *p)
+{
+	__u32 header = p->l4 - p->l3, part = p->l3_len - header, rest;
+
+	if (p->frag != FRAG_FIRST || p->proto != IPPROTO_UDP || p->whole <= part || !part)
+		return p->l3_len;
+	rest = p->whole - part;
+	return p->l3_len + rest + (rest + part - 1) / part * header;
+}
+
 /* A server's packet to a client that is not proven: within the reflector guarantee. Returns 0 or the enum drop_reason. */
 static __always_inline int opening_down(struct pkt *p, struct flow *f, bool enforced)
 {
@@ -114,9 +125,11 @@ static __always_inline int opening_down(struct pkt *p, struct flow *f, bool enfo
 	__u64 over;
 
 	if (up && FLOW_PHASE(up->state) == PHASE_OPENING && !(f->state & FLOW_SERVER_STARTED)) {
-		over = f->bytes + p->l3_len;
+		__u32 gives = given(p);
+
+		over = f->bytes + gives;
 		over = over > up->bytes ? over - up->bytes : 0;
-		over = over < p->l3_len ? over : p->l3_len;
+		over = over < gives ? over : gives;
 		if (over && !answer_take(p, p->to, over, f->state & FLOW_AGAIN || up->packets > 1) &&
 		    refuse(p, DROP_REASON_ANSWER_BUDGET, enforced))
 			return DROP_REASON_ANSWER_BUDGET;
