@@ -23,7 +23,7 @@ func TestParryKeepsPlayersPlaying(t *testing.T) {
 		reason   string  // that must have dropped some of the flood
 		passes   float64 // packets a second that the limits let through, bursts included; 0 = not said
 	}{
-		{"fixed-udp", false, "rate_packets", fixedAttackers * (1000 + 2000)},
+		{"fixed-udp", false, "unproven_rate", fixedAttackers * (1000 + 2000)},
 		{"random-udp", true, "greylisted", 0},
 		{"getstatus", true, "greylisted", 0},
 	} {
