@@ -55,12 +55,15 @@ type kind struct {
 	every    time.Duration // on the average; a quarter more or less each time
 }
 
+// kindsOf are the questions to a family's servers, nil if there are none. Servers bound what one address may ask, and behind NAT the
+// players' own questions come from the address that these do: ioquake3 takes one a second (getchallenge, too), Source three packets
+// (sv_max_queries_sec), of which a question takes two. About half is left to the players.
 func kindsOf(family string) []kind {
 	switch family {
 	case "source":
-		return []kind{{query.SourceInfo, 1500 * time.Millisecond}, {query.SourcePlayers, 2 * time.Second}, {query.SourceRules, 10 * time.Second}}
+		return []kind{{query.SourceInfo, 2 * time.Second}, {query.SourcePlayers, 4 * time.Second}, {query.SourceRules, 10 * time.Second}}
 	case "quake3":
-		return []kind{{query.Quake3Info, 1500 * time.Millisecond}, {query.Quake3Status, 1500 * time.Millisecond}}
+		return []kind{{query.Quake3Info, 4 * time.Second}, {query.Quake3Status, 4 * time.Second}}
 	case "raknet":
 		return []kind{{query.RakNetPing, 1500 * time.Millisecond}}
 	}

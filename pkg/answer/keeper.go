@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -28,61 +29,80 @@ type Keeper struct {
 	changed chan struct{} // other servers are to be asked
 	slots   chan struct{} // one for each question under way
 
-	mu     sync.Mutex // guards all below
-	caches map[Cell]*cache
+	mu      sync.Mutex // guards all below
+	servers map[server]*cache
+	cells   map[Cell]*cache
 }
 
 // New makes a Keeper that asks nobody yet.
 func New(o Options) *Keeper {
-	return &Keeper{o: o, changed: make(chan struct{}, 1), slots: make(chan struct{}, mostAtOnce), caches: map[Cell]*cache{}}
+	return &Keeper{o: o, changed: make(chan struct{}, 1), slots: make(chan struct{}, mostAtOnce)}
+}
+
+// server is one as it is asked: once, of however many pools it is.
+type server struct {
+	addr   netip.AddrPort
+	family string
 }
 
 // cache is what is kept of one server.
 type cache struct {
-	target Target
+	server server
 	kinds  []kind
 	stop   context.CancelFunc // nil = it is not asked yet
 
-	held   []held // by kind, as all below; guarded by Keeper.mu
-	failed []int  // attempts since the last success
-	errors []uint64
-	why    []error // the last one's
+	targets []Target // whose cells have its answers; guarded by Keeper.mu, as all below
+	held    []held   // by kind, as all below
+	failed  []int    // attempts since the last success
+	told    []bool   // the log says that there is no answer
+	errors  []uint64
+	why     []error // the last one's
+}
+
+func newCache(s server) *cache {
+	kinds := kindsOf(s.family)
+	n := len(kinds)
+	return &cache{server: s, kinds: kinds, held: make([]held, n), failed: make([]int, n), told: make([]bool, n), errors: make([]uint64, n), why: make([]error, n)}
 }
 
 // Set says which servers are asked from now on. What is known of one that stays is kept.
 func (k *Keeper) Set(targets []Target) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := map[Cell]*cache{}
+	servers, cells := map[server]*cache{}, map[Cell]*cache{}
 	for _, t := range targets {
-		c := k.caches[t.Cell]
-		if c == nil || c.target != t {
-			kinds := kindsOf(t.Family)
-			n := len(kinds)
-			c = &cache{target: t, kinds: kinds, held: make([]held, n), failed: make([]int, n), errors: make([]uint64, n), why: make([]error, n)}
+		key := server{t.Addr, t.Family}
+		c := servers[key]
+		if c == nil {
+			if c = k.servers[key]; c == nil {
+				c = newCache(key)
+			}
+			c.targets = nil
+			servers[key] = c
 		}
-		now[t.Cell] = c
+		c.targets = append(c.targets, t)
+		cells[t.Cell] = c
 	}
-	for cell, c := range k.caches {
-		if now[cell] != c && c.stop != nil {
+	for key, c := range k.servers {
+		if servers[key] == nil && c.stop != nil {
 			c.stop()
 		}
 	}
-	k.caches = now
+	k.servers, k.cells = servers, cells
 	select {
 	case k.changed <- struct{}{}:
 	default:
 	}
 }
 
-// Fill tells another store what is known and fresh of the servers that both have: so a reload forgets nothing.
+// Fill tells another store what is known and fresh of the servers that it is to have: so a reload forgets nothing.
 func (k *Keeper) Fill(s Store, targets []Target) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.o.Now()
 	for _, t := range targets {
-		c := k.caches[t.Cell]
-		if c == nil || c.target != t {
+		c := k.servers[server{t.Addr, t.Family}]
+		if c == nil {
 			continue
 		}
 		for i := range c.held {
@@ -108,7 +128,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case <-k.changed:
 		}
 		k.mu.Lock()
-		for _, c := range k.caches {
+		for _, c := range k.servers {
 			if c.stop == nil {
 				var work context.Context
 				work, c.stop = context.WithCancel(ctx)
@@ -152,7 +172,7 @@ func (k *Keeper) tend(ctx context.Context, c *cache) {
 func (k *Keeper) refresh(ctx context.Context, c *cache, i int) time.Duration {
 	kind := c.kinds[i]
 	work, cancel := context.WithTimeout(ctx, askTimeout)
-	r, err := k.o.Ask(work, c.target.Addr, kind.question)
+	r, err := k.o.Ask(work, c.server.addr, kind.question)
 	cancel()
 	if ctx.Err() != nil {
 		return 0 // it is not to be asked any more
@@ -169,31 +189,30 @@ func (k *Keeper) refresh(ctx context.Context, c *cache, i int) time.Duration {
 	if err == nil {
 		h.got = k.o.Now()
 		h.until = h.got + uint64(kind.life())
-		err = h.store(k.o.Store, c.target.Cell, i)
+		for _, t := range c.targets {
+			err = errors.Join(err, h.store(k.o.Store, t.Cell, i))
+		}
 	}
 	if err != nil {
 		return k.failure(c, i, err)
 	}
-	if c.failed[i] > 0 {
-		k.o.Log.Info("a server answers again", "pool", c.target.Pool, "server", c.target.Server, "address", c.target.Addr, "question", kind.question)
+	if c.told[i] {
+		k.o.Log.Info("a server answers queries again", "server", c.targets[0].Server, "address", c.server.addr, "question", kind.question)
 	}
-	c.held[i], c.failed[i], c.why[i] = h, 0, nil
+	c.held[i], c.failed[i], c.told[i], c.why[i] = h, 0, false, nil
 	return jittered(kind.every)
 }
 
-// failure notes an attempt that failed. k.mu is held. What was known stays until it is stale.
+// failure notes an attempt that failed. k.mu is held. What was known stays until it is stale: then it is said.
 func (k *Keeper) failure(c *cache, i int, err error) time.Duration {
 	kind := c.kinds[i]
 	c.errors[i]++
 	c.failed[i]++
 	c.why[i] = err
-	if c.failed[i] == 1 {
-		level := slog.LevelWarn
-		if errors.Is(err, errTooLong) {
-			level = slog.LevelInfo
-		}
-		k.o.Log.Log(context.Background(), level, "a server does not answer a query: as soon as its last answer is stale, players' go to it",
-			"pool", c.target.Pool, "server", c.target.Server, "address", c.target.Addr, "question", kind.question, "err", err)
+	if !c.told[i] && !c.held[i].fresh(k.o.Now()) {
+		c.told[i] = true
+		k.o.Log.Warn("a server does not answer a query: players' go to it", "server", c.targets[0].Server, "address", c.server.addr,
+			"question", kind.question, "err", err)
 	}
 	return jittered(min(kind.every<<min(c.failed[i]-1, 8), max(longestWait, kind.every)))
 }
@@ -206,7 +225,7 @@ func jittered(d time.Duration) time.Duration {
 func (k *Keeper) Packets(c Cell, kind int) [][]byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	have := k.caches[c]
+	have := k.cells[c]
 	if have == nil || kind < 0 || kind >= len(have.held) || !have.held[kind].fresh(k.o.Now()) {
 		return nil
 	}
@@ -230,13 +249,15 @@ func (k *Keeper) States() []State {
 	defer k.mu.Unlock()
 	now := k.o.Now()
 	var all []State
-	for _, c := range k.caches {
+	for _, c := range k.servers {
 		for i, kind := range c.kinds {
-			s := State{Target: c.target, Kind: kind.question, Errors: c.errors[i], Why: c.why[i], Fresh: c.held[i].fresh(now)}
+			s := State{Kind: kind.question, Errors: c.errors[i], Why: c.why[i], Fresh: c.held[i].fresh(now)}
 			if s.Known = len(c.held[i].packets) > 0; s.Known {
 				s.Age = time.Duration(now - c.held[i].got)
 			}
-			all = append(all, s)
+			for _, s.Target = range c.targets {
+				all = append(all, s)
+			}
 		}
 	}
 	slices.SortFunc(all, State.compare)

@@ -138,8 +138,8 @@ func TestServersAreAskedAgainAndAgain(t *testing.T) {
 			t.Errorf("answers (-want +got):\n%s", diff)
 		}
 		for key, every := range map[string]time.Duration{
-			"10.0.0.1:27015 info": 1500 * time.Millisecond, "10.0.0.1:27015 players": 2 * time.Second, "10.0.0.1:27015 rules": 10 * time.Second,
-			"10.0.0.3:27015 pong": 1500 * time.Millisecond,
+			"10.0.0.1:27015 info": 2 * time.Second, "10.0.0.1:27015 players": 4 * time.Second, "10.0.0.1:27015 rules": 10 * time.Second,
+			"10.0.0.2:27015 status": 4 * time.Second, "10.0.0.3:27015 pong": 1500 * time.Millisecond,
 		} {
 			times := v.times[key]
 			for i := 1; i < len(times); i++ {
@@ -156,9 +156,9 @@ func TestServersAreAskedAgainAndAgain(t *testing.T) {
 
 func TestAnswersHoldForThreeIntervals(t *testing.T) {
 	kept(t, func(k *Keeper, s *store, _ *servers) {
-		k.Set([]Target{target("a", 1, "source")})
+		k.Set([]Target{target("a", 1, "source"), target("b", 2, "raknet")})
 		synctest.Wait() // at no time at all
-		for key, want := range map[string]time.Duration{"arena/a+0 0": 5 * time.Second, "arena/a+0 1": 6 * time.Second, "arena/a+0 2": 30 * time.Second} {
+		for key, want := range map[string]time.Duration{"arena/a+0 0": 6 * time.Second, "arena/a+0 1": 12 * time.Second, "arena/a+0 2": 30 * time.Second, "arena/b+0 0": least} {
 			if got := s.until(key); got != want {
 				t.Errorf("%s holds until %v, want %v", key, got, want)
 			}
@@ -224,6 +224,30 @@ func TestOtherServersAreAskedAfterAReload(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if now := v.count("10.0.0.1:27015 pong"); now != n || len(k.States()) != 0 {
 			t.Errorf("asked %d times more, %d states", now-n, len(k.States()))
+		}
+	})
+}
+
+// Behind NAT a server sees all who come by this host under one address, and bounds what it may ask.
+func TestServerOfSeveralPoolsIsAskedOnce(t *testing.T) {
+	kept(t, func(k *Keeper, s *store, v *servers) {
+		a, b := target("a", 1, "raknet"), target("a", 1, "raknet")
+		b.Pool = "other"
+		k.Set([]Target{a, b})
+		synctest.Wait()
+		if n := v.count("10.0.0.1:27015 pong"); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+		want := map[string]string{"arena/a+0 0": "pong of 10.0.0.1:27015 false", "other/a+0 0": "pong of 10.0.0.1:27015 false"}
+		if diff := cmp.Diff(want, s.all()); diff != "" {
+			t.Errorf("answers (-want +got):\n%s", diff)
+		}
+		if st := k.States(); len(st) != 2 || st[0].Cell != a.Cell || st[1].Cell != b.Cell || !st[1].Fresh {
+			t.Errorf("%+v", st)
+		}
+		k.Set([]Target{b})
+		if k.Packets(a.Cell, 0) != nil || k.Packets(b.Cell, 0) == nil {
+			t.Error("only the pool that stays has its answer")
 		}
 	})
 }

@@ -166,9 +166,8 @@ type Strangers struct {
 // Queries is how much is answered: server lists ask everybody, and whoever forges addresses asks for others.
 type Queries struct {
 	// Answer `auto` has the edge answer queries of games that it knows (gates `source`, `quake3` and `raknet`) from a cache of the servers'
-	// own answers: it asks each server every one to two seconds, from this host's own address (players every two, rules every ten). A server
-	// that falls silent is not answered for after five seconds (players six, rules 30): its queries go to it. At most 4096 servers, each port
-	// counted. `off` forwards queries.
+	// own answers: it asks each server every 1.5 to 4 seconds (Source's rules: 10), from this host's own address. One that falls silent is
+	// not answered for after three times as long: its queries go to it. At most 4096 servers, each port counted. `off` forwards queries.
 	Answer string `yaml:"answer" check:"enum=auto|off"`
 	// SourcePerSecond is how many queries one source may send to a service. 0 means unlimited.
 	SourcePerSecond uint32 `yaml:"source_per_second" check:"max=1000000"`
