@@ -617,6 +617,8 @@ type bpfPkt struct {
 	Why       uint8
 	Again     uint8
 	Pad       uint8
+	Whole     uint32
+	Pad2      uint32
 }
 
 type bpfPortCell struct {
