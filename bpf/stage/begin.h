@@ -28,8 +28,8 @@ static __always_inline int first_loan(const struct pkt *p, struct source *s, con
 
 /* What becomes of the packet once its session is made: NEXT = first_leave sends it, and the session has counted it;
  * AGAIN; or DROP, for its source has no tokens. */
-static __always_inline int first_of(struct xdp_md *ctx, struct pkt *p, struct source *s, const struct service *svc, struct making *m,
-				    struct hop **hop)
+static __always_inline int first_of(struct xdp_md *ctx, struct pkt *p, struct source *s, const struct service *svc,
+				    struct making *m, struct hop **hop)
 {
 	struct hop *h;
 	int refused;

@@ -55,7 +55,8 @@ static NOINLINE int newcomer(struct pkt *p, const struct service *svc, __u32 *sl
 
 	if (!is_newcomer(p))
 		return 0;
-	if ((!cfg.gates || !svc->gate || p->proto != IPPROTO_UDP) && stranger_rate(p, svc)) /* else it was asked behind the gate */
+	if ((!cfg.gates || !svc->gate || p->proto != IPPROTO_UDP) &&
+	    stranger_rate(p, svc)) /* else it was asked behind the gate */
 		return DROP_REASON_STRANGER_RATE;
 	err = newcomer_may(p, svc);
 	return err ?: unproven_room(p, slot);
