@@ -38,6 +38,16 @@ static __always_inline bool rate_take(__u64 *word, const struct rate *r, __u64 n
 	return true;
 }
 
+/* Would a unit be to be had? */
+static __always_inline bool rate_has(const __u64 *word, const struct rate *r, __u64 now)
+{
+	__u64 t = now << 8, tat = *(volatile const __u64 *)word;
+
+	if ((__s64)(tat - t) < 0)
+		tat = t;
+	return (__s64)(tat + r->cost - t) <= (__s64)r->burst || !r->cost;
+}
+
 /* Gives back what was taken and not used. */
 static __always_inline void rate_give(__u64 *word, const struct rate *r, __u64 units)
 {

@@ -57,6 +57,14 @@ static __always_inline int stranger_rate(struct pkt *p, const struct service *sv
 	return 0;
 }
 
+/* More strangers come than are let in at first sight: the daemon need not have noticed yet. */
+static __always_inline bool pressed(const struct pkt *p, const struct service *svc)
+{
+	struct service_state *st = state_of(p);
+
+	return st && !rate_has(&st->strangers, &svc->strangers, p->now);
+}
+
 /* Only of such a packet can an answer be made, or another one (seal_udp). */
 static __always_inline bool is_plain(const struct pkt *p)
 {
@@ -85,7 +93,7 @@ static __always_inline __u32 gate_show(struct xdp_md *ctx, const struct pkt *p, 
 	g->dport = p->dport;
 	g->state = m ? m->state : GATE_NORMAL;
 	g->flags = (cfg.enforce && svc->enforce && is_plain(p) ? 0 : GATE_WATCH) |
-		   (g->state == GATE_ATTACK ? GATE_COOKIES : 0);
+		   (g->state == GATE_ATTACK || pressed(p, svc) ? GATE_COOKIES : 0);
 	g->answers = answers;
 	for (int i = 0; i < GATE_PARAMS; i++)
 		g->params[i] = svc->gate_params[i];

@@ -39,6 +39,12 @@ func (b *bucket) take(r Rate, now, units, back uint64) bool {
 	return true
 }
 
+// has tells if a unit is to be had, and takes none.
+func (b *bucket) has(r Rate, now uint64) bool {
+	c := *b
+	return c.take(r, now, 1, 0)
+}
+
 func (b *bucket) give(r Rate, units uint64) {
 	if r.Units != 0 {
 		b.used -= units * r.cost()

@@ -77,7 +77,7 @@ func (e *Edge) ask(p *view, svc *service) Said {
 	end := min(p.l3+p.length, len(p.frame))
 	g := &First{
 		Now: e.Now, Service: p.service, Proto: p.proto, From: p.from(), To: p.to(), Payload: p.frame[min(at, end):end],
-		State: e.states[p.service], Watch: !e.config.Enforce || !svc.Enforce || !p.plain(), Cookies: e.states[p.service] == Attack,
+		State: e.states[p.service], Watch: !e.config.Enforce || !svc.Enforce || !p.plain(), Cookies: e.states[p.service] == Attack || !e.comers(p.service, 0).has(svc.Strangers.Sessions, e.Now),
 		Params: svc.Params, Secret: e.Cookies,
 	}
 	g.Answers, g.Cached = e.cacheOf(p, svc)
