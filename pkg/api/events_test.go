@@ -146,6 +146,9 @@ func TestWhoHangsUpIsForgotten(t *testing.T) {
 	if _, err := io.WriteString(conn, "GET /v1/events?follow=1 HTTP/1.1\r\nHost: parry\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	lines := bufio.NewScanner(conn)
 	for lines.Scan() && !strings.HasPrefix(lines.Text(), ":") { // until the stream is there
 	}

@@ -287,6 +287,17 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// An attack that gets the name of a forgotten one, by a clock that went back, is not forgotten with it.
+func TestANameThatComesBackIsKept(t *testing.T) {
+	tr, f := watched()
+	tr.book.gone = []string{"arena-20260131T120100Z", "older"}
+	follow(tr, f, time.Second, 40_000, nil)
+	records, gone := tr.Changed()
+	if len(records) != 1 || records[0].ID != "arena-20260131T120100Z" || !slices.Equal(gone, []string{"older"}) {
+		t.Errorf("to keep: %v, to forget: %v", records, gone)
+	}
+}
+
 func TestWhatCouldNotBeKeptIsToldAgain(t *testing.T) {
 	tr, f := watched()
 	follow(tr, f, time.Second, 40_000, nil)

@@ -25,7 +25,7 @@ func anEdge(t *testing.T) *loader.Edge {
 	t.Helper()
 	need.Root(t)
 	e, err := loader.Open(loader.Options{Log: slog.New(slog.DiscardHandler), Injected: true, Sizes: loader.Sizes{
-		Sessions: 64, Blocks: 64, Allows: 64, Prefixes: 64, Sources: 64, Fragments: 16, Services: 16, NAT4: 1, NAT6: 1,
+		Sessions: 64, Blocks: 64, Allows: 64, Prefixes: 64, Sources: 64, Fragments: 16, Services: 16, NAT4: 1, NAT6: 1, Regulars: 4096,
 	}})
 	if err != nil {
 		t.Fatal(err)

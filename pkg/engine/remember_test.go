@@ -215,3 +215,24 @@ func TestStrangeEntriesAreLeftOut(t *testing.T) {
 	}
 	must(t, m.close())
 }
+
+// The same with real maps: what one edge knew another knows, whose maps are new.
+func TestRegularsGoThroughRealMaps(t *testing.T) {
+	dir := t.TempDir()
+	first := anEdge(t)
+	must(t, first.AddRegulars([]loader.Regular{played("198.51.100.7", 1, time.Hour), played("2001:db8:5::", 1, time.Hour)}))
+	m := remembering(t, dir, nil)
+	m.edge, m.taught = first, true
+	m.saveAll(t.Context())
+	must(t, m.close())
+	second := anEdge(t)
+	m = remembering(t, dir, nil)
+	m.edge = second
+	must(t, m.teach())
+	list, err := second.Regulars()
+	must(t, err)
+	slices.SortFunc(list, func(a, b loader.Regular) int { return a.Addr.Compare(b.Addr) })
+	if len(list) != 2 || list[0].Addr.String() != "198.51.100.7" || list[1].Addr.String() != "2001:db8:5::" || list[0].Service != 1 {
+		t.Errorf("it knows %v", list)
+	}
+}

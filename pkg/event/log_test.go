@@ -115,11 +115,13 @@ func TestReadersWaitAndAreWoken(t *testing.T) {
 				}
 			})
 		}
-		for _, text := range []string{"a", "b", "c"} {
+		for i, text := range []string{"a", "b", "c"} {
 			synctest.Wait()
 			l.Publish(Event{Text: text})
+			if synctest.Wait(); got != [3]string{"abc"[:i+1], "abc"[:i+1], "abc"[:i+1]} {
+				t.Errorf("after %s they have read %q", text, got)
+			}
 		}
-		synctest.Wait()
 		l.End()
 		l.End()
 		l.Publish(Event{Text: "too late"})
