@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -55,10 +56,29 @@ func (h *heard) await(t *testing.T, want string) string {
 	}
 }
 
+// followed is an edge that says when somebody follows its events.
+type followed struct {
+	*apitest.Edge
+	begun chan struct{} // a place for each that does
+}
+
+func (f followed) Events(ctx context.Context, q api.EventQuery) iter.Seq2[event.Event, error] {
+	return func(yield func(event.Event, error) bool) {
+		for e, err := range f.Edge.Events(ctx, q) {
+			if e.Type == "" {
+				f.begun <- struct{}{}
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
 // daemon answers on a socket until stop is called.
-func daemon(t *testing.T, socket string) (edge *apitest.Edge, stop func()) {
+func daemon(t *testing.T, socket string) (edge followed, stop func()) {
 	t.Helper()
-	edge = apitest.World()
+	edge = followed{apitest.World(), make(chan struct{}, 100)}
 	edge.Log = event.New(16, time.Now)
 	l, err := api.Listen(t.Context(), socket, "", slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -81,12 +101,13 @@ func daemon(t *testing.T, socket string) (edge *apitest.Edge, stop func()) {
 func TestTailFollowsOverARestart(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "parry.sock")
 	edge, stop := daemon(t, socket)
-	edge.Log.Publish(event.Event{Type: event.DaemonStart, Text: "the first one starts"})
 	out, errs := newHeard(), newHeard()
 	done := make(chan int, 1)
 	go func() {
-		done <- execute(t.Context(), wire(), []string{"event", "tail", "--socket", socket, "--since", "1h", "--count", "4"}, streams{out: out, err: errs})
+		done <- execute(t.Context(), wire(), []string{"event", "tail", "--socket", socket, "--count", "4"}, streams{out: out, err: errs})
 	}()
+	<-edge.begun
+	edge.Log.Publish(event.Event{Type: event.DaemonStart, Text: "the first one starts"})
 	out.await(t, "the first one starts")
 	edge.Log.Publish(event.Event{Type: event.DaemonStop, Text: "the first one stops"})
 	stop()
