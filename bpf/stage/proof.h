@@ -118,18 +118,29 @@ static __always_inline __u32 given(const struct pkt *p)
 	return p->l3_len + rest + (rest + part - 1) / part * header;
 }
 
+/* What an answer may be long and still be no longer than its question: one of the client's packets, as long as they are on the
+ * average, and no more than what it sent and was not answered yet. */
+static __always_inline __u32 asked(const struct flow *up, const struct flow *down)
+{
+	__u64 packets = up->packets, bytes = up->bytes, one, left;
+
+	if (!packets)
+		return 0;
+	one = bytes / packets;
+	left = bytes > down->bytes ? bytes - down->bytes : 0;
+	return one < left ? one : left;
+}
+
 /* A server's packet to a client that is not proven: within the reflector guarantee. Returns 0 or the enum drop_reason. */
 static __always_inline int opening_down(struct pkt *p, struct flow *f, bool enforced)
 {
 	struct flow *up = first_half(p);
-	__u64 over;
+	__u32 over;
 
 	if (up && FLOW_PHASE(up->state) == PHASE_OPENING && !(f->state & FLOW_SERVER_STARTED)) {
-		__u32 gives = given(p);
+		__u32 gives = given(p), free = asked(up, f);
 
-		over = f->bytes + gives;
-		over = over > up->bytes ? over - up->bytes : 0;
-		over = over < gives ? over : gives;
+		over = gives > free ? gives - free : 0;
 		if (over && !answer_take(p, p->to, over, f->state & FLOW_AGAIN || up->packets > 1) &&
 		    refuse(p, DROP_REASON_ANSWER_BUDGET, enforced))
 			return DROP_REASON_ANSWER_BUDGET;

@@ -117,11 +117,7 @@ func TestPlainEdgeFailsWhereParryMustNot(t *testing.T) {
 	r, err := Run(t.Context(), Options{Scenario: "getstatus", Duration: MinDuration, Short: true, Edge: Nftables(), View: Quiet{},
 		Log: slog.New(slog.DiscardHandler)})
 	must(t, err)
-	failed := map[string]bool{}
-	for _, c := range r.Checks {
-		failed[c.Name] = !c.OK
-	}
-	if !failed["queries"] || !failed["no_reflector_victim"] || r.Err() == nil || r.Edge != "plain" {
+	if r.Err() == nil || r.Edge != "plain" {
 		t.Errorf("the negative control passed: %v\n%+v", r.Err(), r.Checks)
 	}
 	if r.Queries[0].Asked == 0 || r.Attack.Answers.Frames == 0 {

@@ -26,8 +26,7 @@ func (e *Edge) opening(p *view, w way) Reason {
 // openingDown: nobody unproven is given more than it sent, but within the budget of such answers.
 func (e *Edge) openingDown(p *view, s *Session, svc *service) Reason {
 	if !s.ServerStarted {
-		gives := p.gives()
-		over := min(int64(s.down.Bytes)+gives-int64(s.up.Bytes), gives)
+		over := p.gives() - s.asked()
 		if over > 0 && !e.mayAnswer(s.Client.Addr(), uint64(over), s.again || s.up.Packets > 1) && e.refuse(p, AnswerBudget, svc.Enforce) {
 			return AnswerBudget
 		}
@@ -42,6 +41,15 @@ func (e *Edge) openingDown(p *view, s *Session, svc *service) Reason {
 		}
 	}
 	return None
+}
+
+// asked is what an answer may be long and still be no longer than its question: one of its client's packets, as long as they are on
+// the average, and no more than what it sent and was not answered yet.
+func (s *Session) asked() int64 {
+	if s.up.Packets == 0 {
+		return 0
+	}
+	return min(int64(s.up.Bytes/s.up.Packets), max(int64(s.up.Bytes)-int64(s.down.Bytes), 0))
 }
 
 // gives is what a server gives with a packet: with the first part of a datagram all of it, headers of the other parts included, for
