@@ -23,7 +23,7 @@ func gated() []loader.Service {
 	add := func(name, gate string, f loader.Forward, pool string, change func(*loader.Service)) {
 		s := service(name, f, pool, uint16(gatePort+len(all)))
 		s.Gate, s.Answers = gate, true
-		s.Strangers = loader.Strangers{Packets: 400, Sessions: 200, Admissions: 60, Queries: 40, Unanswered: 12, Weak: 6, WeakPrefix: 4}
+		s.Strangers = loader.Strangers{Packets: 400, Sessions: 200, Admissions: 600, Queries: 40, Unanswered: 12, Weak: 6, WeakPrefix: 4}
 		s.Timeouts.Weak, s.Timeouts.Silent = 20*time.Second, 5*time.Second
 		if change != nil {
 			change(&s)
