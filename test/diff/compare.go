@@ -48,6 +48,8 @@ func (w *world) do(s step) error {
 		return w.setEnv()
 	case "sweep":
 		return w.sweep()
+	case "look":
+		return w.settle()
 	case "kill":
 		return w.kill(s.key)
 	case "list", "quietly":

@@ -204,10 +204,14 @@ func (d draw) lasts() []step {
 	up, down := d.voices(s, 20, 20)
 	var steps []step
 	pause := pick(d, []time.Duration{1400 * time.Millisecond, 1600 * time.Millisecond, 1700 * time.Millisecond})
-	for range pick(d, []int{18, 20, 22}) {
+	for range pick(d, []int{18, 19, 20, 21, 22}) {
 		steps = append(steps, up, down, step{op: "pass", pass: pause})
 	}
-	return append(steps, up, step{op: "pass", pass: 2100 * time.Millisecond}, up, down)
+	steps = append(steps, up, step{op: "look"})
+	if d.one(2) {
+		return steps
+	}
+	return append(steps, step{op: "pass", pass: 2100 * time.Millisecond}, up, down, step{op: "look"})
 }
 
 // connects is a TCP client that says something first, to a service whose gate wants to hear it.

@@ -27,6 +27,7 @@ import (
 //	flood N HEX                     it comes in so many times
 //	send SEGMENTS HEX               this host sends one, which is to be cut into so many
 //	sweep                           what the daemon does every second
+//	look                            all is compared that is not compared after each packet
 //	kill udp CLIENT FRONT           a session is ended by hand
 //	deny PREFIX SERVICE TTL         listed for a service's number (0: all), for a time (0: for good)
 //	allow PREFIX SERVICE TTL [unlimited]
@@ -160,7 +161,7 @@ func readStep(words []string) (s step, err error) {
 	s.op = words[0]
 	args := words[1:]
 	need := map[string]int{"receive": 1, "flood": 2, "send": 2, "pass": 1, "kill": 3, "deny": 3, "allow": 3, "undeny": 2, "unallow": 2, "quietly": 4,
-		"route": 1, "hop": 1, "plan": 1, "clock": 1, "state": 2, "grace": 2, "answer": 6, "sweep": 0, "bump": 0}
+		"route": 1, "hop": 1, "plan": 1, "clock": 1, "state": 2, "grace": 2, "answer": 6, "sweep": 0, "bump": 0, "look": 0}
 	n, ok := need[s.op]
 	if !ok || len(args) < n {
 		return s, errors.New("no such step, or it says too little")
@@ -185,7 +186,7 @@ func readStep(words []string) (s step, err error) {
 			return s, errors.New("only an entry of one address is listed quietly")
 		}
 		s.op = "quietly"
-	case "sweep", "bump":
+	case "sweep", "bump", "look":
 	default:
 		err = s.readEntry(args)
 	}

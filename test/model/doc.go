@@ -10,6 +10,16 @@
 //	session.go   what is a session, and does this packet belong to one?
 //	forward.go   what becomes of a packet of a session?
 //	admit.go     may a stranger begin one, and with which server?
+//	stranger.go  may one more stranger come in?
+//	gate.go, gate_*.go  is it a believable first packet of its game?
+//	cookie.go    who echoes what was sent to him?
+//	answer.go, cache.go  what does the edge answer itself, and how much to those who have proven nothing?
+//	greylist.go  did it come before?
+//	sketch.go, prefix.go  how much do strangers send, and what does a prefix get?
+//	unproven.go  who goes when a stranger comes?
+//	proof.go     is its client where it says it is?
+//	first.go     what does a TCP client say first?
+//	reflection.go  is it a reflector's answer?
 //	policy.go    is its source refused or welcome?
 //	limit.go     is it sending too much?
 //	rate.go      what is a rate?
