@@ -8,6 +8,7 @@
 //	world.go     one edge and its model, side by side
 //	step.go      what can happen to them, as text
 //	compare.go   what must agree, and when
+//	lists.go     entries of lists, as the daemon and bpftool write them
 //	plan_gates.go, strangers.go  services with gates, and what is compared of strangers
 //	generate.go  what happens next: chosen at random, knowing who is in which session
 //	packets.go, plays.go, hostile.go, plays_strangers.go, firsts.go  the packets of it
