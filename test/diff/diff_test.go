@@ -139,7 +139,7 @@ func firstSeed(t *testing.T) uint64 {
 const (
 	fuzzers       = 2 // worlds that are worked on at a time
 	longEnough    = 50 * time.Second
-	shrinkingTime = 25 * time.Second
+	shrinkingTime = 2 * time.Minute
 )
 
 // The edge and its model agree in whatever happens to them, for as long as they are given.

@@ -35,10 +35,12 @@ func gated() []loader.Service {
 	}
 	add("source", "source", loader.NAT, "nat", nil)
 	add("source-open", "source", loader.Transparent, "open", params(1))
-	add("source-local", "source", loader.Local, "", nil)
+	add("source-local", "source", loader.Local, "", func(s *loader.Service) { s.Strangers.Packets = 2 })
 	add("source-watched", "source", loader.NAT, "nat", func(s *loader.Service) { s.Enforce = false })
 	add("quake3", "quake3", loader.Transparent, "open", func(s *loader.Service) { s.Strangers.Queries = 2 })
-	add("quake3-local", "quake3", loader.Local, "", func(s *loader.Service) { s.Strangers.Packets = 6 })
+	add("quake3-local", "quake3", loader.Local, "", func(s *loader.Service) {
+		s.Strangers.Packets, s.Limits.NewSessions, s.Limits.Window = 6, 3, 10*time.Second
+	})
 	add("raknet", "raknet", loader.NAT, "nat", nil)
 	add("raknet-own", "raknet", loader.Local, "", params(1, 1<<7))
 	add("stun", "stun", loader.NAT, "nat", func(s *loader.Service) { s.Strangers.Queries, s.Strangers.Packets = 0, 0 })
