@@ -4,6 +4,7 @@ package diff
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"parry/loader"
@@ -22,6 +23,7 @@ func strangersMoves() []move {
 		{10, draw.lasts},
 		{80, draw.connects},
 		{20, draw.reflected},
+		{6, draw.akin},
 		{40, draw.fares},
 		{4, draw.inGrace},
 		{60, draw.cached},
@@ -269,6 +271,54 @@ func (d draw) reflected() []step {
 	p := packet.NewUDP(at(from.Addr(), pick(d, []uint16{53, 5353, 123, 389, 161, 1900, 11211, 19, 17, 111, 137, 520, 3283, 3702, 5683, 37810, 47808, 27960, 27015})),
 		at(vip(from.Addr()), port), string(b))
 	return d.frames(p.Bytes())
+}
+
+// akin are two sources that share a counter of the sketch, and send to a service that lets strangers send little.
+func (d draw) akin() []step {
+	port, gate := d.guardedPort()
+	service := d.w.model.ServiceAt(at(vip4, port), packet.UDP)
+	a, b, ok := d.w.kin(service)
+	if !ok {
+		return nil
+	}
+	var steps []step
+	for range 4 + d.IntN(60) {
+		from := d.from(pick(d, []netip.Addr{a, a, b}))
+		p := packet.NewUDP(from, at(vip4, port), "hello")
+		if gate != "" {
+			p.Payload = firsts{d.Rand}.payload(gate, d.asFirst(from, p.To, packet.UDP))
+		}
+		steps = append(steps, d.frames(p.Bytes())...)
+	}
+	return steps
+}
+
+// kin are two addresses that share a line of the sketch in a service's eyes, and some counter, but not all.
+func (w *world) kin(service int) (a, b netip.Addr, ok bool) {
+	if pair, known := w.akin[service]; known {
+		return pair[0], pair[1], pair[0].IsValid()
+	}
+	a = netip.AddrFrom4([4]byte{100, 66, 7, 7})
+	line, cells := w.model.SketchCells(a, service)
+	for i := range uint32(1 << 19) {
+		b = netip.AddrFrom4([4]byte{100, 72 | byte(i>>16), byte(i >> 8), byte(i)})
+		shared := 0
+		if l, other := w.model.SketchCells(b, service); l == line {
+			for row := range cells {
+				if slices.Contains(cells[:], other[row]) {
+					shared++
+				}
+			}
+		}
+		if ok = shared > 0 && shared < len(cells); ok {
+			break
+		}
+	}
+	if !ok {
+		a, b = netip.Addr{}, netip.Addr{}
+	}
+	w.akin[service] = [2]netip.Addr{a, b}
+	return a, b, ok
 }
 
 // fares is a service that comes under attack, or is over it.

@@ -29,7 +29,8 @@ type world struct {
 	before []loader.ServiceCount
 	tried  []loader.StrangerCount
 	asks   asks
-	cached []step // answers
+	cached []step                // answers
+	akin   map[int][2]netip.Addr // see kin
 	faults map[string]uint64
 	seen   *coverage
 	last   model.Outcome // of a frame, by the model
@@ -53,7 +54,7 @@ var cookieSecret = [2]uint64{0x1716151413121110, 0x1f1e1d1c1b1a1918}
 // openWorld makes an edge of a kind. object is another build of the fast path, nil = that of the tree; gates are others in the
 // place of those of that name.
 func openWorld(kind string, object io.ReaderAt, gates ...loader.Gate) (_ *world, err error) {
-	w := &world{kind: kind, edge: edges()[kind], seen: newCoverage(), apart: object != nil || gates != nil}
+	w := &world{kind: kind, edge: edges()[kind], seen: newCoverage(), akin: map[int][2]netip.Addr{}, apart: object != nil || gates != nil}
 	w.choose = newChooser(w.edge.sizes.Unproven > 0)
 	w.four, w.six = players()
 	w.nobody4, w.nobody6 = nobodies()

@@ -26,16 +26,14 @@ type sketchCell struct {
 
 // sketched counts a packet of a source. True: it has sent so many in this window already, and this one is not counted.
 func (e *Edge) sketched(p *view, limit uint32) bool {
-	h := mix(sourceWord(p.src) ^ e.Secret2)
-	h = mix(h + uint64(p.service))
-	line := uint32(h) & (sketchLines - 1)
+	line, at := e.SketchCells(p.src, p.service)
 	if e.sketch[line] == nil {
 		e.sketch[line] = &[sketchCells]sketchCell{}
 	}
 	var cells []*sketchCell
 	low, window := ^uint32(0), byte(e.Now>>sketchWindow)
-	for row := range sketchRows {
-		c := &e.sketch[line][h>>(32+4*row)&(sketchCells-1)]
+	for _, i := range at {
+		c := &e.sketch[line][i]
 		if c.window != window {
 			*c = sketchCell{window, 0}
 		}
@@ -51,6 +49,15 @@ func (e *Edge) sketched(p *view, limit uint32) bool {
 		}
 	}
 	return false
+}
+
+// SketchCells are the line of a source in a service's eyes, and its counters there.
+func (e *Edge) SketchCells(src netip.Addr, service int) (line uint32, cells [sketchRows]int) {
+	h := mix(mix(sourceWord(src)^e.Secret2) + uint64(service))
+	for row := range cells {
+		cells[row] = int(h >> (32 + 4*row) & (sketchCells - 1))
+	}
+	return uint32(h) & (sketchLines - 1), cells
 }
 
 // SketchLines are those that some stranger was counted in.
