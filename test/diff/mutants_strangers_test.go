@@ -43,6 +43,7 @@ func strangerMutants() []mutant {
 		{"cookies: another service's", "gate/parry_gate.h", "(__u64)g->service << 48", "0", "gates", "source"},
 		{"cookies: expired", "gate/parry_gate.h", "return cookie == gate_cookie_of(g, purpose, step);", "return cookie == gate_cookie_of(g, purpose, step) || cookie == gate_cookie_of(g, purpose, step - 2);", "gates", "source"},
 		{"answers: stale", "gate/parry_gate.h", "(__s64)(a->until - g->now) > 0 && ", "", "gates", "quake3"},
+		{"cookies: only once the daemon says so", "stage/gate.h", "g->state == GATE_ATTACK || pressed(p, svc)", "g->state == GATE_ATTACK", "gates", ""},
 		{"raknet: the server gets the cookie", "gate/raknet.bpf.c", "return tail == OPEN2_TAIL4 ? strip(ctx, g, OPEN2_TAIL4) : strip(ctx, g, OPEN2_TAIL6);", "return GATE_PASS;", "gates", "raknet"},
 		{"stun: another's address", "gate/stun.bpf.c", ".port = g->sport ^", ".port = g->dport ^", "gates", "stun"},
 	}

@@ -41,7 +41,7 @@ func gated() []loader.Service {
 	add("quake3-local", "quake3", loader.Local, "", func(s *loader.Service) {
 		s.Strangers.Packets, s.Limits.NewSessions, s.Limits.Window = 6, 3, 10*time.Second
 	})
-	add("raknet", "raknet", loader.NAT, "nat", nil)
+	add("raknet", "raknet", loader.NAT, "nat", func(s *loader.Service) { s.Strangers.Sessions = 2 })
 	add("raknet-own", "raknet", loader.Local, "", params(1, 1<<7))
 	add("stun", "stun", loader.NAT, "nat", func(s *loader.Service) { s.Strangers.Queries, s.Strangers.Packets = 0, 0 })
 	add("minecraft", "minecraft_java", loader.NAT, "nat", nil)
