@@ -4,6 +4,7 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -55,7 +56,8 @@ func (b *bench) floodMakers(m map[string]func() (*probe, error)) {
 			}
 			d, err := b.forgers(name, crowdVIP(), sources)
 			in, _ := e.Programs()
-			return &probe{driver: d, program: in, frames: [][]byte{strangerTo(crowdVIP())}, want: loader.XDPDrop}, err
+			return &probe{driver: d, program: in, frames: [][]byte{strangerTo(crowdVIP())}, want: loader.XDPDrop,
+				before: e.Lists().NoticeAllowed}, err // as the daemon does each second
 		}
 	}
 	// Of all ports there is one whose zeros are a reflector's answer.
@@ -141,7 +143,7 @@ func (b *bench) openQuestion(q question) (*probe, error) {
 		if err != nil {
 			return err
 		}
-		return d.ask(frame)
+		return errors.Join(e.Lists().NoticeAllowed(), d.ask(frame))
 	}
 	return p, p.before()
 }
