@@ -31,7 +31,8 @@
 #define STAGE_STRANGER 0 /* index into stages */
 #define STAGE_ADMIT 1
 #define STAGE_AGAIN 2
-#define STAGES 3
+#define STAGE_BRIEF 3
+#define STAGES 4
 #define PREFIX_CELLS 65536 /* of what is kept by hash of a prefix or source: those that collide share */
 #define SKETCH_LINES 65536
 #define GREYLIST_PER_LINE 8 /* strangers that a line remembers at 24 bits each */
@@ -292,7 +293,8 @@ struct front_port {
 	__u16 service;
 	__u16 offset;
 	__u8 proto[2]; /* that it listens on; 0 = none */
-	__u8 pad[6];
+	__u8 gated; /* its service has a gate */
+	__u8 pad[5];
 };
 
 /* A bucket is one 64-bit word, the theoretical arrival time of GCRA in 2^-8 ns, moved by compare-and-swap.

@@ -21,6 +21,7 @@
 #include "stage/express.h"
 #include "stage/quick.h"
 #include "stage/ahead.h"
+#include "stage/brief.h"
 
 /* The common way's packet. One for each CPU: beneath the longest chain of calls the stack has no room for it. */
 struct {
@@ -43,25 +44,33 @@ static __always_inline int established(struct xdp_md *ctx, struct pkt *p)
 	return cfg.ipv6 && p->family == 6 ? established6(ctx, p) : VERDICT_NEXT;
 }
 
+/* Fills struct pkt. Returns 0, or -1 where the packet is damaged. */
+static __always_inline int fill(struct xdp_md *ctx, struct pkt *p, __u32 known)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+
+	__builtin_memset(p, 0, sizeof(*p));
+	p->known = known;
+	p->now = env_now();
+	p->tick = p->now >> TICK_SHIFT;
+	p->len = cfg.frags ? bpf_xdp_get_buff_len(ctx) : end - data;
+	if (!parse(p, data, end))
+		return 0;
+	p->why = WHY_DAMAGED;
+	return -1;
+}
+
 /* The way of a packet, step by step; express is a short cut. Returns XDP_*, or WAY_STRANGER. */
 NOINLINE int common(struct xdp_md *ctx, __u32 known)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 zero = 0;
 	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
 	int v;
 
 	if (!p)
 		return XDP_ABORTED;
-	__builtin_memset(p, 0, sizeof(*p));
-	p->known = known;
-	p->now = env_now();
-	p->tick = p->now >> TICK_SHIFT;
-	p->len = cfg.frags ? bpf_xdp_get_buff_len(ctx) : end - data;
-	if (parse(p, data, end)) {
-		p->why = WHY_DAMAGED;
+	if (fill(ctx, p, known))
 		return WAY_STRANGER;
-	}
 	v = established(ctx, p);
 	if (v == VERDICT_NEXT)
 		return WAY_STRANGER;
@@ -85,6 +94,10 @@ int parry(struct xdp_md *ctx)
 			code = quick4(ctx, now);
 			if (code >= 0)
 				return code;
+			if (code == EXPRESS_BRIEF) {
+				bpf_tail_call(ctx, &stages, STAGE_BRIEF);
+				code = EXPRESS_UNLISTED;
+			}
 			if (code == EXPRESS_UNLISTED)
 				ahead4(ctx);
 		}
@@ -104,7 +117,39 @@ int parry(struct xdp_md *ctx)
 	return XDP_ABORTED; /* the loader fills the table before any packet comes */
 }
 
-/* Whose is a packet of no session? A program of its own, as the two below: a program has room for 64 maps. */
+/* A stranger goes the common way, from here. `b` is what is known of him: with a gate's judgement, or without. */
+static __always_inline int unbrief(struct xdp_md *ctx, const struct pkt *b, bool believed)
+{
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
+
+	if (!p)
+		return XDP_ABORTED;
+	if (fill(ctx, p, KNOWN_UNLISTED) || !believed) {
+		bpf_tail_call(ctx, &stages, STAGE_STRANGER);
+		return XDP_ABORTED;
+	}
+	p->service = b->service;
+	p->offset = b->offset;
+	p->epoch = b->epoch;
+	p->proof = b->proof;
+	p->query = b->query;
+	p->why = WHY_BELIEVED;
+	bpf_tail_call(ctx, &stages, STAGE_ADMIT);
+	return XDP_ABORTED;
+}
+
+/* Is he refused or answered without further ado? A program of its own, as those below: a program has room for 64 maps. */
+SEC("xdp")
+int parry_brief(struct xdp_md *ctx)
+{
+	struct pkt p = {};
+	int code = brief(ctx, &p);
+
+	return code >= 0 ? code : unbrief(ctx, &p, code == BRIEF_ADMIT);
+}
+
+/* Whose is a packet of no session? */
 SEC("xdp")
 int parry_stranger(struct xdp_md *ctx)
 {

@@ -186,7 +186,7 @@ func (b *builder) frontPorts() map[uint16]bpfFrontPort {
 		switch {
 		case !k.addr.Is4():
 		case !taken:
-			ports[port] = bpfFrontPort{Addr: be32(k.addr), Service: v.Service, Offset: v.Offset, Proto: [2]uint8{k.proto}}
+			ports[port] = bpfFrontPort{Addr: be32(k.addr), Service: v.Service, Offset: v.Offset, Proto: [2]uint8{k.proto}, Gated: flag(b.services[v.Service].Gate != 0)}
 		case f.Addr == be32(k.addr) && f.Service == v.Service && f.Offset == v.Offset:
 			f.Proto[1] = k.proto
 			ports[port] = f
@@ -214,6 +214,17 @@ func (b *builder) addOrigins(s *Service, number uint16) {
 			}
 		}
 	}
+}
+
+// ownBits says of most addresses that none of the edge's is it (own_bit of bpf/lib/env.h).
+func (b *builder) ownBits() (bits [64]uint64) {
+	for a := range b.own {
+		if a.Is4() {
+			i := be32(a) * 0x9e3779b1 >> 20
+			bits[i>>6] |= 1 << (i & 63)
+		}
+	}
+	return bits
 }
 
 // local tells whether some service is local, or was: its sessions play on, and their replies are to be seen.

@@ -13,7 +13,7 @@ import (
 func TestFrontPorts(t *testing.T) {
 	const tcp, udp = 6, 17
 	low, high, six := netip.MustParseAddr("9.0.0.1"), netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")
-	b := builder{fronts: map[frontKey]bpfFront{
+	b := builder{services: []bpfService{2: {Gate: 1}, 5: {}, 6: {}}, fronts: map[frontKey]bpfFront{
 		{low, 1, udp}: {Service: 1}, {low, 1, tcp}: {Service: 1}, // both protocols are one service's
 		{low, 2, udp}: {Service: 2}, {low, 2, tcp}: {Service: 3}, // each has one of its own
 		{high, 3, udp}: {Service: 4}, {low, 3, tcp}: {Service: 5, Offset: 1}, // on two addresses
@@ -21,7 +21,7 @@ func TestFrontPorts(t *testing.T) {
 	}}
 	want := map[uint16]bpfFrontPort{
 		be16(1): {Addr: be32(low), Service: 1, Proto: [2]uint8{udp, tcp}},
-		be16(2): {Addr: be32(low), Service: 2, Proto: [2]uint8{udp}},
+		be16(2): {Addr: be32(low), Service: 2, Proto: [2]uint8{udp}, Gated: 1},
 		be16(3): {Addr: be32(low), Service: 5, Offset: 1, Proto: [2]uint8{tcp}},
 	}
 	for range 50 { // a map is walked in another order each time

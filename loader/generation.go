@@ -71,7 +71,7 @@ func generations(pin string) ([]int, error) {
 }
 
 // stagePrograms by their place in the map stages (STAGE_* of bpf/abi.h).
-var stagePrograms = []string{bpfProgParryStranger, bpfProgParryAdmit, bpfProgParryAgain}
+var stagePrograms = []string{bpfProgParryStranger, bpfProgParryAdmit, bpfProgParryAgain, bpfProgParryBrief}
 
 // Prepare builds a generation. Nothing that runs is touched but NAT's rings, which may gain addresses.
 func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
@@ -151,7 +151,7 @@ func (e *Edge) generationSpec(p *Plan, b *builder) *ebpf.CollectionSpec {
 	cfg.Greylist = e.state[bpfMapGreylist].MaxEntries()
 	cfg.Injected, cfg.Traced = flag(e.opts.Injected), flag(e.opts.Traced)
 	cfg.Ordered = flag(runtime.GOARCH == "amd64")
-	for name, value := range map[string]any{bpfVarCfg: cfg, bpfVarNatPorts: b.nat.ports} {
+	for name, value := range map[string]any{bpfVarCfg: cfg, bpfVarNatPorts: b.nat.ports, bpfVarOwnBits: b.ownBits()} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			panic(err) // the type was generated from the same object
 		}

@@ -21,6 +21,15 @@ volatile const struct cfg cfg;
 #define NAT_PORT_WORDS (PORTS_PER_ADDR / 64)
 volatile const __u64 nat_ports[NAT_PORT_WORDS];
 
+/* One bit for each of the edge's own IPv4 addresses, by hash: a clear one says of an address that it is none. */
+#define OWN_BITS 4096
+volatile const __u64 own_bits[OWN_BITS / 64];
+
+static __always_inline __u32 own_bit(__be32 addr)
+{
+	return addr * 0x9e3779b1u >> 20;
+}
+
 /* The values of the maps `epoch` and `loosened`, read for each packet without a lookup: the loader lays each over its map. */
 volatile __u32 epoch_now SEC(".data.epoch");
 volatile __u32 loosened_now SEC(".data.loosened");

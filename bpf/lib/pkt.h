@@ -47,6 +47,7 @@ enum why {
 	WHY_STRANGER = 0, /* it has no session */
 	WHY_DAMAGED = 1,
 	WHY_FIRST_WORDS = 2, /* it has one, and its gate is to see this packet */
+	WHY_BELIEVED = 3, /* its gate has seen it */
 };
 
 struct pkt {

@@ -104,6 +104,14 @@ static __always_inline bool impossible(const struct pkt *p)
 
 /* ---- which server? ----------------------------------------------------------------------------------- */
 
+/* h % MAGLEV_SIZE, without the division that the compiler leaves in. */
+static __always_inline __u32 maglev_cell(__u32 h)
+{
+	return h - (__u32)(h * 0x80180481ULL >> 43) * MAGLEV_SIZE;
+}
+
+_Static_assert(MAGLEV_SIZE == 4093, "2^43 / 4093, rounded up: exact for 32 bits (Granlund, Montgomery 1994)");
+
 /* By the client's address (IPv6: its /64), so that a returning player gets the same server, by TCP and UDP, on
  * every edge. */
 static __always_inline struct server *pick_server(const struct pkt *p, const struct service *svc)
@@ -113,9 +121,9 @@ static __always_inline struct server *pick_server(const struct pkt *p, const str
 	if (table == NO_SERVER)
 		return NULL;
 	if (p->family == 4)
-		at = table + hash_addr(0, addr4(p->src), 0) % MAGLEV_SIZE;
+		at = table + maglev_cell(hash_addr(0, addr4(p->src), 0));
 	else
-		at = table + hash_addr(addr_hi(p->src), 0, 0) % MAGLEV_SIZE;
+		at = table + maglev_cell(hash_addr(addr_hi(p->src), 0, 0));
 	cell = bpf_map_lookup_elem(&pool_table, &at);
 	if (!cell || *cell == NO_SERVER)
 		return NULL;
@@ -336,28 +344,35 @@ NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
 	return lost(p, err);
 }
 
+/* First cell of the answers of the server that it would get; NO_SERVER: there are none. */
+static __always_inline __u32 answers_of(const struct pkt *p, const struct service *svc)
+{
+	__u32 answers = svc->answers;
+	struct server *srv;
+
+	if (svc->forward != FORWARD_LOCAL && answers != NO_SERVER) {
+		srv = pick_server(p, svc);
+		answers = srv ? srv->answers : NO_SERVER;
+	}
+	return answers == NO_SERVER ? NO_SERVER :
+				      answers + p->offset * GATE_KINDS; /* on each port is a server of its own */
+}
+
 /* Lays a packet out before its service's gate. Returns the gate's number; 0: there is none that it has to pass. A TCP client's gate
  * sees what it says first, once it has a session. */
 NOINLINE int gate_prepare(struct xdp_md *ctx, struct pkt *p)
 {
 	struct service *svc;
-	struct server *srv;
-	__u32 i, answers;
+	__u32 i;
 
 	if (!p)
 		return 0;
 	i = p->service;
 	svc = bpf_map_lookup_elem(&service, &i);
-	if (!svc || !cfg.gates || !svc->gate || p->allowed || (p->proto != IPPROTO_UDP && p->why != WHY_FIRST_WORDS))
+	if (!svc || !cfg.gates || !svc->gate || p->allowed || p->why == WHY_BELIEVED ||
+	    (p->proto != IPPROTO_UDP && p->why != WHY_FIRST_WORDS))
 		return 0;
-	answers = svc->answers;
-	if (svc->forward != FORWARD_LOCAL && answers != NO_SERVER) {
-		srv = pick_server(p, svc);
-		answers = srv ? srv->answers : NO_SERVER;
-	}
-	if (answers != NO_SERVER)
-		answers += p->offset * GATE_KINDS; /* on each port is a server of its own */
-	return gate_show(ctx, p, svc, answers);
+	return gate_show(ctx, p, svc, answers_of(p, svc));
 }
 
 static __always_inline void ends_of_server(const struct pkt *p, const struct origin *o, struct making *m)

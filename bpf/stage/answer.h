@@ -81,26 +81,29 @@ static __always_inline void seal_l4(const struct pkt *p, struct udphdr *udp, __u
 
 static __always_inline int seal4(struct pkt *p, void *data, void *end, __u32 length, __u32 sum, bool answer)
 {
-	__u32 l3 = p->l3, check = 0;
+	__u32 l3 = p->l3, check, total = sizeof(struct iphdr) + sizeof(struct udphdr) + length;
 	struct iphdr *ip;
+	__be16 *word, part, way;
 
 	if (l3 > L3_MAX)
 		return -1;
 	ip = data + l3;
 	if ((void *)(ip + 1) + sizeof(struct udphdr) > end)
 		return -1;
+	word = (__be16 *)ip;
+	part = answer ? bpf_htons(IP_DF) : word[3];
+	way = answer ? bpf_htons(ANSWER_TTL << 8 | IPPROTO_UDP) : word[4];
+	/* Of what is written nothing is read again: a wide load behind narrow stores waits for them. */
+	check = word[0] + bpf_htons(total) + word[2] + part + way + csum_word(addr4(p->src)) + csum_word(addr4(p->dst));
 	seal_l4(p, (void *)(ip + 1), length, sum, answer);
-	ip->tot_len = bpf_htons(sizeof(*ip) + sizeof(struct udphdr) + length);
+	word[1] = bpf_htons(total);
+	word[5] = ~csum_fold(check);
 	if (answer) {
+		word[3] = part;
+		word[4] = way;
 		ip->saddr = addr4(p->dst);
 		ip->daddr = addr4(p->src);
-		ip->ttl = ANSWER_TTL;
-		ip->frag_off = bpf_htons(IP_DF);
 	}
-	ip->check = 0;
-	for (int i = 0; i < 5; i++)
-		check += csum_word(((__u32 *)ip)[i]);
-	ip->check = ~csum_fold(check);
 	return 0;
 }
 

@@ -28,11 +28,16 @@ static __always_inline struct service_mode *mode_of(const struct pkt *p)
 	return bpf_map_lookup_elem(&service_mode, &i);
 }
 
-static __always_inline bool under_attack(const struct pkt *p)
+static __always_inline bool attacked(__u32 service)
 {
-	struct service_mode *m = mode_of(p);
+	struct service_mode *m = bpf_map_lookup_elem(&service_mode, &service);
 
 	return m && *(volatile __u32 *)&m->state == GATE_ATTACK;
+}
+
+static __always_inline bool under_attack(const struct pkt *p)
+{
+	return attacked(p->service);
 }
 
 /* The word of a prefix: of so many bits of an IPv4 address, or of the first 64 of an IPv6 one. Service 0 = of all together. */

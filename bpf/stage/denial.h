@@ -203,21 +203,25 @@ static NOINLINE struct denial *denial_place(__u64 whom, __u32 now, __u64 *was)
 	return c;
 }
 
-/* What a filter with a bit for each prefix of this length says of an address. unsaid: where it says nothing. Out of line, as 6.1
- * has no more stack for what calls it. */
-static NOINLINE int filter4(void *filter, __be32 addr, __u32 length, bool unsaid)
-{
-	__u32 bit = __builtin_bswap32(addr) >> (32 - length), word = bit >> 6;
-	__u64 *w = bpf_map_lookup_elem(filter, &word);
+/* What a filter with a bit for each prefix of this length says of an address; `unsaid` where it says nothing. A function for each map, for
+ * of a map in a register the kernel inlines no lookup; out of line, as 6.1 has no more stack for what calls them. */
+#define FILTER4(name, map, length, unsaid)                                               \
+	static NOINLINE int name(__be32 addr)                                            \
+	{                                                                                \
+		__u32 bit = __builtin_bswap32(addr) >> (32 - (length)), word = bit >> 6; \
+		__u64 *w = bpf_map_lookup_elem(&map, &word);                             \
+                                                                                         \
+		return w ? *w >> (bit & 63) & 1 : unsaid;                                \
+	}
 
-	return w ? *w >> (bit & 63) & 1 : unsaid;
-}
+FILTER4(net_listed4, net_filter4, 24, false)
+FILTER4(net_allowed4, allow_filter4, 16, true)
+FILTER4(host_allowed4, allow_hosts4, 16, true)
 
 /* Is its whole /24 denied by this prefix, for no allow entry is in sight, and somebody looks? */
 static __always_inline bool net_denied4(const struct list_entry *e, __be32 addr, __u32 now)
 {
-	return e->bits && e->bits <= DENIAL_NETS_BITS && !filter4(&allow_hosts4, addr, 16, true) &&
-	       denial_before(denial_net_until(), now);
+	return e->bits && e->bits <= DENIAL_NETS_BITS && !host_allowed4(addr) && denial_before(denial_net_until(), now);
 }
 
 /* Counts a denial by e, and notes it for those that follow; with DENIAL_NET in whom, for all of the /24 if it can be. Where there

@@ -13,6 +13,7 @@
 #define EXPRESS_NO (-1)
 #define EXPRESS_STRANGER (EXPRESS_NO - KNOWN_STRANGER)
 #define EXPRESS_UNLISTED (EXPRESS_NO - KNOWN_UNLISTED)
+#define EXPRESS_BRIEF (EXPRESS_UNLISTED - 1) /* that, and it is for stage/brief.h */
 
 /* Three bytes of the frame: IPv4, and no options. */
 #define EXPRESS_IPV4 (bpf_htons(ETH_P_IP) | 0x45 << 16)

@@ -19,7 +19,15 @@ NOINLINE int gate_call(struct xdp_md *ctx, __u32 i)
 {
 	int code = GATE_NONE;
 
-	bpf_tail_call(ctx, &gates, i);
+	/* By a number that it knows the kernel makes a jump of it; else an indirect one, behind a retpoline. */
+	if (i == 1)
+		bpf_tail_call_static(ctx, &gates, 1);
+	else if (i == 2)
+		bpf_tail_call_static(ctx, &gates, 2);
+	else if (i == 3)
+		bpf_tail_call_static(ctx, &gates, 3);
+	else
+		bpf_tail_call(ctx, &gates, i);
 	asm volatile("" : "+r"(code));
 	return code;
 }
@@ -167,18 +175,9 @@ static __always_inline bool gate_kept(struct xdp_md *ctx, const struct pkt *p, c
 }
 
 /* What became of a packet that its gate saw: a verdict, or ADMIT. */
-NOINLINE int gated(struct xdp_md *ctx, struct pkt *p, int code)
+static __always_inline int judged(struct xdp_md *ctx, struct pkt *p, const struct service *svc, const struct gate *g,
+				  int code)
 {
-	__u32 zero = 0, i;
-	struct gate *g = bpf_map_lookup_elem(&gate_box, &zero);
-	struct service *svc;
-
-	if (!p || !g)
-		return VERDICT_ABORT;
-	i = p->service;
-	svc = bpf_map_lookup_elem(&service, &i);
-	if (!svc)
-		return drop(p, DROP_REASON_NO_SERVER);
 	if (code == GATE_NONE)
 		return refuse(p, DROP_REASON_GATE_MISSING, svc->enforce) ? VERDICT_DROP : VERDICT_ADMIT;
 	if (code < 0 || code > GATE_ASK)
@@ -203,4 +202,19 @@ NOINLINE int gated(struct xdp_md *ctx, struct pkt *p, int code)
 	if (g->flags & GATE_MODIFIED && p->proto == IPPROTO_UDP && seal_udp(ctx, p, g->length, g->sum, false))
 		return abort_changed(p);
 	return VERDICT_ADMIT;
+}
+
+NOINLINE int gated(struct xdp_md *ctx, struct pkt *p, int code)
+{
+	__u32 zero = 0, i;
+	struct gate *g = bpf_map_lookup_elem(&gate_box, &zero);
+	struct service *svc;
+
+	if (!p || !g)
+		return VERDICT_ABORT;
+	i = p->service;
+	svc = bpf_map_lookup_elem(&service, &i);
+	if (!svc)
+		return drop(p, DROP_REASON_NO_SERVER);
+	return judged(ctx, p, svc, g, code);
 }

@@ -60,28 +60,57 @@ static __always_inline void grey_bits(__u64 h, __u64 *bits)
 	bits[2] = 1ULL << (h >> 12 & 63);
 }
 
+static __always_inline __u64 grey_recent(__u64 h)
+{
+	return 1ULL << (h >> 24 & 31) | 1ULL << (h >> 29 & 7) << 8;
+}
+
+/* Its line, where the hash is h. */
+static __always_inline struct grey_line *grey_line(const struct pkt *p, __u64 h)
+{
+	__u32 i = (h >> 32) & (cfg.greylist - 1);
+
+	return bpf_map_lookup_elem(&greylist, &i);
+}
+
+/* Did it come before? */
+static __always_inline bool grey_known(const struct grey_line *l, __u64 h)
+{
+	__u64 bits[3], now, before;
+
+	grey_bits(h, bits);
+	now = (~l->now[0] & bits[0]) | (~l->now[1] & bits[1]) | (~l->now[2] & bits[2]);
+	before = (~l->before[0] & bits[0]) | (~l->before[1] & bits[1]) | (~l->before[2] & bits[2]);
+	return !now || !before;
+}
+
+/* If so, a moment ago? */
+static __always_inline bool grey_soon(const struct grey_line *l, __u64 h)
+{
+	return !(~(l->recent | l->recent >> 32) & grey_recent(h));
+}
+
+static __always_inline void grey_note(struct grey_line *l, __u64 h)
+{
+	__u64 bits[3];
+
+	grey_bits(h, bits);
+	for (int n = 0; n < 3; n++)
+		l->now[n] |= bits[n];
+	l->recent |= grey_recent(h);
+}
+
 /* Notes a stranger. True: it came before, long enough ago and not too long. */
 static __always_inline bool grey_again(const struct pkt *p)
 {
-	__u64 h = grey_hash(p), bits[3], recent;
-	__u32 i = (h >> 32) & (cfg.greylist - 1);
-	bool now = true, before = true, soon;
-	struct grey_line *l = bpf_map_lookup_elem(&greylist, &i);
+	__u64 h = grey_hash(p);
+	struct grey_line *l = grey_line(p, h);
 
 	if (!l)
 		return true;
 	grey_turn(l, p->tick);
-	grey_bits(h, bits);
-	for (int n = 0; n < 3; n++) {
-		now = now && (l->now[n] & bits[n]) == bits[n];
-		before = before && (l->before[n] & bits[n]) == bits[n];
-	}
-	recent = 1ULL << (h >> 24 & 31) | 1ULL << (h >> 29 & 7) << 8;
-	soon = ((l->recent | l->recent >> 32) & recent) == recent;
-	if (now || before)
-		return !soon;
-	for (int n = 0; n < 3; n++)
-		l->now[n] |= bits[n];
-	l->recent |= recent;
+	if (grey_known(l, h))
+		return !grey_soon(l, h);
+	grey_note(l, h);
 	return false;
 }

@@ -28,20 +28,27 @@ static __always_inline bool allowed4(__u32 service, __be32 addr)
 {
 	__u64 all = (__u64)addr << 32, one = service | all;
 
-	return filter4(&allow_filter4, addr, 16, true) || bpf_map_lookup_elem(&allow_host4, &all) ||
-	       bpf_map_lookup_elem(&allow_host4, &one);
+	return net_allowed4(addr) || bpf_map_lookup_elem(&allow_host4, &all) || bpf_map_lookup_elem(&allow_host4, &one);
 }
 
-/* The deny entry that a packet of this client to this service is dropped for. NULL: none, or one that an allow entry may
- * outweigh; then *unlisted says which. */
-static __always_inline struct list_entry *denied4(__u32 service, __be32 addr, __u64 now, bool *unlisted)
+/* What is known of a client that no entry denies for certain. */
+enum unlisted {
+	LISTED = 0, /* its host is denied; an allow entry may outweigh that */
+	UNLISTED_HOST = 1,
+	UNLISTED_NET = 2, /* nor does a prefix of any list cover it */
+};
+
+/* The deny entry that a packet of this client to this service is dropped for; NULL: *unlisted says more. */
+static __always_inline struct list_entry *denied4(__u32 service, __be32 addr, __u64 now, enum unlisted *unlisted)
 {
 	struct list_entry *e = denied_host4(0, addr, now) ?: denied_host4(service, addr, now);
 
 	if (!e) {
-		*unlisted = true;
-		if (!filter4(&net_filter4, addr, 24, false)) /* no prefix of any list covers it */
+		*unlisted = UNLISTED_HOST;
+		if (!net_listed4(addr)) {
+			*unlisted = UNLISTED_NET;
 			return NULL;
+		}
 		e = denied_net4(0, addr, now) ?: denied_net4(service, addr, now);
 	}
 	return e && !allowed4(service, addr) ? e : NULL;
@@ -59,7 +66,7 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct iphdr *ip = data + sizeof(struct ethhdr);
 	struct udphdr *l4 = (void *)(ip + 1);
-	bool unlisted = false;
+	enum unlisted unlisted = LISTED;
 	struct list_entry *e;
 	struct front_port *f;
 	__u32 port, service;
@@ -78,6 +85,8 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	if (denied_lately(whom, now >> DENIAL_SHIFT))
 		return quick_drop(service, bpf_ntohs(ip->tot_len));
 	e = denied4(service, addr, now, &unlisted);
+	if (!e && unlisted == UNLISTED_NET && ip->protocol == IPPROTO_UDP && (f->gated || attacked(service)))
+		return EXPRESS_BRIEF;
 	if (!e)
 		return unlisted ? EXPRESS_UNLISTED : EXPRESS_STRANGER;
 	denial_note(unlisted ? whom | DENIAL_NET : whom, e, now);

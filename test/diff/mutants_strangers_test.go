@@ -5,9 +5,14 @@ package diff
 // strangerMutants are faults in the tier of strangers, and in gates.
 func strangerMutants() []mutant {
 	return []mutant{
-		{"greylist: too soon counts", "stage/greylist.h", "		return !soon;", "		return true;", "strangers", ""},
+		{"greylist: too soon counts", "stage/greylist.h", "return !(~(l->recent | l->recent >> 32) & grey_recent(h));", "return false;", "strangers", ""},
 		{"greylist: remembers for ever", "stage/greylist.h", "bool next = l->generation + 1 == generation;", "bool next = true;", "strangers", ""},
 		{"greylist: one port is as good as another", "stage/greylist.h", "return hash_mix(h ^ (p->sport | (__u32)p->dport << 16", "return hash_mix(h ^ ((__u32)p->dport << 16", "strangers", ""},
+		{"brief: regulars come again", "stage/brief.h", "if (!l || is_regular(p))", "if (!l)", "brief", ""},
+		{"brief: who was seen is not noted", "stage/brief.h", "		grey_note(l, h);", "		;", "brief", ""},
+		{"brief: the allowed pass the gate", "stage/brief.h", "!brief_allowed(p) && ", "", "brief", ""},
+		{"brief: no address is the edge's own", "stage/brief.h", "a >> 16 == 0xa9fe || brief_own(addr4(p->src))", "a >> 16 == 0xa9fe", "brief", ""},
+		{"brief: who was believed is asked again", "parry.bpf.c", "	p->why = WHY_BELIEVED;\n", "", "brief", ""},
 		{"the ring pushes out the proven", "stage/unproven.h", "FLOW_PHASE(up->state) != PHASE_OPENING)", "!carries(up->state))", "strangers", ""},
 		{"a slot is every session's of its tuple", "stage/unproven.h", "return down && (down->peer | 1) == begun;", "return down && begun;", "strangers", ""},
 		{"a slot is taken while it is held", "stage/unproven.h", "tick - up->checked < CLOSING_TICKS", "0", "strangers", ""},

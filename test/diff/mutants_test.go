@@ -76,7 +76,7 @@ func mutants() []mutant {
 		{"noted: one service's denial is all's", "stage/denial.h", "return addr | (__u64)service << 32 |", "return addr |", "strict", ""},
 		{"noted: outlives its entry", "stage/denial.h", "		until = e->expires >> DENIAL_SHIFT;", "		until = now + DENIAL_LIFE;", "strict", ""},
 		{"noted: is not taken back", "stage/denial.h", "(__u64)policy_looser() << DENIAL_LOOSER_SHIFT", "0", "strict", ""},
-		{"noted: a prefix hides who is allowed in it", "stage/denial.h", " && !filter4(&allow_hosts4, addr, 16, true)", "", "strict", ""},
+		{"noted: a prefix hides who is allowed in it", "stage/denial.h", " && !host_allowed4(addr)", "", "strict", ""},
 		{"noted: believed for long", "stage/denial.h", "#define DENIAL_LIFE 118", "#define DENIAL_LIFE 500", "strict", ""},
 		{"noted: a slash 25", "stage/denial.h", "e->bits <= DENIAL_NETS_BITS", "e->bits <= 31", "strict", ""},
 		{"a server's answer alone proves", "stage/proof.h", "	if (p->proto != IPPROTO_TCP) {\n		__sync_fetch_and_or(&f->state, FLOW_ANSWERED);\n", "	if (p->proto != IPPROTO_TCP) {\n		__sync_fetch_and_or(&f->state, FLOW_ANSWERED);\n		if (up)\n			phase_open(up, 0);\n", "", ""},

@@ -108,13 +108,20 @@ func strangerEdges() map[string]edge {
 		return s
 	}
 	plain := guarded(func(*loader.Plan) {})
+	enforced := guarded(func(p *loader.Plan) { // nothing is only watched: ordinary strangers have a way of their own (bpf/stage/brief.h)
+		for i := range p.Services {
+			p.Services[i].Enforce = true
+		}
+	})
 	return map[string]edge{
 		"gates": {of(sizes(4096, 4096), 64), []*loader.Plan{plain}, []*loader.Plan{
 			plain,
+			enforced,
 			guarded(func(p *loader.Plan) { p.Enforce = false }),
 			guarded(func(p *loader.Plan) { p.Answers = loader.AnswerBudget{} }),
 		}},
-		"strangers": {of(sizes(4096, 64), 8), []*loader.Plan{plain}, []*loader.Plan{plain}},
+		"strangers": {of(sizes(4096, 64), 8), []*loader.Plan{enforced}, []*loader.Plan{enforced, plain}},
+		"brief":     {of(sizes(4096, 4096), 64), []*loader.Plan{enforced}, []*loader.Plan{enforced, plain}},
 	}
 }
 
