@@ -360,7 +360,8 @@ type bpfFrontPort struct {
 	Service uint16
 	Offset  uint16
 	Proto   [2]uint8
-	Pad     [6]uint8
+	Gated   uint8
+	Pad     [5]uint8
 }
 
 type bpfGate struct {
@@ -931,6 +932,7 @@ const (
 	bpfProgParry         = "parry"
 	bpfProgParryAdmit    = "parry_admit"
 	bpfProgParryAgain    = "parry_again"
+	bpfProgParryBrief    = "parry_brief"
 	bpfProgParryLocal    = "parry_local"
 	bpfProgParryStranger = "parry_stranger"
 	bpfProgReadClocks    = "read_clocks"
@@ -943,6 +945,7 @@ const (
 	bpfVarExported       = "exported"
 	bpfVarLoosenedNow    = "loosened_now"
 	bpfVarNatPorts       = "nat_ports"
+	bpfVarOwnBits        = "own_bits"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -998,6 +1001,7 @@ type bpfProgramSpecs struct {
 	Parry         *ebpf.ProgramSpec `ebpf:"parry"`
 	ParryAdmit    *ebpf.ProgramSpec `ebpf:"parry_admit"`
 	ParryAgain    *ebpf.ProgramSpec `ebpf:"parry_again"`
+	ParryBrief    *ebpf.ProgramSpec `ebpf:"parry_brief"`
 	ParryLocal    *ebpf.ProgramSpec `ebpf:"parry_local"`
 	ParryStranger *ebpf.ProgramSpec `ebpf:"parry_stranger"`
 	ReadClocks    *ebpf.ProgramSpec `ebpf:"read_clocks"`
@@ -1100,6 +1104,7 @@ type bpfVariableSpecs struct {
 	Exported    *ebpf.VariableSpec `ebpf:"exported"`
 	LoosenedNow *ebpf.VariableSpec `ebpf:"loosened_now"`
 	NatPorts    *ebpf.VariableSpec `ebpf:"nat_ports"`
+	OwnBits     *ebpf.VariableSpec `ebpf:"own_bits"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -1294,6 +1299,7 @@ type bpfVariables struct {
 	Exported    *ebpf.Variable `ebpf:"exported"`
 	LoosenedNow *ebpf.Variable `ebpf:"loosened_now"`
 	NatPorts    *ebpf.Variable `ebpf:"nat_ports"`
+	OwnBits     *ebpf.Variable `ebpf:"own_bits"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
@@ -1311,6 +1317,7 @@ type bpfPrograms struct {
 	Parry         *ebpf.Program `ebpf:"parry"`
 	ParryAdmit    *ebpf.Program `ebpf:"parry_admit"`
 	ParryAgain    *ebpf.Program `ebpf:"parry_again"`
+	ParryBrief    *ebpf.Program `ebpf:"parry_brief"`
 	ParryLocal    *ebpf.Program `ebpf:"parry_local"`
 	ParryStranger *ebpf.Program `ebpf:"parry_stranger"`
 	ReadClocks    *ebpf.Program `ebpf:"read_clocks"`
@@ -1333,6 +1340,7 @@ func (p *bpfPrograms) Close() error {
 		p.Parry,
 		p.ParryAdmit,
 		p.ParryAgain,
+		p.ParryBrief,
 		p.ParryLocal,
 		p.ParryStranger,
 		p.ReadClocks,

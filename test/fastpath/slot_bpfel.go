@@ -230,7 +230,8 @@ type slotFrontPort struct {
 	Service uint16
 	Offset  uint16
 	Proto   [2]uint8
-	Pad     [6]uint8
+	Gated   uint8
+	Pad     [5]uint8
 }
 
 type slotGate struct {
@@ -738,6 +739,7 @@ const (
 	slotVarEpochNow      = "epoch_now"
 	slotVarLoosenedNow   = "loosened_now"
 	slotVarNatPorts      = "nat_ports"
+	slotVarOwnBits       = "own_bits"
 	slotVarWhose         = "whose"
 )
 
@@ -875,6 +877,7 @@ type slotVariableSpecs struct {
 	EpochNow    *ebpf.VariableSpec `ebpf:"epoch_now"`
 	LoosenedNow *ebpf.VariableSpec `ebpf:"loosened_now"`
 	NatPorts    *ebpf.VariableSpec `ebpf:"nat_ports"`
+	OwnBits     *ebpf.VariableSpec `ebpf:"own_bits"`
 	Whose       *ebpf.VariableSpec `ebpf:"whose"`
 }
 
@@ -1063,6 +1066,7 @@ type slotVariables struct {
 	EpochNow    *ebpf.Variable `ebpf:"epoch_now"`
 	LoosenedNow *ebpf.Variable `ebpf:"loosened_now"`
 	NatPorts    *ebpf.Variable `ebpf:"nat_ports"`
+	OwnBits     *ebpf.Variable `ebpf:"own_bits"`
 	Whose       *ebpf.Variable `ebpf:"whose"`
 }
 
