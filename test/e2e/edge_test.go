@@ -25,7 +25,7 @@ const (
 )
 
 // unlimited switches per-source limits off: most tests send more than one player would.
-const unlimited = "limits: {source: {packets_per_second: 0, new_sessions: 0, sessions: 0}}\nqueries: {unproven_kbps: 0, total_kbps: 0}\n"
+const unlimited = "limits: {source: {packets_per_second: 0, new_sessions: 0, sessions: 0}}\n"
 
 // edge is a parry daemon and its command line in a namespace.
 type edge struct {

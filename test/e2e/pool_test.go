@@ -13,7 +13,8 @@ import (
 func TestPoolByWeight(t *testing.T) {
 	s := newSite(t, "pool", siteOptions{})
 	must(t, s.atServers.AddAddress(prefix("10.0.1.12/24")), s.atServers.AddAddress(prefix("10.0.1.13/24")))
-	s.edge.run(unlimited + yaml(service{
+	// All players are of one prefix: what their servers answer first is longer than what they say first.
+	s.edge.run(unlimited + "queries: {unproven_kbps: 0}\n" + yaml(service{
 		name: "arena", listen: `"203.0.113.10:27960"`, protocol: "[udp, tcp]", forward: "transparent",
 		servers: []string{"10.0.1.11:27960 , weight: 1", "10.0.1.12:27960 , weight: 3", "10.0.1.13:27960 , weight: 0"},
 	}))
