@@ -28,7 +28,7 @@ func strangerMutants() []mutant {
 		{"TCP: the refused are reset in vain", "stage/first.h", "((__u8 *)tcp)[13] = TCP_RST;", "((__u8 *)tcp)[13] = TCP_RST | TCP_ACK;", "gates", ""},
 		{"TCP: silence costs nothing", "stage/reap.h", "is_silent(up) && svc->timeout_silent && svc->timeout_silent < svc->timeout_opening", "0", "gates", ""},
 		{"the unproven go on and on", "stage/proof.h", "svc->unanswered && f->packets >= svc->unanswered &&", "0 &&", "gates", ""},
-		{"reflector: what servers answer is nobody's", "stage/proof.h", "over = over < gives ? over : gives;", "over = 0;", "gates", ""},
+		{"reflector: what servers answer is nobody's", "stage/proof.h", "over = gives > free ? gives - free : 0;", "over = 0;", "gates", ""},
 		{"reflector: an answer may be longer", "stage/gate.h", "g->proof != GATE_PROOF_STRONG && gives > asked", "g->proof != GATE_PROOF_STRONG && gives > asked + 200", "gates", ""},
 		{"reflector: answered at first sight", "stage/gate.h", "(g->state == GATE_ATTACK || !answer_take(", "(!answer_take(", "gates", ""},
 		{"reflector: a prefix pays for what nobody got", "stage/answer.h", "	rate_give(mine, &prefix, bytes);\n", "", "gates", ""},
