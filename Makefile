@@ -76,8 +76,10 @@ soak: root setup-test build ## play, attack, kill, reload and block at random fo
 fuzz: root setup-test ## compare the fast path with its model, and feed every parser, for DURATION (root)
 	scripts/fuzz $(or $(DURATION),10m)
 
-fuzz-mutants: root setup-generate ## break the fast path on purpose in many places: the fuzzer is to notice each (root)
-	@$(call tell,PARRY_MUTANTS=1,-timeout 30m -run TestMutants ./test/diff)
+mutants: root setup-generate ## break the fast path on purpose in many places: the sequence kept of each is to notice it (root; 5 minutes)
+	@$(call tell,PARRY_MUTANTS=all,-timeout 30m -run TestMutants ./test/diff)
+fuzz-mutants: root setup-generate ## the same by a search, which keeps sequences that are lacking (root)
+	@$(call tell,PARRY_MUTANTS=search,-timeout 60m -run TestMutants ./test/diff)
 
 kernels-load: setup-vm build ## every BPF object loads and play goes through virtio NICs on kernel 6.1 in a virtual machine
 	$(KERNEL_RUN) bookworm '$(KERNEL_TESTS)' $(KERNEL_PACKAGES)
