@@ -66,9 +66,7 @@ enum gate_state {
 enum gate_flag {
 	GATE_MODIFIED = 1, /* out: a packet that passes has another payload: `length` and `sum` say how it is now */
 	GATE_WATCH = 2, /* in: no enforcement, or the packet has options or is a fragment: change nothing, just judge */
-	GATE_REGULAR = 4, /* in: this source has played here before */
-	GATE_COOKIES =
-		8, /* in: prove sources by cookies of the edge before the server hears of them (attack, or more strangers than are let in at first sight) */
+	GATE_COOKIES = 8, /* in: more strangers than are let in at first sight, or an attack: ask for cookies */
 };
 
 /* Which answers a server's cache has; a kind is a gate's own to number. */
