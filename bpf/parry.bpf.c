@@ -183,6 +183,7 @@ int parry_admit(struct xdp_md *ctx)
 	gate = gate_prepare(ctx, p);
 	if (gate)
 		v = gated(ctx, p, gate_call(ctx, gate));
+	p->gated = p->proto == IPPROTO_UDP; /* of TCP it is yet to hear the first words */
 	if (p->why == WHY_FIRST_WORDS) /* who is allowed by now has no gate to pass */
 		v = first_judged(ctx, p, v);
 	if (v == VERDICT_ADMIT)

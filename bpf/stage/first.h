@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What becomes of the first segment with payload of a TCP session, once its gate has seen it? Believed, it goes its way and the gate is
+ * What becomes of the first segment with payload of a TCP session, and of datagrams of one that has only asked so far, once its gate has seen it? Believed, it goes its way and the gate is
  * not asked again. Refused, it goes on as a reset, so that the server lets go at once of a connection that has nothing to say.
  */
 #pragma once
@@ -69,7 +69,7 @@ static __always_inline void first_heard(const struct pkt *p)
 		f = bpf_map_lookup_elem(&flow6, &k);
 	}
 	if (f)
-		__sync_fetch_and_and(&f->state, ~FLOW_GATED);
+		__sync_fetch_and_and(&f->state, ~(FLOW_GATED | FLOW_QUERY));
 }
 
 /* v: what gated() said. AGAIN: it goes the established path now. */
@@ -79,10 +79,11 @@ NOINLINE int first_judged(struct xdp_md *ctx, struct pkt *p, int v)
 		return VERDICT_ABORT;
 	p->gated = 1;
 	if (v == VERDICT_ADMIT) {
-		first_heard(p);
+		if (!p->query)
+			first_heard(p);
 		return VERDICT_AGAIN;
 	}
-	if (v != VERDICT_DROP)
+	if (v != VERDICT_DROP || p->proto == IPPROTO_UDP)
 		return v;
 	return make_reset(ctx, p) ? abort_changed(p) : VERDICT_AGAIN;
 }

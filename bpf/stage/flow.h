@@ -114,11 +114,13 @@ NOINLINE int flow_tcp(struct pkt *p, struct flow *f)
 
 #define FLOW_SHOW 255 /* no enum drop_reason: its gate is to see this packet first */
 
-/* The first segment of a TCP session that says something, where the service has a gate. */
+/* The first segment of a TCP session that says something, where the service has a gate; and whatever comes in a session that has
+ * only asked so far: asking again proves nothing, and what else it may begin is its gate's to say. */
 static __always_inline bool first_words(struct xdp_md *ctx, const struct pkt *p, __u32 state)
 {
-	return cfg.gates && state & FLOW_GATED && !p->down && !p->gated && p->proto == IPPROTO_TCP &&
-	       payload_length(p, payload_at(ctx, p));
+	if (!cfg.gates || !(state & (FLOW_GATED | FLOW_QUERY)) || p->down || p->gated)
+		return false;
+	return p->proto == IPPROTO_UDP || (state & FLOW_GATED && payload_length(p, payload_at(ctx, p)));
 }
 
 /* May it pass? Returns 0, FLOW_SHOW or the enum drop_reason. p->to and p->to_port are set. */

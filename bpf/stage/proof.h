@@ -175,6 +175,9 @@ static __always_inline int opening_up(struct pkt *p, struct flow *f, const struc
 			return 0;
 		STRANGER_COUNT(p, strong);
 	} else {
+		if (f->state &
+		    FLOW_QUERY) /* to ask again is no proof: its answers stay within the reflector guarantee */
+			return 0;
 		if (!weak_join(p, p->src, svc))
 			return 0; /* it stays unproven, and goes when newer ones come */
 		if (!phase_open(f, FLOW_WEAK)) { /* another packet was first, or it is over */

@@ -22,7 +22,7 @@ func strangersMoves() []move {
 		{60, draw.answeredWeakly},
 		{10, draw.lasts},
 		{80, draw.connects},
-		{20, draw.reflected},
+		{60, draw.reflected},
 		{6, draw.akin},
 		{40, draw.fares},
 		{4, draw.inGrace},
@@ -268,6 +268,10 @@ func (d draw) reflected() []step {
 	heads := []string{"\x12\x34\x81\x80", "\xd7\x00\x03\x2a", "\x16\x82", "\x30\x84", "HTTP/1.1", "\x00\x01\x00\x00\x00\x01\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x01",
 		"\x02\x01", "<?xml", "<SOAP", "\x60\x45", "\x20\x00\x00\x00DHIP", "\x81\x0a", "\xff\xff\xff\xffstatusResponse", ""}
 	copy(b, pick(d, heads))
+	if d.one(2) { // a whole one, so that no seed goes without
+		b = append([]byte("HTTP/1.1"), b...)
+		return d.frames(packet.NewUDP(at(from.Addr(), 1900), at(vip(from.Addr()), port), string(b)).Bytes())
+	}
 	p := packet.NewUDP(at(from.Addr(), pick(d, []uint16{53, 5353, 123, 389, 161, 1900, 11211, 19, 17, 111, 137, 520, 3283, 3702, 5683, 37810, 47808, 27960, 27015})),
 		at(vip(from.Addr()), port), string(b))
 	return d.frames(p.Bytes())

@@ -81,6 +81,7 @@ func (e *Edge) admit(p *view) Outcome {
 			if o, done := e.gate(p, svc); done {
 				return o
 			}
+			p.heard = true
 		}
 		var r Reason
 		if slot, r = e.newcomer(p, svc); r != None {

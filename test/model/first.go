@@ -20,6 +20,23 @@ func (e *Edge) hear(p *view, s *Session, svc *service) bool {
 	return p.reset()
 }
 
+// askedMore has the gate see what comes in a session that has only asked so far: to ask again proves nothing, and what is no query
+// makes it a session like others. True: what became of the packet is known.
+func (e *Edge) askedMore(p *view, s *Session, svc *service) bool {
+	p.heard = true
+	if svc.gate == nil || e.judge(p, s.Client.Addr(), svc).welcome {
+		s.query = false
+		return false
+	}
+	o, done := e.gate(p, svc)
+	if done {
+		p.told = &o
+		return true
+	}
+	s.query = p.query
+	return false
+}
+
 // reset makes the segment a bare reset in its place in the stream.
 func (p *view) reset() bool {
 	if p.part != whole {

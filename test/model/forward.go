@@ -22,7 +22,11 @@ func (e *Edge) forward(p *view, w way) (o Outcome) {
 	if s.Local && p.down { // this host's server answers from within
 		return drop(BadAddress)
 	}
-	switch r := e.mayPass(p, w); r {
+	r := e.mayPass(p, w)
+	if p.told != nil {
+		return *p.told
+	}
+	switch r {
 	case None:
 	case Internal:
 		return Outcome{Verdict: Abort, Reason: r}
@@ -73,6 +77,9 @@ func (e *Edge) mayPass(p *view, w way) Reason {
 	if w.Proof == Unknown {
 		if !p.down && w.unheard && !p.heard && p.says() && !e.hear(p, w.Session, svc) {
 			return Internal
+		}
+		if !p.down && w.query && !p.heard && e.askedMore(p, w.Session, svc) {
+			return None
 		}
 		if r := e.opening(p, w); r != None {
 			return r

@@ -76,7 +76,7 @@ func (e *Edge) openingUp(p *view, s *Session, svc *service) Reason {
 		if !s.unheard || p.heard {
 			e.prove(s, Strong)
 		}
-	} else if e.joinWeak(s, svc) {
+	} else if !s.query && e.joinWeak(s, svc) { // to ask again is no proof
 		e.prove(s, Weak)
 	}
 	return None
