@@ -13,12 +13,12 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 4
+#define LAYOUT_VERSION 5
 
 #define TICK_SHIFT 20
 #define TICKS_PER_SECOND 954 /* 10^9 / 2^20, rounded up */
 
-#define REASONS_MAX 64 /* stride of the counters kept by service and reason */
+#define REASONS_MAX 128 /* stride of the counters kept by service and reason */
 #define NAME_LEN 32
 #define REASON_TEXT_LEN 40
 #define MAGLEV_SIZE 4093 /* prime; a server's share is right within 1 % up to 40 servers of equal weight */
@@ -98,6 +98,21 @@ enum drop_reason {
 	DROP_REASON_ANSWER_QUEUED = 47, /* the daemon answers this query, in several packets */
 	DROP_REASON_ANSWER_BUSY = 48, /* it has too many such queries waiting */
 	DROP_REASON_SILENT = 49, /* a TCP client that connected and said nothing */
+	/* Limits of more than one source, and the operator's word: policy, obeys `enforce`. */
+	DROP_REASON_PREFIX_PACKETS = 50, /* packets per second of its /24 or /48 */
+	DROP_REASON_PREFIX_BYTES = 51, /* and bytes */
+	DROP_REASON_PREFIX_SESSIONS = 52, /* and new sessions */
+	DROP_REASON_SERVICE_PACKETS = 53, /* packets per second of all who are not proven, to this service */
+	DROP_REASON_SERVICE_BYTES = 54, /* and bytes */
+	DROP_REASON_SERVICE_SESSIONS = 55, /* and new sessions */
+	DROP_REASON_GEO = 56, /* its country or network (ASN) is not let in */
+	DROP_REASON_RULE = 57, /* an operator's rule says so */
+	DROP_REASON_RULE_LIMIT = 58, /* over an operator's rule's rate */
+	/* TCP */
+	DROP_REASON_BAD_COOKIE = 59, /* policy: an ACK of no session, without the cookie that the SYN proxy gave */
+	DROP_REASON_TCP_FLAGS = 60, /* policy: flags that no stack sends together */
+	DROP_REASON_TCP_STATE = 61, /* policy: a segment that its session's state rules out */
+	DROP_REASON_SYN_PROXY = 62, /* the SYN proxy took its place: its server is being connected */
 	DROP_REASON_LEN,
 };
 
@@ -126,10 +141,13 @@ enum session_phase {
 	PHASE_DEAD = 4, /* being deleted; nothing revives it */
 };
 
-/* struct flow.state: phase in the low byte, flags above it, all moved by atomics. */
-#define FLOW_PHASES 0xff
+/* struct flow.state: phase in the low bits, flags above them, all moved by atomics. */
+#define FLOW_PHASES 0x7
 #define FLOW_PHASE(state) ((state)&FLOW_PHASES)
 enum flow_flag {
+	FLOW_PROXIED = 1u << 3, /* TCP: the SYN proxy shook hands with its client, so its numbers are translated */
+	FLOW_HEADER = 1u << 4, /* TCP: its server has not acknowledged the PROXY header yet */
+	FLOW_RULED = 1u << 5, /* a rule with --established is about its service */
 	FLOW_RETURN = 1u << 8, /* this entry is the server-to-client half */
 	FLOW_NAT = 1u << 9, /* its return half is a slot of nat4/nat6 (numbered `peer`), not a second entry */
 	FLOW_LOCAL = 1u << 10, /* the server is this host: packets are passed up, nothing is rewritten */

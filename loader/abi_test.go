@@ -52,7 +52,7 @@ func TestABI(t *testing.T) {
 		name string
 		got  uint64
 	}{
-		{"LAYOUT_VERSION", layoutVersion}, {"LOAN_PACKETS_MAX", loanPackets}, {"LOAN_BYTES_MAX", loanBytes}, {"TICK_SHIFT", tickShift}, {"REASONS_MAX", reasonsMax}, {"PORTS_PER_ADDR", portsOfAddr},
+		{"LAYOUT_VERSION", layoutVersion}, {"LOAN_PACKETS_MAX", loanPackets}, {"LOAN_BYTES_MAX", loanBytes}, {"TICK_SHIFT", tickShift}, {"REASONS_MAX", reasonsMax}, {"FLOW_PHASES", flowPhases}, {"PORTS_PER_ADDR", portsOfAddr},
 		{"MAGLEV_SIZE", maglevSize}, {"GATE_KINDS", gateKinds}, {"ANSWER_PRIORITY", AnswerPriority}, {"GATE_ANSWER_MAX", answerMax}, {"MAGLEV_SIZE", MaglevSize}, {"REAP_BATCH", reapBatch}, {"NO_SERVER", uint64(noServer)}, {"HOPS", hopsMax / 2},
 		{"TICKS_PER_SECOND", uint64(ticks(time.Second))},
 		{"IPPROTO_ICMP", ProtoICMP}, {"IPPROTO_TCP", ProtoTCP}, {"IPPROTO_UDP", ProtoUDP}, {"IPPROTO_ICMPV6", ProtoICMPv6},

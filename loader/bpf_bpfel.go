@@ -166,7 +166,20 @@ const (
 	bpfDropReasonDROP_REASON_ANSWER_QUEUED     bpfDropReason = 47
 	bpfDropReasonDROP_REASON_ANSWER_BUSY       bpfDropReason = 48
 	bpfDropReasonDROP_REASON_SILENT            bpfDropReason = 49
-	bpfDropReasonDROP_REASON_LEN               bpfDropReason = 50
+	bpfDropReasonDROP_REASON_PREFIX_PACKETS    bpfDropReason = 50
+	bpfDropReasonDROP_REASON_PREFIX_BYTES      bpfDropReason = 51
+	bpfDropReasonDROP_REASON_PREFIX_SESSIONS   bpfDropReason = 52
+	bpfDropReasonDROP_REASON_SERVICE_PACKETS   bpfDropReason = 53
+	bpfDropReasonDROP_REASON_SERVICE_BYTES     bpfDropReason = 54
+	bpfDropReasonDROP_REASON_SERVICE_SESSIONS  bpfDropReason = 55
+	bpfDropReasonDROP_REASON_GEO               bpfDropReason = 56
+	bpfDropReasonDROP_REASON_RULE              bpfDropReason = 57
+	bpfDropReasonDROP_REASON_RULE_LIMIT        bpfDropReason = 58
+	bpfDropReasonDROP_REASON_BAD_COOKIE        bpfDropReason = 59
+	bpfDropReasonDROP_REASON_TCP_FLAGS         bpfDropReason = 60
+	bpfDropReasonDROP_REASON_TCP_STATE         bpfDropReason = 61
+	bpfDropReasonDROP_REASON_SYN_PROXY         bpfDropReason = 62
+	bpfDropReasonDROP_REASON_LEN               bpfDropReason = 63
 )
 
 type bpfEdge struct {
@@ -261,6 +274,9 @@ type bpfFlow6 struct {
 type bpfFlowFlag uint32
 
 const (
+	bpfFlowFlagFLOW_PROXIED        bpfFlowFlag = 8
+	bpfFlowFlagFLOW_HEADER         bpfFlowFlag = 16
+	bpfFlowFlagFLOW_RULED          bpfFlowFlag = 32
 	bpfFlowFlagFLOW_RETURN         bpfFlowFlag = 256
 	bpfFlowFlagFLOW_NAT            bpfFlowFlag = 512
 	bpfFlowFlagFLOW_LOCAL          bpfFlowFlag = 1024

@@ -199,7 +199,7 @@ func (s *Session) halves(up, down *bpfFlow, tick uint32) {
 }
 
 func stateOf(state uint32) SessionState {
-	switch bpfSessionPhase(state & 0xff) {
+	switch bpfSessionPhase(state & flowPhases) {
 	case bpfSessionPhasePHASE_OPENING:
 		return Unproven
 	case bpfSessionPhasePHASE_OPEN:

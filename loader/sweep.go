@@ -186,7 +186,7 @@ func (s *Swept) took(done, before uint32) bool {
 	case done == uint32(bpfSessionPhasePHASE_FREE):
 		s.Deleted++
 		return true
-	case done == uint32(bpfSessionPhasePHASE_CLOSING) && before&0xff != uint32(bpfSessionPhasePHASE_CLOSING):
+	case done == uint32(bpfSessionPhasePHASE_CLOSING) && before&flowPhases != uint32(bpfSessionPhasePHASE_CLOSING):
 		s.Ended++
 	}
 	return false

@@ -20,7 +20,8 @@ const (
 	tickShift   = 20 // a tick is 2^20 ns (bpf/abi.h)
 	portsOfAddr = 65536
 	maglevSize  = 4093
-	reasonsMax  = 64
+	reasonsMax  = 128
+	flowPhases  = 0x7
 	hopsMax     = 4096
 	reapBatch   = 256
 	noServer    = ^uint32(0)
