@@ -23,8 +23,8 @@ func TestQuake3Shapes(t *testing.T) {
 		{"getinfo", oob("getinfo\n"), query},
 		{"getinfo, no line's end", oob("getinfo"), query},
 		{"getinfo, a NUL behind it", oob("getinfo\n\x00"), query},
-		{"getinfo with a challenge", oob("getinfo xxx"), query},
-		{"getinfo with two words", oob("getinfo xxx yyy\n"), query},
+		{"getinfo with a challenge", oob("getinfo k7w"), query},
+		{"getinfo with two words", oob("getinfo k7w twice\n"), query},
 		{"getinfo with the longest challenge", oob("getinfo " + long + "\n"), query},
 		{"getinfo with a longer one", oob("getinfo x" + long), refuse},
 		{"getinfo with a far longer one", oob("getinfo " + strings.Repeat(long, 9)), refuse},
@@ -99,11 +99,11 @@ func TestQuake3LeavesItToTheServer(t *testing.T) {
 	if got := r.run(oob("getinfo")); got.verdict != answer || len(got.payload) != answerMax {
 		t.Errorf("the longest: verdict %d, %d bytes", got.verdict, len(got.payload))
 	}
-	if got := r.run(oob("getinfo xxx")); got.verdict != query {
+	if got := r.run(oob("getinfo k7w")); got.verdict != query {
 		t.Errorf("too long with its challenge: %+v, want a query", got)
 	}
 	r.cache(q3Info, oob("infoResponse"), now+1)
-	if got := r.run(oob("getinfo xxx")); got.verdict != query {
+	if got := r.run(oob("getinfo k7w")); got.verdict != query {
 		t.Errorf("a damaged cache: %+v, want a query", got)
 	}
 	r.cache(q3Info, stored, now+1)
