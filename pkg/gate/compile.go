@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package gate is an operator's side of gates: it compiles one from C and keeps the compiled ones over restarts. What a
+// gate is, docs/gates.md tells; what may be in one and how it gets into the kernel is loader's to say.
 package gate
 
 import (
@@ -12,6 +14,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"parry"
 )
 
 // install is what a machine needs to compile gates.
@@ -42,7 +46,7 @@ func Compile(ctx context.Context, source string, diagnostics io.Writer) (_ []byt
 		return nil, fmt.Errorf("make a folder to compile in: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.WriteFile(filepath.Join(dir, "parry_gate.h"), header, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "parry_gate.h"), []byte(parry.GateHeader()), 0o600); err != nil {
 		return nil, fmt.Errorf("write parry_gate.h: %w", err)
 	}
 	object := filepath.Join(dir, "gate.o")
