@@ -7,57 +7,32 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
-	"parry/pkg/gate"
 	"parry/test/need"
 )
 
-// gateSource is a gate with a body of its own.
-func gateSource(body string) string {
-	return "#include \"parry_gate.h\"\nPARRY_GATE(mygame, GATE_PROOF_WEAK, \"MyGame: a test\")\n{\n" + body + "\n}\nPARRY_GATE_LICENSE;\n"
-}
-
 const goodBody = "	return g->length == 16 ? GATE_PASS : GATE_REFUSE;"
 
-// compileGate compiles a gate, or skips where there is nothing to compile it with.
-func compileGate(t *testing.T, source string) []byte {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "mygame.c")
-	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var said bytes.Buffer
-	object, err := gate.Compile(t.Context(), file, &said)
-	switch {
-	case errors.Is(err, gate.ErrNoCompiler):
-		t.Skip(err)
-	case err != nil:
-		t.Fatalf("%v\n%s", err, &said)
-	}
-	return object
-}
-
 func TestReadGateTellsWhatItIs(t *testing.T) {
-	g, err := ReadGate(compileGate(t, gateSource(goodBody)))
+	g, err := ReadGate(need.Gate(t, need.GateText(goodBody)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.Name != "mygame" || g.ABI != 1 || g.Proof.String() != "weak" || g.About != "MyGame: a test" || g.Instructions < 5 || g.Instructions > 50 {
+	if g.Name != "mygame" || g.ABI != 1 || g.Proof.String() != "strong" || g.About != "MyGame: a test" || g.Instructions < 5 || g.Instructions > 50 {
 		t.Errorf("%+v", Gate{g.Name, g.About, g.ABI, g.Proof, g.Instructions, nil})
 	}
 }
 
 // What ReadGate refuses before the kernel hears of it.
 func TestBadObjectsAreRefusedInWords(t *testing.T) {
-	good := compileGate(t, gateSource(goodBody))
+	good := need.Gate(t, need.GateText(goodBody))
 	patched := func(old, now string) []byte { return bytes.Replace(good, []byte(old), []byte(now), 1) }
-	about := "\x01\x00\x00\x00\x01\x00\x00\x00mygame\x00"
+	about := "\x01\x00\x00\x00\x02\x00\x00\x00mygame\x00"
 	if !bytes.Contains(good, []byte(about)) {
 		t.Fatal("struct parry_gate is not where it is looked for")
 	}
@@ -75,17 +50,17 @@ func TestBadObjectsAreRefusedInWords(t *testing.T) {
 		{"a proof that is none", patched(about, about[:4]+"\x07"+about[5:]), "gate mygame: it claims proof 7"},
 		{"a path for a name", patched(about, about[:8]+"../../\x00"), `"../../" can't be a gate's name`},
 		{"a name that says something else", patched(about, about[:8]+"off\x00\x00\x00\x00"), `"off" can't be a gate's name`},
-		{"no PARRY_GATE", compileGate(t, "#include \"parry_gate.h\"\nSEC(\"xdp\") int gate(struct xdp_md *ctx) { return 1; }"+end), "it doesn't say what it is"},
-		{"no program", compileGate(t, "#include \"parry_gate.h\"\nconst struct parry_gate parry_gate SEC(\".rodata.parry_gate\") = {.abi = 1, .name = \"mygame\"};"+end),
+		{"no PARRY_GATE", need.Gate(t, "#include \"parry_gate.h\"\nSEC(\"xdp\") int gate(struct xdp_md *ctx) { return 1; }"+end), "it doesn't say what it is"},
+		{"no program", need.Gate(t, "#include \"parry_gate.h\"\nconst struct parry_gate parry_gate SEC(\".rodata.parry_gate\") = {.abi = 1, .name = \"mygame\"};"+end),
 			`gate mygame: no program "gate" in it`},
-		{"a foreign section", compileGate(t, "#include \"parry_gate.h\"\nconst struct parry_gate parry_gate SEC(\".rodata.parry_gate\") = {.abi = 1, .name = \"mygame\"};\n"+
+		{"a foreign section", need.Gate(t, "#include \"parry_gate.h\"\nconst struct parry_gate parry_gate SEC(\".rodata.parry_gate\") = {.abi = 1, .name = \"mygame\"};\n"+
 			"SEC(\"tc\") int gate(struct __sk_buff *s) { return 1; }"+end), `gate mygame: its program is in section "tc": a gate is SEC("xdp")`},
-		{"a second program", compileGate(t, gateSource(goodBody)+"SEC(\"kprobe/do_exit\") int more(void *ctx) { return 0; }\n"), "program more in section \"kprobe/do_exit\" is no business of a gate"},
-		{"a frame that begins elsewhere", compileGate(t, gateSource("	return bpf_xdp_adjust_head(ctx, 14) ? 0 : 1;")), "it calls bpf_xdp_adjust_head: a gate judges"},
-		{"a packet sent elsewhere", compileGate(t, gateSource("	return bpf_redirect(1, 0);")), "it calls bpf_redirect: "},
-		{"zeros without end", compileGate(t, "#include \"parry_gate.h\"\nchar zeros[0x70000000];\n"+strings.TrimPrefix(gateSource("	return zeros[g->service];"), "#include \"parry_gate.h\"\n")),
+		{"a second program", need.Gate(t, need.GateText(goodBody)+"SEC(\"kprobe/do_exit\") int more(void *ctx) { return 0; }\n"), "program more in section \"kprobe/do_exit\" is no business of a gate"},
+		{"a frame that begins elsewhere", need.Gate(t, need.GateText("	return bpf_xdp_adjust_head(ctx, 14) ? 0 : 1;")), "it calls bpf_xdp_adjust_head: a gate judges"},
+		{"a packet sent elsewhere", need.Gate(t, need.GateText("	return bpf_redirect(1, 0);")), "it calls bpf_redirect: "},
+		{"zeros without end", need.Gate(t, "#include \"parry_gate.h\"\nchar zeros[0x70000000];\n"+strings.TrimPrefix(need.GateText("	return zeros[g->service];"), "#include \"parry_gate.h\"\n")),
 			"section .bss has 1879048192 bytes, at most 64 MiB"},
-		{"too many instructions", compileGate(t, gateSource("	asm volatile(\".rept 17000; r0 = 0; .endr\" ::: \"r0\");\n"+goodBody)),
+		{"too many instructions", need.Gate(t, need.GateText("	asm volatile(\".rept 17000; r0 = 0; .endr\" ::: \"r0\");\n"+goodBody)),
 			"a gate is asked for each packet of a flood, so at most 16384"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -109,8 +84,8 @@ func TestMapsThatAGateMayNotHave(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			source := "#include \"parry_gate.h\"\nstruct { __uint(type, BPF_MAP_TYPE_" + row.kind + "); __type(key, __u32); __type(value, __u32);" +
 				map[bool]string{true: row.more, false: row.more + "__uint(max_entries, 4);"}[strings.Contains(row.more, "max_entries")] + " } own SEC(\".maps\");\n" +
-				strings.TrimPrefix(gateSource("	__u32 k = 1;\n	return bpf_map_lookup_elem(&own, &k) ? GATE_PASS : GATE_REFUSE;"), "#include \"parry_gate.h\"\n")
-			_, err := ReadGate(compileGate(t, source))
+				strings.TrimPrefix(need.GateText("	__u32 k = 1;\n	return bpf_map_lookup_elem(&own, &k) ? GATE_PASS : GATE_REFUSE;"), "#include \"parry_gate.h\"\n")
+			_, err := ReadGate(need.Gate(t, source))
 			if row.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -123,15 +98,15 @@ func TestMapsThatAGateMayNotHave(t *testing.T) {
 		})
 	}
 	other := "#define gate_box another\n#include \"parry_gate.h\"\n#undef gate_box\nstruct { __uint(type, BPF_MAP_TYPE_HASH); __type(key, __u32); __type(value, struct gate); __uint(max_entries, 1); } gate_box SEC(\".maps\");\n" +
-		strings.TrimPrefix(gateSource(goodBody), "#include \"parry_gate.h\"\n")
-	if _, err := ReadGate(compileGate(t, other)); err == nil || !strings.Contains(err.Error(), "map gate_box is parry's own, of type PerCPUArray: here it is Hash") {
+		strings.TrimPrefix(need.GateText(goodBody), "#include \"parry_gate.h\"\n")
+	if _, err := ReadGate(need.Gate(t, other)); err == nil || !strings.Contains(err.Error(), "map gate_box is parry's own, of type PerCPUArray: here it is Hash") {
 		t.Errorf("another gate_box: %v", err)
 	}
 }
 
 // Whatever a file has lost, it is refused and nothing panics.
 func TestTruncatedObjects(t *testing.T) {
-	good := compileGate(t, gateSource(goodBody))
+	good := need.Gate(t, need.GateText(goodBody))
 	for n := 0; n < len(good); n += 37 {
 		if _, err := ReadGate(good[:n]); !errors.Is(err, ErrGate) {
 			t.Fatalf("the first %d of %d bytes: %v", n, len(good), err)
@@ -157,7 +132,7 @@ func TestTheVerifiersRefusalsAreToldInWords(t *testing.T) {
 			[]string{"at mygame.c:7: `return *p;`", "before the packet was changed"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			_, _, err := TryGate(compileGate(t, gateSource(row.body)))
+			_, _, err := TryGate(need.Gate(t, need.GateText(row.body)))
 			if !errors.Is(err, ErrGate) {
 				t.Fatalf("%v, want an ErrGate", err)
 			}
@@ -226,7 +201,7 @@ func askGate(t *testing.T, coll *ebpf.Collection, length uint16) uint32 {
 // A gate works on the core's maps, whether the core takes large frames or not.
 func TestGatesSitInTheCoresTable(t *testing.T) {
 	need.Root(t)
-	object := compileGate(t, gateSource(goodBody))
+	object := need.Gate(t, need.GateText(goodBody))
 	g, err := ReadGate(object)
 	if err != nil {
 		t.Fatal(err)
@@ -255,9 +230,9 @@ func TestGatesSitInTheCoresTable(t *testing.T) {
 // A plan that can't be carried out leaves nothing behind.
 func TestPlansWithBadGates(t *testing.T) {
 	need.Root(t)
-	good := compileGate(t, gateSource(goodBody))
+	good := need.Gate(t, need.GateText(goodBody))
 	coll := tableOfGates(t, good, false)
-	bad := compileGate(t, gateSource("	return ((__u8 *)g)[2000];"))
+	bad := need.Gate(t, need.GateText("	return ((__u8 *)g)[2000];"))
 	for _, row := range []struct {
 		name, want string
 		plan       Plan
@@ -281,7 +256,7 @@ func TestPlansWithBadGates(t *testing.T) {
 // The maps of a gate that was built from another header are not taken for the core's.
 func TestSharedMapsOfAnotherShape(t *testing.T) {
 	need.Root(t)
-	good := compileGate(t, gateSource(goodBody))
+	good := need.Gate(t, need.GateText(goodBody))
 	coll := tableOfGates(t, good, false)
 	coll.Maps["gate_box"], coll.Maps["gate_secret"] = coll.Maps["gate_secret"], coll.Maps["gate_box"]
 	_, err := loadGate(good, coll.Maps, false)
@@ -295,12 +270,10 @@ func TestSharedMapsOfAnotherShape(t *testing.T) {
 func TestTheExampleProvesWhoEchoesItsChallenge(t *testing.T) {
 	need.Root(t)
 	source, err := os.ReadFile("../examples/gate/mygame.c")
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("not run in parry's own folder")
-	} else if err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
-	object := compileGate(t, string(source))
+	object := need.Gate(t, string(source))
 	coll := tableOfGates(t, object, false)
 	g, err := ReadGate(object)
 	if err != nil {

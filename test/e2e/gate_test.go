@@ -5,7 +5,6 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +12,7 @@ import (
 	"time"
 
 	"parry/pkg/api"
-	"parry/pkg/gate"
+	"parry/test/need"
 )
 
 // The example of docs/gates.md.
@@ -54,11 +53,7 @@ func (e *edge) refuses(want string, args ...string) {
 // An operator's gate comes to a running edge, judges its service's strangers, is replaced, outlives the daemon and goes;
 // and a player in a match loses nothing by any of it.
 func TestAnOperatorsGate(t *testing.T) {
-	object, err := gate.Compile(t.Context(), exampleGate, os.Stderr)
-	if errors.Is(err, gate.ErrNoCompiler) {
-		t.Skip(err)
-	}
-	must(t, err)
+	object := need.Gate(t, string(exampleSource(t)))
 	s := newSite(t, "gate", siteOptions{})
 	mine := service{name: "mine", listen: at(vip4, 7000).String(), forward: "nat", servers: []string{at(server4, 7000).String()}}
 	s.edge.run(unlimited + yaml(mine))
@@ -156,9 +151,7 @@ func (e *edge) refusesBadGates(good []byte) {
 		must(e.t, os.WriteFile(path, content, 0o600))
 		return path
 	}
-	body := func(text string) []byte {
-		return []byte("#include \"parry_gate.h\"\nPARRY_GATE(mygame, GATE_PROOF_NONE, \"bad\")\n{\n" + text + "\n}\nPARRY_GATE_LICENSE;\n")
-	}
+	body := func(text string) []byte { return []byte(need.GateText(text)) }
 	for _, row := range []struct{ want, file string }{
 		{"it takes too many steps, or loops without end", file("loops.c", body("	__u64 n = 0;\n	for (__u64 i = 0; i < g->now; i++)\n		n += i ^ n << 1;\n	return n;"))},
 		{"at reads.c:4: `return ((__u8 *)(long)ctx->data)[99];`: it reads the packet where it may have ended", file("reads.c", body("	return ((__u8 *)(long)ctx->data)[99];"))},

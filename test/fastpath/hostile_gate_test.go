@@ -3,35 +3,13 @@
 package fastpath
 
 import (
-	"bytes"
-	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"parry/loader"
-	"parry/pkg/gate"
+	"parry/test/need"
 	"parry/test/packet"
 )
-
-// operatorGate compiles a gate with a body, or skips where there is nothing to compile it with.
-func operatorGate(t *testing.T, body string) loader.Gate {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "gate.c")
-	must(t, os.WriteFile(file, []byte("#include \"parry_gate.h\"\nPARRY_GATE(operators, GATE_PROOF_STRONG, \"a test\")\n{\n"+body+"\n}\nPARRY_GATE_LICENSE;\n"), 0o600))
-	var said bytes.Buffer
-	object, err := gate.Compile(t.Context(), file, &said)
-	if errors.Is(err, gate.ErrNoCompiler) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatalf("%v\n%s", err, &said)
-	}
-	g, err := loader.ReadGate(object)
-	must(t, err)
-	return g
-}
 
 // Whatever an operator's gate says or does, what leaves is as long as it says it is.
 func TestGatesThatAreWrong(t *testing.T) {
@@ -48,9 +26,10 @@ func TestGatesThatAreWrong(t *testing.T) {
 		{"another place, another service", "	g->payload = 9;\n	g->service = 7;\n	g->family = 5;\n	return GATE_PASS;", "tx", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			g, err := loader.ReadGate(need.Gate(t, need.GateText(row.body)))
+			must(t, err)
 			plan := basePlan()
-			plan.Gates = []loader.Gate{operatorGate(t, row.body)}
-			plan.Services[0].Gate = "operators"
+			plan.Gates, plan.Services[0].Gate = []loader.Gate{g}, g.Name
 			w := newWorldOf(t, plan, strangerSizes())
 			for _, p := range []packet.Packet{says(player4, natPort, strings.Repeat("hello there ", 10)), says(player6, natPort, "hello there")} {
 				r, err := w.edge.Process(p.Bytes())
