@@ -29,18 +29,24 @@ type store struct {
 	mu  sync.Mutex // guards all below
 	set map[string]string
 	at  map[string]uint64 // until
-	n   int
 	err error
+
+	told chan struct{} // has an element after it was told something
 }
 
-func newStore() *store { return &store{set: map[string]string{}, at: map[string]uint64{}} }
+func newStore() *store {
+	return &store{set: map[string]string{}, at: map[string]uint64{}, told: make(chan struct{}, 1)}
+}
 
 func (s *store) SetAnswer(c Cell, kind int, payload []byte, several bool, until uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := fmt.Sprintf("%s/%s+%d %d", c.Pool, c.Server, c.Offset, kind)
 	s.set[key], s.at[key] = fmt.Sprintf("%s %v", payload, several), until
-	s.n++
+	select {
+	case s.told <- struct{}{}:
+	default:
+	}
 	return s.err
 }
 
@@ -317,8 +323,10 @@ func TestServersOnLoopback(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- k.Run(ctx) }()
-	for deadline := time.Now().Add(10 * time.Second); len(s.all()) < 4; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	for late := time.After(10 * time.Second); len(s.all()) < 4; {
+		select {
+		case <-s.told:
+		case <-late:
 			t.Fatalf("answers: %v", s.all())
 		}
 	}
