@@ -317,8 +317,8 @@ func TestServersOnLoopback(t *testing.T) {
 	s := newStore()
 	k := New(Options{Ask: query.Ask, Store: s, Now: func() uint64 { return uint64(time.Now().UnixNano()) }, Log: slog.New(slog.DiscardHandler)})
 	k.Set([]Target{
-		{Cell: Cell{Server: "a"}, Addr: querytest.Listen(t, source.Handle).Addr, Family: "source"},
-		{Cell: Cell{Server: "b"}, Addr: querytest.Listen(t, raknet.Handle).Addr, Family: "raknet"},
+		{Cell: Cell{Server: "a"}, Addr: querytest.Listen(t, source.Handle), Family: "source"},
+		{Cell: Cell{Server: "b"}, Addr: querytest.Listen(t, raknet.Handle), Family: "raknet"},
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)

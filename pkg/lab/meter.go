@@ -78,37 +78,25 @@ func (m *Meter) Cells() ([]uint64, error) {
 }
 
 // Arrivals reads the frames by kind.
-func (m *Meter) Arrivals() (Arrivals, error) {
-	var a Arrivals
-	var errs []error
-	for kind, to := range map[meterMeterKind]*uint64{
+func (m *Meter) Arrivals() (a Arrivals, err error) {
+	err = totals(m.objs.MeterKinds, map[meterMeterKind]*uint64{
 		meterMeterKindMETER_KIND_PLAYER:   &a.Players,
 		meterMeterKindMETER_KIND_STRANGER: &a.Strangers,
 		meterMeterKindMETER_KIND_TCP:      &a.TCP,
 		meterMeterKindMETER_KIND_OTHER:    &a.Other,
-	} {
-		n, err := total(m.objs.MeterKinds, uint32(kind))
-		*to = n
-		errs = append(errs, err)
-	}
-	return a, errors.Join(errs...)
+	})
+	return a, err
 }
 
 // Answers reads what came to strangers.
-func (m *Meter) Answers() (Answers, error) {
-	var a Answers
-	var errs []error
-	for kind, to := range map[meterMeterAnswer]*uint64{
+func (m *Meter) Answers() (a Answers, err error) {
+	err = totals(m.objs.MeterAnswers, map[meterMeterAnswer]*uint64{
 		meterMeterAnswerMETER_ANSWER_FRAMES:         &a.Frames,
 		meterMeterAnswerMETER_ANSWER_BYTES:          &a.Bytes,
 		meterMeterAnswerMETER_ANSWER_EXCESS:         &a.Excess,
 		meterMeterAnswerMETER_ANSWER_EXCESS_VICTIMS: &a.ExcessVictims,
-	} {
-		n, err := total(m.objs.MeterAnswers, uint32(kind))
-		*to = n
-		errs = append(errs, err)
-	}
-	return a, errors.Join(errs...)
+	})
+	return a, err
 }
 
 // Expect says how long a flood's requests are, in bytes with their IP header, by the port that answers them.
@@ -135,6 +123,17 @@ func total(counters *ebpf.Map, key uint32) (uint64, error) {
 		n += v
 	}
 	return n, nil
+}
+
+// totals reads counters that are keyed by an enum.
+func totals[K ~uint32](counters *ebpf.Map, into map[K]*uint64) error {
+	var errs []error
+	for key, to := range into {
+		n, err := total(counters, uint32(key))
+		*to = n
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // Close detaches the meter.

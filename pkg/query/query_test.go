@@ -29,7 +29,7 @@ func ask(t *testing.T, h querytest.Handler, q query.Question) (*query.Reply, err
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	return query.Ask(ctx, querytest.Listen(t, h).Addr, q)
+	return query.Ask(ctx, querytest.Listen(t, h), q)
 }
 
 var (
@@ -246,7 +246,7 @@ func TestReplyToAnotherQuestionIsPassedOver(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			r, err := query.Ask(ctx, querytest.Listen(t, tc.server).Addr, tc.q)
+			r, err := query.Ask(ctx, querytest.Listen(t, tc.server), tc.q)
 			if !errors.Is(err, query.ErrNoReply) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %+v, %v", r, err)
 			}
@@ -255,8 +255,8 @@ func TestReplyToAnotherQuestionIsPassedOver(t *testing.T) {
 }
 
 func TestNobodyListens(t *testing.T) {
-	conn := querytest.Listen(t, func([]byte, netip.AddrPort) [][]byte { return nil })
-	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), conn.Addr.Port()) // bound at 127.0.0.1 alone
+	bound := querytest.Listen(t, func([]byte, netip.AddrPort) [][]byte { return nil })
+	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), bound.Port()) // bound at 127.0.0.1 alone
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, err := query.Ask(ctx, at, query.SourceInfo); !errors.Is(err, syscall.ECONNREFUSED) {

@@ -31,10 +31,9 @@ const (
 // third4, and for one that runs on the edge's own host at fourth4.
 type querySite struct {
 	*site
-	source  *querytest.Source
-	quake   *querytest.Quake3
-	raknet  *querytest.RakNet
-	servers []*querytest.Server
+	source *querytest.Source
+	quake  *querytest.Quake3
+	raknet *querytest.RakNet
 }
 
 func newQuerySite(t *testing.T, name, more string) *querySite {
@@ -53,9 +52,9 @@ func newQuerySite(t *testing.T, name, more string) *querySite {
 		raknet: &querytest.RakNet{Text: `MCPE;A world;390;1.20.80;3;20;1234567890;Level;Survival;1;19132;19133;` + long},
 	}
 	for _, a := range []netip.Addr{server4, server6} {
-		s.answerAt(s.site.servers, at(a, sourcePort), s.source.Handle)
-		s.answerAt(s.site.servers, at(a, quakePort), s.quake.Handle)
-		s.answerAt(s.site.servers, at(a, raknetPort), s.raknet.Handle)
+		s.answerAt(s.servers, at(a, sourcePort), s.source.Handle)
+		s.answerAt(s.servers, at(a, quakePort), s.quake.Handle)
+		s.answerAt(s.servers, at(a, raknetPort), s.raknet.Handle)
 	}
 	s.answerAt(s.gate, at(fourth4, sourcePort), s.source.Handle)
 	text := "services:\n"
@@ -80,7 +79,7 @@ func newQuerySite(t *testing.T, name, more string) *querySite {
 
 func (s *querySite) answerAt(h *netns.Host, at netip.AddrPort, handle querytest.Handler) {
 	s.t.Helper()
-	s.servers = append(s.servers, querytest.Serve(s.t, s.udp(h, at), handle))
+	querytest.Serve(s.t, s.udp(h, at), handle)
 }
 
 // awaitAnswers waits until all answers of a service are fresh, or none is.
@@ -253,7 +252,7 @@ func TestServersAnswerTheHost(t *testing.T) {
 
 // askAt asks a server itself, from its own network.
 func (s *querySite) askAt(server netip.AddrPort, q query.Question, local bool) (r *query.Reply, err error) {
-	from := s.site.servers
+	from := s.servers
 	if local {
 		from = s.gate
 	}

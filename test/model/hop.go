@@ -72,9 +72,6 @@ func (e *Edge) SetLink(ifindex int, l Link) {
 	e.leaves[l.Phys] = true
 }
 
-// Hop is what the edge knows of a next hop; nil = nothing.
-func (e *Edge) Hop(k HopKey) *Hop { return e.hops[k] }
-
 // way asks the kernel for the way to the far end. nil = there is none. What the kernel knows of its link addresses is noted;
 // where it knows none, and p is a frame from that end which came in by that link, they are learned from it.
 func (e *Edge) way(p *view) *Hop {

@@ -10,36 +10,26 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync/atomic"
 	"testing"
 )
 
 // Handler answers one datagram with any number of them.
 type Handler func(request []byte, from netip.AddrPort) [][]byte
 
-// Server answers what comes to its socket.
-type Server struct {
-	Addr  netip.AddrPort
-	asked atomic.Uint64
-}
-
-// Asked is how many datagrams came so far.
-func (s *Server) Asked() uint64 { return s.asked.Load() }
-
-// Listen serves on a free port of loopback until the test ends.
-func Listen(t testing.TB, h Handler) *Server {
+// Listen serves on a free port of loopback until the test ends, and says where.
+func Listen(t testing.TB, h Handler) netip.AddrPort {
 	t.Helper()
 	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Serve(t, conn, h)
+	Serve(t, conn, h)
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
 // Serve serves on conn, and closes it when the test ends.
-func Serve(t testing.TB, conn *net.UDPConn, h Handler) *Server {
+func Serve(t testing.TB, conn *net.UDPConn, h Handler) {
 	t.Helper()
-	s := &Server{Addr: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -52,7 +42,6 @@ func Serve(t testing.TB, conn *net.UDPConn, h Handler) *Server {
 			if err != nil {
 				continue // an ICMP error about a reply: the next request is another matter
 			}
-			s.asked.Add(1)
 			for _, p := range h(bytes.Clone(buf[:n]), from) {
 				_, _ = conn.WriteToUDPAddrPort(p, from) // the client misses it if that fails
 			}
@@ -62,7 +51,6 @@ func Serve(t testing.TB, conn *net.UDPConn, h Handler) *Server {
 		conn.Close()
 		<-done
 	})
-	return s
 }
 
 // Source is a server of the Source engine.
