@@ -263,14 +263,12 @@ static __always_inline int lost(struct pkt *p, enum drop_reason reason)
 NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 {
 	struct service *svc;
-	__u32 i;
 	int err;
 
 	if (!p)
 		return VERDICT_ABORT;
 	p->epoch = policy_epoch(); /* read before the checks */
-	i = p->service;
-	svc = bpf_map_lookup_elem(&service, &i);
+	svc = service_of(p);
 	if (!svc)
 		return drop(p, DROP_REASON_NO_SERVER);
 	err = policy(p, svc);
@@ -304,13 +302,12 @@ NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
 	struct service *svc;
 	struct source *s;
 	struct making *m;
-	__u32 i, slot = 0;
+	__u32 slot = 0;
 	int err, first;
 
 	if (!p)
 		return VERDICT_ABORT;
-	i = p->service;
-	svc = bpf_map_lookup_elem(&service, &i);
+	svc = service_of(p);
 	if (!svc)
 		return drop(p, DROP_REASON_NO_SERVER);
 	err = newcomer(p, svc, &slot);
@@ -363,12 +360,10 @@ static __always_inline __u32 answers_of(const struct pkt *p, const struct servic
 NOINLINE int gate_prepare(struct xdp_md *ctx, struct pkt *p)
 {
 	struct service *svc;
-	__u32 i;
 
 	if (!p)
 		return 0;
-	i = p->service;
-	svc = bpf_map_lookup_elem(&service, &i);
+	svc = service_of(p);
 	if (!svc || !cfg.gates || !svc->gate || p->allowed || p->why == WHY_BELIEVED ||
 	    (p->proto != IPPROTO_UDP && p->why != WHY_FIRST_WORDS))
 		return 0;

@@ -119,7 +119,6 @@ static __always_inline int brief_gate(struct xdp_md *ctx, struct pkt *p, const s
 static __always_inline int brief(struct xdp_md *ctx, struct pkt *p)
 {
 	struct service *svc;
-	__u32 i;
 	int v;
 
 	p->now = env_now();
@@ -127,8 +126,7 @@ static __always_inline int brief(struct xdp_md *ctx, struct pkt *p)
 	if (brief_read(ctx, p))
 		return BRIEF_NO;
 	p->epoch = policy_epoch();
-	i = p->service;
-	svc = bpf_map_lookup_elem(&service, &i);
+	svc = service_of(p);
 	if (!svc || !brief_admits(ctx, p, svc))
 		return BRIEF_NO;
 	if (svc->gate) {

@@ -14,6 +14,15 @@
 			n->field++;                                                           \
 	})
 
+/* ---- what there is of the packet's service; NULL = no such service ---- */
+
+static __always_inline struct service *service_of(const struct pkt *p)
+{
+	__u32 i = p->service;
+
+	return bpf_map_lookup_elem(&service, &i);
+}
+
 static __always_inline struct service_state *state_of(const struct pkt *p)
 {
 	__u32 i = p->service;

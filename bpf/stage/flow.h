@@ -24,8 +24,8 @@
 /* Judges the session's client anew, and asks for the way again. Returns 0 or the enum drop_reason. */
 static __always_inline int recheck_policy(struct pkt *p, struct flow *f)
 {
-	__u32 i = p->service, before = policy_epoch(); /* a change during the checks is seen next time */
-	struct service *svc = bpf_map_lookup_elem(&service, &i);
+	__u32 before = policy_epoch(); /* a change during the checks is seen next time */
+	struct service *svc = service_of(p);
 	int refused;
 
 	if (!svc)
@@ -68,12 +68,10 @@ NOINLINE int recheck(struct xdp_md *ctx, struct pkt *p, struct flow *f)
 NOINLINE int flow_borrow(struct pkt *p, struct flow *f)
 {
 	struct service *svc;
-	__u32 i;
 
 	if (!p || !f)
 		return DROP_REASON_INTERNAL;
-	i = p->service;
-	svc = bpf_map_lookup_elem(&service, &i);
+	svc = service_of(p);
 	if (!svc)
 		return DROP_REASON_INTERNAL;
 	return limit_borrow(p, f, svc);
@@ -82,12 +80,10 @@ NOINLINE int flow_borrow(struct pkt *p, struct flow *f)
 NOINLINE int flow_size(struct pkt *p)
 {
 	struct service *svc;
-	__u32 i;
 
 	if (!p)
 		return DROP_REASON_INTERNAL;
-	i = p->service;
-	svc = bpf_map_lookup_elem(&service, &i);
+	svc = service_of(p);
 	if (svc && p->l3_len > svc->max_packet && refuse(p, DROP_REASON_PACKET_SIZE, svc->enforce))
 		return DROP_REASON_PACKET_SIZE;
 	return 0;

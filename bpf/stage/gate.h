@@ -206,14 +206,13 @@ static __always_inline int judged(struct xdp_md *ctx, struct pkt *p, const struc
 
 NOINLINE int gated(struct xdp_md *ctx, struct pkt *p, int code)
 {
-	__u32 zero = 0, i;
+	__u32 zero = 0;
 	struct gate *g = bpf_map_lookup_elem(&gate_box, &zero);
 	struct service *svc;
 
 	if (!p || !g)
 		return VERDICT_ABORT;
-	i = p->service;
-	svc = bpf_map_lookup_elem(&service, &i);
+	svc = service_of(p);
 	if (!svc)
 		return drop(p, DROP_REASON_NO_SERVER);
 	return judged(ctx, p, svc, g, code);

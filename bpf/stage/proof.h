@@ -194,12 +194,10 @@ static __always_inline int opening_up(struct pkt *p, struct flow *f, const struc
 NOINLINE int flow_opening(struct pkt *p, struct flow *f)
 {
 	struct service *svc;
-	__u32 i;
 
 	if (!p || !f)
 		return DROP_REASON_INTERNAL;
-	i = p->service;
-	svc = bpf_map_lookup_elem(&service, &i);
+	svc = service_of(p);
 	if (!svc)
 		return DROP_REASON_INTERNAL;
 	return p->down ? opening_down(p, f, svc->enforce) : opening_up(p, f, svc);
