@@ -27,15 +27,6 @@ is a C file that includes parry_gate.h. docs/gates.md is the manual.`,
 	return cmd
 }
 
-// GateTrial is what this machine makes of a gate.
-type GateTrial struct {
-	Name, Proof, About string
-	Instructions       int    // as compiled
-	Tried              bool   // the kernel took it; else this user may not ask
-	Verified           uint32 // instructions that the kernel's verifier went through; 0 = it doesn't say
-	MachineCode        uint32 // bytes
-}
-
 // compileGate compiles a source for a command, which shows what the compiler says.
 func compileGate(cmd *cobra.Command, d deps, source string) ([]byte, error) {
 	return d.CompileGate(cmd.Context(), source, cmd.ErrOrStderr())

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"parry/pkg/api"
+	"parry/pkg/gate"
 )
 
 // defaultPin is where an edge pins its maps unless its configuration says otherwise.
@@ -34,7 +35,7 @@ type deps struct {
 	// CompileGate compiles a gate's C file; what the compiler says goes to diagnostics.
 	CompileGate func(ctx context.Context, source string, diagnostics io.Writer) ([]byte, error)
 	// TryGate sees what this machine makes of a compiled gate.
-	TryGate func(object []byte) (GateTrial, error)
+	TryGate func(object []byte) (gate.Trial, error)
 	// Commands are further ones, made elsewhere.
 	Commands []func() *cobra.Command
 	Getenv   func(string) string

@@ -157,9 +157,9 @@ func (r *runner) deps(daemon bool) deps {
 			}
 			return []byte("\x7fELF compiled " + strings.TrimSuffix(filepath.Base(source), ".c")), err
 		},
-		TryGate: func(object []byte) (GateTrial, error) {
+		TryGate: func(object []byte) (gate.Trial, error) {
 			words := strings.Fields(string(object))
-			t := GateTrial{Name: words[len(words)-1], Proof: "none", About: "a gate", Instructions: 41, Tried: daemon, Verified: 1087, MachineCode: 512}
+			t := gate.Trial{Name: words[len(words)-1], Proof: "none", About: "a gate", Instructions: 41, Tried: daemon, Verified: 1087, MachineCode: 512}
 			if t.Name == "loops" {
 				return t, errors.New("gate loops: the kernel's verifier refuses it at loops.c:7: `for (;;)`: it may loop without end")
 			}

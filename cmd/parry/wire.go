@@ -37,10 +37,7 @@ func wire() deps {
 		},
 		OpenLists:   engine.OpenLists,
 		CompileGate: gate.Compile,
-		TryGate: func(object []byte) (GateTrial, error) {
-			t, err := engine.TryGate(object)
-			return GateTrial(t), err
-		},
+		TryGate:     engine.TryGate,
 		Commands: []func() *cobra.Command{newLabCommand, newBenchCommand},
 		Getenv:   os.Getenv,
 		Now:      time.Now,

@@ -276,20 +276,11 @@ func (a edgeAPI) UnloadGate(_ context.Context, name string) error {
 	return nil
 }
 
-// GateTrial is what this machine makes of a gate.
-type GateTrial struct {
-	Name, Proof, About string
-	Instructions       int    // as compiled
-	Tried              bool   // the kernel took it; else this user may not ask
-	Verified           uint32 // instructions that the kernel's verifier went through; 0 = it doesn't say
-	MachineCode        uint32 // bytes
-}
-
 // TryGate sees what this machine makes of a gate, and changes nothing. Without the privilege to load it, it is checked as far as
 // that goes.
-func TryGate(object []byte) (GateTrial, error) {
+func TryGate(object []byte) (gate.Trial, error) {
 	g, cost, err := loader.TryGate(object)
-	t := GateTrial{Name: g.Name, Proof: g.Proof.String(), About: g.About, Instructions: g.Instructions, Tried: err == nil,
+	t := gate.Trial{Name: g.Name, Proof: g.Proof.String(), About: g.About, Instructions: g.Instructions, Tried: err == nil,
 		Verified: cost.Verified, MachineCode: cost.MachineCode}
 	if errors.Is(err, fs.ErrPermission) && !errors.Is(err, loader.ErrGate) {
 		return t, nil
