@@ -98,16 +98,21 @@ func (d draw) comesAgain() []step {
 	return steps
 }
 
-// dances asks for a challenge and comes back with it, at once or too late, from where it was given or from elsewhere.
-func (d draw) dances() []step {
-	from := d.asker()
+// portOf is a port behind one of these gates, mostly, and its gate.
+func (d draw) portOf(wanted ...string) (port uint16, gate string) {
 	ports, gates := d.w.served()
-	var port uint16
 	for range 30 {
-		if port = pick(d, ports); gates[port] == "source" || gates[port] == "raknet" {
+		if port = pick(d, ports); slices.Contains(wanted, gates[port]) {
 			break
 		}
 	}
+	return port, gates[port]
+}
+
+// dances asks for a challenge and comes back with it, at once or too late, from where it was given or from elsewhere.
+func (d draw) dances() []step {
+	from := d.asker()
+	port, gate := d.portOf("source", "raknet")
 	to, back := at(vip(from.Addr()), port), from
 	wait := pick(d, []time.Duration{0, 0, time.Millisecond, time.Second, 17 * time.Second, 18 * time.Second, 36 * time.Second})
 	if d.one(6) {
@@ -116,7 +121,7 @@ func (d draw) dances() []step {
 	g := d.asFirst(from, to, packet.UDP)
 	ask, echo := oob("TSource Engine Query\x00"), oob("TSource Engine Query\x00")
 	switch {
-	case gates[port] == "raknet":
+	case gate == "raknet":
 		ask = make([]byte, 500)
 		ask[0], ask[17] = 5, 11
 		copy(ask[1:], rakMagic)
@@ -219,13 +224,7 @@ func (d draw) lasts() []step {
 // connects is a TCP client that says something first, to a service whose gate wants to hear it.
 func (d draw) connects() []step {
 	from := d.asker()
-	ports, gates := d.w.served()
-	var port uint16
-	for range 30 {
-		if port = pick(d, ports); gates[port] == "minecraft_java" || gates[port] == "mumble" {
-			break
-		}
-	}
+	port, gate := d.portOf("minecraft_java", "mumble")
 	to := at(vip(from.Addr()), port)
 	seg := func(flags uint8, b []byte) step {
 		p := packet.NewTCP(from, to, flags, string(b))
@@ -235,10 +234,10 @@ func (d draw) connects() []step {
 		return step{op: "receive", frame: p.Bytes()}
 	}
 	says := func() []byte {
-		if gates[port] == "" {
+		if gate == "" {
 			return d.bytes(20)
 		}
-		return firsts{d.Rand}.payload(gates[port], d.asFirst(from, to, packet.TCP))
+		return firsts{d.Rand}.payload(gate, d.asFirst(from, to, packet.TCP))
 	}
 	steps := []step{seg(packet.SYN, nil)}
 	if d.one(4) {
