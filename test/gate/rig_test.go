@@ -35,7 +35,7 @@ const (
 const (
 	modified = 1 << iota
 	watch
-	regular
+	_
 	cookies
 )
 
