@@ -13,8 +13,10 @@ import (
 const (
 	answerBurst    = 1472 // bytes: one full packet can always be saved for
 	admissionShare = 512  // a prefix gets this part of a service's admissions: so that hundreds of them leave the others theirs
-	sketchWindow   = 1 << 29
 )
+
+// SketchWindow is what the sketch counts a stranger's packets over: SKETCH_SHIFT of bpf/stage/sketch.h.
+const SketchWindow = 1 << 29 * time.Nanosecond
 
 // put writes the bounds into a service.
 func (s Strangers) put(out *bpfService, t Timeouts) {
@@ -23,7 +25,7 @@ func (s Strangers) put(out *bpfService, t Timeouts) {
 	out.Admissions = perSecond(s.Admissions)
 	out.AdmissionsPrefix = perSecond((s.Admissions + admissionShare - 1) / admissionShare)
 	out.Queries = perSecond(s.Queries)
-	out.StrangerPackets = uint32((uint64(s.Packets)*sketchWindow + 1e9 - 1) / 1e9)
+	out.StrangerPackets = uint32((uint64(s.Packets)*uint64(SketchWindow) + 1e9 - 1) / 1e9)
 	out.Unanswered = s.Unanswered
 	out.WeakSessions, out.WeakPrefix = s.Weak, s.WeakPrefix
 	if t.Weak > 0 {
@@ -97,17 +99,17 @@ func (e *Edge) setMode(service uint16, change func(*bpfServiceMode)) error {
 
 // StrangerCount is what strangers tried with one service, and what became of it.
 type StrangerCount struct {
-	Strangers   uint64 // packets of no session
-	Believed    uint64 // by the gate, or there is none
-	Greylisted  uint64
-	Returned    uint64 // came again in time
-	Admitted    uint64 // sessions, unproven and proven
-	Strong      uint64 // proven by an echoed secret or TCP's handshake
-	Weak        uint64 // proven by a two-way exchange
-	Answered    uint64 // by the edge
-	Asked       uint64 // of the daemon
-	Evicted     uint64 // unproven sessions that newer ones pushed out
-	WeakSession uint32 // weakly proven sessions at this moment
+	Strangers    uint64 // packets of no session
+	Believed     uint64 // by the gate, or there is none
+	Greylisted   uint64
+	Returned     uint64 // came again in time
+	Admitted     uint64 // sessions, unproven and proven
+	Strong       uint64 // proven by an echoed secret or TCP's handshake
+	Weak         uint64 // proven by a two-way exchange
+	Answered     uint64 // by the edge
+	Asked        uint64 // of the daemon
+	Evicted      uint64 // unproven sessions that newer ones pushed out
+	WeakSessions uint32 // weakly proven sessions at this moment
 }
 
 // StrangerCounts reads them for each service, by number.
@@ -125,7 +127,7 @@ func (e *Edge) StrangerCounts() ([]StrangerCount, error) {
 		if err := e.state[bpfMapServiceState].Lookup(uint32(i), &s); err != nil {
 			return nil, fmt.Errorf("read map service_state: %w", err)
 		}
-		all[i].WeakSession = s.Weak
+		all[i].WeakSessions = s.Weak
 	}
 	return all, nil
 }
@@ -146,7 +148,7 @@ func (s *StrangerCount) add(c *bpfStrangerCount) {
 // StrangerLoad is how full what remembers strangers is.
 type StrangerLoad struct {
 	Greylist float64 // share of the current and last generation's bits that are set; above 0.5 many pass at first sight
-	Sketch   float64 // packets that a counter of this window counts, on the average: the noise of the sketch
+	Sketch   float64 // packets that a counter holds of this window or the last, on the average: the noise of the sketch
 	Unproven uint32  // slots
 }
 
@@ -179,11 +181,11 @@ func (e *Edge) StrangerLoad() (StrangerLoad, error) {
 	if err != nil {
 		return l, err
 	}
-	window, sum, cells := uint32(now>>29)-1, 0, 0 // the last whole one
+	window, sum, cells := uint32(now/uint64(SketchWindow)), 0, 0
 	err = sample(e.state[bpfMapSketch], func(s *bpfSketchLine) {
 		for _, c := range s.Cell {
 			cells++
-			if c>>24 == window&0xff || c>>24 == (window+1)&0xff {
+			if c>>24 == window&0xff || c>>24 == (window-1)&0xff { // nobody came by since: it holds the last one's
 				sum += int(c & 0xffffff)
 			}
 		}

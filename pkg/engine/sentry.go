@@ -171,7 +171,11 @@ func (s *sentry) sample() error {
 		}
 		s.strangers[names[i]] = outcomes(&counts[i])
 		news := s.tracker.Observe(names[i], at)
-		errs = append(errs, s.write(uint16(i), names[i])) // before anybody is told: a log may be slow
+		standing, known := s.tracker.Standing(names[i])
+		s.busy = s.busy || standing.State != attack.Normal
+		if known { // before anybody is told: a log may be slow
+			errs = append(errs, s.write(uint16(i), names[i], loader.State(standing.Gates)))
+		}
 		s.tell(names[i], news)
 	}
 	return errors.Join(errs...)
@@ -200,7 +204,7 @@ func (s *sentry) noise(limit uint64) float64 {
 	if limit == 0 {
 		return 0
 	}
-	return min(s.load.Sketch/(float64(limit)*sketchWindow.Seconds()), 1)
+	return min(s.load.Sketch/(float64(limit)*loader.SketchWindow.Seconds()), 1)
 }
 
 // loads is what each service is told of the tables that all share.
@@ -229,8 +233,6 @@ func (s *sentry) loads(names []string, counts []loader.StrangerCount) []attack.L
 	}
 	return all
 }
-
-const sketchWindow = 1 << 29 * time.Nanosecond // that the sketch counts over (bpf/stage/sketch.h)
 
 func sampleOf(now time.Time, n *loader.StrangerCount) attack.Sample {
 	return attack.Sample{
@@ -281,11 +283,8 @@ func outcomes(n *loader.StrangerCount) map[string]uint64 {
 }
 
 // write tells the fast path a service's state, until it knows it.
-func (s *sentry) write(number uint16, name string) error {
-	standing, ok := s.tracker.Standing(name)
-	s.busy = s.busy || standing.State != attack.Normal
-	state := loader.State(standing.Gates)
-	if !ok || s.written[name] == state {
+func (s *sentry) write(number uint16, name string, state loader.State) error {
+	if s.written[name] == state {
 		return nil
 	}
 	if err := s.edge.SetState(number, state); err != nil {

@@ -181,8 +181,8 @@ func (w *world) settleStrangers() error {
 		if want := w.model.Tried(i); got != want {
 			return differ("strangers of service %d (%s)\ngot  %+v\nwant %+v", i, w.model.Names[i], got, want)
 		}
-		if want := w.model.WeakSessions(i); int(now.WeakSession) != want {
-			return differ("service %d (%s) has %d weakly proven sessions, not %d", i, w.model.Names[i], now.WeakSession, want)
+		if want := w.model.WeakSessions(i); int(now.WeakSessions) != want {
+			return differ("service %d (%s) has %d weakly proven sessions, not %d", i, w.model.Names[i], now.WeakSessions, want)
 		}
 	}
 	if err := errors.Join(w.settleRing(4, "unproven4"), w.settleRing(6, "unproven6")); err != nil {

@@ -282,7 +282,7 @@ func TestWeakQuotas(t *testing.T) {
 		t.Helper()
 		all, err := w.edge.StrangerCounts()
 		must(t, err)
-		if got := all[1].WeakSession; got != uint32(n) {
+		if got := all[1].WeakSessions; got != uint32(n) {
 			t.Errorf("%d weak sessions are counted, not %d", got, n)
 		}
 	}
