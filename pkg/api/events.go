@@ -46,8 +46,9 @@ func ReadEvents(ctx context.Context, log *event.Log, q EventQuery) iter.Seq2[eve
 		if q.Beat > 0 && !yield(event.Event{}, nil) {
 			return
 		}
+		said := time.Now() // when something was last yielded
 		for q.Follow || r.Ready() {
-			e, err := nextOrBeat(ctx, r, q.Beat)
+			e, err := nextOrBeat(ctx, r, q.Beat, said)
 			switch {
 			case errors.Is(err, event.ErrEnded), ctx.Err() != nil:
 				return
@@ -60,6 +61,7 @@ func ReadEvents(ctx context.Context, log *event.Log, q EventQuery) iter.Seq2[eve
 			if !yield(e, nil) {
 				return
 			}
+			said = time.Now()
 		}
 	}
 }
@@ -74,11 +76,12 @@ func readerOf(log *event.Log, q *EventQuery) (*event.Reader, error) {
 	return log.Since(q.Since), nil
 }
 
-func nextOrBeat(ctx context.Context, r *event.Reader, beat time.Duration) (event.Event, error) {
+// nextOrBeat is the next event, or a zero one when it is time for a sign of life.
+func nextOrBeat(ctx context.Context, r *event.Reader, beat time.Duration, said time.Time) (event.Event, error) {
 	if beat == 0 {
 		return r.Next(ctx)
 	}
-	wait, cancel := context.WithTimeout(ctx, beat)
+	wait, cancel := context.WithDeadline(ctx, said.Add(beat))
 	defer cancel()
 	e, err := r.Next(wait)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -230,4 +231,28 @@ func TestAttacksAreListed(t *testing.T) {
 			t.Errorf("a failure of events is told as %v", err)
 		}
 	}
+}
+
+// A stream says that it is there even while all that happens is something else than was asked for: silence would end it.
+func TestBeatsComeBesideEventsOfOtherTypes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := event.New(64, time.Now)
+		go func() {
+			for range 12 {
+				time.Sleep(10 * time.Second)
+				log.Publish(event.Event{Type: event.BlockAdd})
+			}
+			log.End()
+		}()
+		beats := 0
+		for e, err := range api.ReadEvents(t.Context(), log, api.EventQuery{Types: []string{"attack"}, Follow: true, Beat: 15 * time.Second}) {
+			if err != nil || e.Type != "" {
+				t.Errorf("%+v, %v", e, err)
+			}
+			beats++
+		}
+		if beats < 8 { // one at once, and one each 15 s of two minutes
+			t.Errorf("%d signs of life in two minutes", beats)
+		}
+	})
 }
