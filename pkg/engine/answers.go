@@ -83,8 +83,12 @@ func (e *Engine) serveAnswers(ctx context.Context, stop func(), group *tasks) {
 // cached tells which services' answers are kept, by their index. Servers are asked what the first service of their pool asks; one
 // of another game beside it gets none, nor does one whose servers would be too many.
 func cached(c *config.Config) map[int]bool {
+	type cells struct {
+		game  string
+		ports int // of each server
+	}
 	all := map[int]bool{}
-	games, total := map[string]string{}, 0 // by pool
+	pools, total := map[string]cells{}, 0
 	for i := range c.Services {
 		s := &c.Services[i]
 		if !answerable(s) {
@@ -94,16 +98,14 @@ func cached(c *config.Config) map[int]bool {
 		if s.Forward != config.ForwardLocal {
 			pool, servers = s.Pool, len(c.Pool(s.Pool).Servers)
 		}
-		game, known := games[pool]
-		more := servers * s.Ports().Len()
-		switch {
-		case known && game != s.Gate || !known && total+more > mostCaches:
-		case known:
-			all[i] = true
-		default:
-			games[pool], all[i] = s.Gate, true
-			total += more
+		have, known := pools[pool]
+		ports := max(have.ports, s.Ports().Len())
+		more := servers * (ports - have.ports)
+		if known && have.game != s.Gate || total+more > mostCaches {
+			continue
 		}
+		pools[pool], all[i] = cells{s.Gate, ports}, true
+		total += more
 	}
 	return all
 }

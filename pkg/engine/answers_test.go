@@ -83,6 +83,21 @@ pools:
 	}
 }
 
+// Services share the cells of their pool: one whose ports reach further than those before it needs more, gaps included.
+func TestCachesOfOnePoolAreBounded(t *testing.T) {
+	c := parse(t, `
+services:
+  - {name: one, listen: "203.0.113.10:20000", game: quake3, pool: p}
+  - {name: wide, listen: ["203.0.113.11:20000", "203.0.113.11:24095"], game: quake3, pool: p}
+  - {name: wider, listen: ["203.0.113.12:20000", "203.0.113.12:24096"], game: quake3, pool: p}
+pools:
+  - {name: p, servers: [{name: a, address: "10.0.1.11:20000"}]}
+`)
+	if got := cached(c); len(got) != 2 || !got[0] || !got[1] {
+		t.Errorf("kept %v, want the first two", got)
+	}
+}
+
 func TestAnswersAreTold(t *testing.T) {
 	c := parse(t, games)
 	target := func(server string, last byte) answer.Target {
