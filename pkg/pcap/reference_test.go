@@ -15,6 +15,8 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
+
+	"parry/test/need"
 )
 
 // What the reference implementation writes, we read; so does it.
@@ -65,13 +67,10 @@ func TestPcapgoAgrees(t *testing.T) {
 
 // The shared captures are real ones of many sources; pcapgo is the reference.
 func TestSharedCaptures(t *testing.T) {
-	shared := os.Getenv("PARRY_SHARED")
-	if shared == "" {
-		shared = filepath.Join("..", "..", "..", "shared")
-	}
-	files, err := filepath.Glob(filepath.Join(shared, "captures", "*.pcap*"))
+	dir := need.Captures(t)
+	files, err := filepath.Glob(filepath.Join(dir, "*.pcap*"))
 	if err != nil || len(files) == 0 {
-		t.Skipf("no captures in %s (set PARRY_SHARED)", shared)
+		t.Fatalf("%s holds no captures: %v", dir, err)
 	}
 	if testing.Short() {
 		files = files[:min(20, len(files))]

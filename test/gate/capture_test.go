@@ -18,6 +18,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 
 	"parry/pkg/pcap"
+	"parry/test/need"
 )
 
 // first is a flow's first payload in a labelled capture.
@@ -31,15 +32,9 @@ type first struct {
 // skipped.
 func firsts(t *testing.T) (all []first) {
 	t.Helper()
-	dir := os.Getenv("PARRY_SHARED")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared")
-	}
-	dir = filepath.Join(dir, "captures")
+	dir := need.Captures(t)
 	f, err := os.Open(filepath.Join(dir, "labels.tsv"))
-	if err != nil {
-		t.Skipf("no captures in %s (set PARRY_SHARED)", dir)
-	}
+	must(t, err)
 	defer f.Close()
 	r := csv.NewReader(f)
 	r.Comma, r.LazyQuotes, r.FieldsPerRecord = '\t', true, -1
