@@ -38,8 +38,8 @@ func wire() deps {
 		OpenLists:   engine.OpenLists,
 		CompileGate: gate.Compile,
 		TryGate:     engine.TryGate,
-		Commands: []func() *cobra.Command{newLabCommand, newBenchCommand},
-		Getenv:   os.Getenv,
-		Now:      time.Now,
+		Commands:    []func() *cobra.Command{newLabCommand, newBenchCommand},
+		Getenv:      os.Getenv,
+		Now:         time.Now,
 	}
 }
