@@ -40,8 +40,8 @@ type queryKind struct {
 }
 
 func queryKinds() []queryKind {
-	source := func(ask string, kind byte, old bool) func(uint32) question {
-		return func(uint32) question { return &a2sQuestion{request: ask, kind: kind, bare: old} }
+	source := func(ask string, kind byte, bare bool) func(uint32) question {
+		return func(uint32) question { return &a2sQuestion{request: ask, kind: kind, bare: bare} }
 	}
 	return []queryKind{
 		{"a2s_info", strike, source(a2sInfo, 'I', true)},
