@@ -32,11 +32,16 @@
 #define STAGE_ADMIT 1
 #define STAGE_AGAIN 2
 #define STAGE_BRIEF 3
-#define STAGES 4
+#define STAGE_NOTE 4
+#define STAGES 5
 #define PREFIX_CELLS 65536 /* of what is kept by hash of a prefix or source: those that collide share */
 #define SKETCH_LINES 65536
 #define GREYLIST_PER_LINE 8 /* strangers that a line remembers at 24 bits each */
 #define ANSWER_PRIORITY 0x70617272 /* SO_PRIORITY of what the daemon sends in a service's name */
+#define SAMPLE_MAX 2048 /* bytes of a frame in a sample */
+#define SAMPLE_HEADERS 128 /* and in one that is taken always */
+#define SAMPLE_SLOTS 4 /* captures at a time */
+#define SAMPLE_CELLS 4096 /* sources whose drops are told apart: those that collide share a sample a second */
 #define SETTLE_BATCH 128 /* lines: half a millisecond, when each cell has something to tell */
 
 /* Why a packet was dropped. Append only: a number keeps its meaning, a retired reason gets _RETIRED. The
@@ -673,6 +678,98 @@ struct trace {
 	__u32 shadow; /* reason of the last policy drop that was not enforced */
 };
 
+/* What a program tells of packets (cfg.samples); each includes the one before. */
+enum sample_level {
+	SAMPLES_NONE = 0,
+	SAMPLES_ALWAYS = 1, /* of what is dropped, one a source and second */
+	SAMPLES_DROPS = 2, /* whatever is dropped, to who asks for it in a sample_slot */
+	SAMPLES_ALL = 3, /* whatever passes, too: every packet goes the common way meanwhile */
+};
+
+enum sample_flag {
+	SAMPLE_DOWN = 1, /* from a server to a client */
+	SAMPLE_FIRST = 2, /* it began its session */
+	SAMPLE_REGULAR = 4, /* one of those that are taken always */
+	SAMPLE_OUT = 8, /* as it left this host, a local server's; else as it came in (a drop: as it was when it was dropped) */
+};
+
+/* What is told of a packet, as a record of the ring `samples`: this, and the first bytes of its frame. */
+struct sample {
+	__u64 time; /* CLOCK_MONOTONIC ns */
+	__u8 client[16]; /* whom policy judges; IPv4 in the first four bytes */
+	__u32 ifindex; /* that it came in by (SAMPLE_OUT: left by) */
+	__u32 length; /* of the frame */
+	__u32 rule; /* number of the operator's rule that judged it; 0 = none */
+	__u32 every; /* so many packets it stands for, where one in so many is taken; 0 = not known */
+	__u16 service;
+	__u16 taken; /* bytes of the frame that follow */
+	__u8 reason; /* enum drop_reason */
+	__u8 shadow; /* what policy would have said, were it enforced */
+	__u8 verdict; /* enum verdict */
+	__u8 flags; /* enum sample_flag */
+	__u8 slots; /* captures that it is for, a bit each */
+	__u8 family; /* of the client; 0 = not known */
+	__u16 cpu;
+	__u32 pad[3];
+};
+
+enum sample_want {
+	SAMPLE_WANT_DROPS = 1, /* dropped, or would be were policy enforced */
+	SAMPLE_WANT_PASSES = 2,
+};
+
+/* A session's packets one way, as they come in. */
+struct sample_tuple {
+	__u8 src[16];
+	__u8 dst[16];
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;
+	__u8 family; /* 0 = not asked for */
+	__u8 pad[2];
+};
+
+/* What one capture asks for. Written by the daemon. */
+struct sample_slot {
+	__u64 mask[2]; /* of `addr`, as it lies in memory */
+	__u8 addr[16]; /* the client's, or either end's */
+	struct sample_tuple way[2];
+	__u32 rate; /* packets a second, of each CPU */
+	__u32 every; /* one in so many */
+	__u16 snap; /* bytes of each frame */
+	__u16 service;
+	__u8 want; /* enum sample_want; 0 = this slot is free */
+	__u8 by_service;
+	__u8 reason; /* 0 = any */
+	__u8 family; /* of the address; 0 = any */
+};
+
+struct sampler {
+	struct sample_slot slot[SAMPLE_SLOTS];
+	__u32 snap; /* the longest of all; 0 = frames are not copied as they come in */
+	__u32 rate; /* of those that are taken always, a second and CPU */
+};
+
+/* What became of the samples of one slot; behind the slots', of those that are taken always. */
+struct sample_count {
+	__u64 taken;
+	__u64 full; /* lost: the ring had no room */
+	__u64 over; /* passed over: more than its rate */
+	__u32 second; /* that `used` counts */
+	__u32 used;
+	__u32 turn; /* towards one in so many */
+	__u32 pad;
+};
+
+/* A packet on its way out of which something is to be told. */
+struct noted {
+	struct sample_tuple ends; /* as it came in */
+	__u32 code; /* XDP_* */
+	__u32 have; /* its frame was copied as it came in: 1 and as many bytes as sample.taken says */
+	struct sample sample;
+	__u8 data[SAMPLE_MAX]; /* behind the sample, as in the ring */
+};
+
 struct always {
 	__be16 port;
 	__u8 proto;
@@ -707,9 +804,11 @@ struct cfg {
 	__u8 ordered; /* this machine's CPUs see each other's stores in the order in which they are made (x86) */
 	__u8 denial_shift; /* of a 32-bit hash, to the number of a line of denial */
 	__u8 gates; /* some service has a gate */
-	__u8 pad;
+	__u8 samples; /* enum sample_level */
 	__u32 unproven; /* slots for strangers' sessions, a power of two; 0 = no bound */
 	__u32 greylist; /* lines, a power of two */
+	__u32 sample_seed; /* so that nobody can choose a source that shares another's samples */
+	__u32 pad;
 };
 
 enum reap_op {
@@ -754,5 +853,7 @@ _Static_assert(sizeof(struct denial_line) == 64, "one cache line");
 _Static_assert(sizeof(struct grey_line) == 64, "one cache line");
 _Static_assert(sizeof(struct sketch_line) == 64, "one cache line");
 _Static_assert(sizeof(struct stranger_count) == 128, "two cache lines");
+_Static_assert(sizeof(struct sample) == 64, "pkg/sample reads it byte by byte");
+_Static_assert(__builtin_offsetof(struct noted, data) == __builtin_offsetof(struct noted, sample) + 64, "one record");
 _Static_assert(sizeof(struct port_cell) == 8, "moved as one word");
 _Static_assert(DROP_REASON_LEN <= REASONS_MAX, "the stride holds every reason");

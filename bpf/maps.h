@@ -384,6 +384,31 @@ struct {
 	__uint(max_entries, HOST_SOURCES);
 } host_source SEC(".maps");
 
+/* ---- state: samples ----------------------------------------------------------------------------------- */
+
+/* Packets that somebody asked for, and some of those that are dropped: struct sample and the first bytes of the frame. Read by the
+ * daemon. Full: the sample is lost, and counted. Sized by sizes.samples. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 16);
+} samples SEC(".maps");
+
+/* What is asked for. Written by the daemon. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct sampler);
+	__uint(max_entries, 1);
+} sampler SEC(".maps");
+
+/* Index: slot; behind them those that are taken always. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct sample_count);
+	__uint(max_entries, SAMPLE_SLOTS + 1);
+} sample_count SEC(".maps");
+
 /* ---- generation: what one configuration says -------------------------------------------------------- */
 
 /* Index = service number; numbers are kept by name from one generation to the next. Written by the loader. */
@@ -535,6 +560,16 @@ struct {
 	__type(value, struct clocks);
 	__uint(max_entries, 1);
 } clocks SEC(".maps");
+
+/* ---- between programs ------------------------------------------------------------------------------- */
+
+/* The packet in hand, where something is to be told of it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct noted);
+	__uint(max_entries, 1);
+} noted SEC(".maps");
 
 /* ---- tests and replay ------------------------------------------------------------------------------- */
 

@@ -18,6 +18,7 @@
 #include "stage/local.h"
 #include "stage/reap.h"
 #include "stage/exit.h"
+#include "stage/sample.h"
 #include "stage/express.h"
 #include "stage/quick.h"
 #include "stage/ahead.h"
@@ -80,20 +81,28 @@ NOINLINE int common(struct xdp_md *ctx, __u32 known)
 	return WAY_GATE;
 }
 
+/* What is told of every packet is known on the common way alone. */
+static __always_inline bool shortcuts(void)
+{
+	return cfg.samples < SAMPLES_ALL;
+}
+
 SEC("xdp")
 int parry(struct xdp_md *ctx)
 {
 	__u64 now = env_now();
 	int code = EXPRESS_NO;
 
-	if (cfg.ipv4) {
+	if (!shortcuts())
+		sample_enter(ctx);
+	if (cfg.ipv4 && shortcuts()) {
 		code = express4(ctx, now);
 		if (code >= 0)
-			return code;
+			return finish(ctx, code);
 		if (code == EXPRESS_STRANGER && cfg.enforce && !cfg.monitor) {
 			code = quick4(ctx, now);
 			if (code >= 0)
-				return code;
+				return finish(ctx, code);
 			if (code == EXPRESS_BRIEF) {
 				bpf_tail_call(ctx, &stages, STAGE_BRIEF);
 				code = EXPRESS_UNLISTED;
@@ -102,10 +111,10 @@ int parry(struct xdp_md *ctx)
 				ahead4(ctx);
 		}
 	}
-	if (cfg.ipv6 && code == EXPRESS_NO) {
+	if (cfg.ipv6 && shortcuts() && code == EXPRESS_NO) {
 		code = express6(ctx, now);
 		if (code >= 0)
-			return code;
+			return finish(ctx, code);
 	}
 	code = common(ctx, EXPRESS_NO - code);
 	if (code == WAY_STRANGER)
@@ -113,7 +122,7 @@ int parry(struct xdp_md *ctx)
 	else if (code == WAY_GATE)
 		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
 	else
-		return code;
+		return finish(ctx, code);
 	return XDP_ABORTED; /* the loader fills the table before any packet comes */
 }
 
@@ -146,7 +155,7 @@ int parry_brief(struct xdp_md *ctx)
 	struct pkt p = {};
 	int code = brief(ctx, &p);
 
-	return code >= 0 ? code : unbrief(ctx, &p, code == BRIEF_ADMIT);
+	return code >= 0 ? finish(ctx, code) : unbrief(ctx, &p, code == BRIEF_ADMIT);
 }
 
 /* Whose is a packet of no session? */
@@ -165,7 +174,7 @@ int parry_stranger(struct xdp_md *ctx)
 	else if (v == VERDICT_ADMIT)
 		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
 	else
-		return parry_exit(p, v);
+		return finish(ctx, parry_exit(p, v));
 	return XDP_ABORTED;
 }
 
@@ -189,7 +198,7 @@ int parry_admit(struct xdp_md *ctx)
 	if (v == VERDICT_ADMIT)
 		v = admit_session(ctx, p);
 	if (v != VERDICT_AGAIN)
-		return parry_exit(p, v);
+		return finish(ctx, parry_exit(p, v));
 	bpf_tail_call(ctx, &stages, STAGE_AGAIN);
 	return XDP_ABORTED;
 }
@@ -213,7 +222,20 @@ int parry_again(struct xdp_md *ctx)
 	}
 	if (v == VERDICT_NEXT) /* which ended within that moment */
 		v = drop(p, DROP_REASON_RACE);
-	return parry_exit(p, v);
+	return finish(ctx, parry_exit(p, v));
+}
+
+/* Something is told of the packet (stage/note.h); what becomes of it is settled. */
+SEC("xdp")
+int parry_note(struct xdp_md *ctx)
+{
+	struct noted *n = noted_get();
+
+	if (!n)
+		return XDP_ABORTED;
+	if (cfg.samples)
+		sample_packet(ctx, n);
+	return n->code;
 }
 
 SEC("tc")
@@ -361,6 +383,9 @@ struct exported {
 	enum bucket bucket;
 	enum reap_op reap_op;
 	struct gate_ask gate_ask;
+	enum sample_level sample_level;
+	enum sample_want sample_want;
+	struct sample sample;
 };
 const struct exported *exported __attribute__((unused));
 

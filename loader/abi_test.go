@@ -59,6 +59,7 @@ func TestABI(t *testing.T) {
 		{"NAME_LEN", uint64(len(bpfService{}.Name))}, {"REASON_TEXT_LEN", uint64(len(bpfListEntry{}.Reason))}, {"ALWAYS_MAX", uint64(len(bpfCfg{}.Always))},
 		{"EVER_IPV4", everIPv4}, {"EVER_IPV6", everIPv6}, {"EVER_TRANSPARENT", everTransparent}, {"EVER_LOCAL", everLocal},
 		{"DENIAL_NEAR", denialNear}, {"SETTLE_BATCH", settleBatch},
+		{"SAMPLE_SLOTS", SampleSlots}, {"SAMPLE_MAX", SampleMax}, {"SAMPLE_HEADERS", sampleHeaders},
 		{"LINK_TAGS_MAX", uint64(len(bpfHop{}.Tag))},
 	} {
 		if want, ok := c[x.name]; !ok || want != x.got {
@@ -87,7 +88,7 @@ func TestABITypes(t *testing.T) {
 		"host_key4": unsafe.Sizeof(bpfHostKey4{}), "host_key6": unsafe.Sizeof(bpfHostKey6{}), "net_key4": unsafe.Sizeof(bpfNetKey4{}),
 		"net_key6": unsafe.Sizeof(bpfNetKey6{}), "list_entry": unsafe.Sizeof(bpfListEntry{}), "port_cell": unsafe.Sizeof(bpfPortCell{}),
 		"flow4": unsafe.Sizeof(bpfFlow4{}), "nat6": unsafe.Sizeof(bpfNat6{}), "service": unsafe.Sizeof(bpfService{}), "cfg": unsafe.Sizeof(bpfCfg{}),
-		"env": unsafe.Sizeof(bpfEnv{}), "denial_line": unsafe.Sizeof(bpfDenialLine{}), "hop": unsafe.Sizeof(bpfHop{}),
+		"env": unsafe.Sizeof(bpfEnv{}), "sampler": unsafe.Sizeof(bpfSampler{}), "sample_count": unsafe.Sizeof(bpfSampleCount{}), "denial_line": unsafe.Sizeof(bpfDenialLine{}), "hop": unsafe.Sizeof(bpfHop{}),
 	} {
 		var s *btf.Struct
 		if err := spec.Types.TypeByName(name, &s); err != nil {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -46,7 +47,8 @@ type Edge struct {
 	modes   sync.Mutex // held while an element of service_mode is read and written back
 	links   attachments
 	adopted bool
-	lock    *os.File // held for as long as this process owns what is pinned
+	asked   atomic.Bool // some slot asks for samples
+	lock    *os.File    // held for as long as this process owns what is pinned
 }
 
 // Open adopts what is pinned, or makes it. It attaches nothing.
@@ -183,8 +185,8 @@ func (e *Edge) adoptMap(spec *ebpf.MapSpec, m *ebpf.Map) (*ebpf.Map, error) {
 
 // begin writes what a new edge begins with.
 func (e *Edge) begin() error {
-	if e.adopted {
-		return nil
+	if err := e.ResetSamples(); err != nil || e.adopted {
+		return err
 	}
 	var s bpfSecret
 	if !e.opts.Injected {

@@ -71,7 +71,7 @@ func generations(pin string) ([]int, error) {
 }
 
 // stagePrograms by their place in the map stages (STAGE_* of bpf/abi.h).
-var stagePrograms = []string{bpfProgParryStranger, bpfProgParryAdmit, bpfProgParryAgain, bpfProgParryBrief}
+var stagePrograms = []string{bpfProgParryStranger, bpfProgParryAdmit, bpfProgParryAgain, bpfProgParryBrief, bpfProgParryNote}
 
 // Prepare builds a generation. Nothing that runs is touched but NAT's rings, which may gain addresses.
 func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
@@ -148,6 +148,7 @@ func (e *Edge) generationSpec(p *Plan, b *builder) *ebpf.CollectionSpec {
 	if e.opts.Sizes.Unproven > 0 {
 		cfg.Unproven = e.state[bpfMapUnproven4].MaxEntries()
 	}
+	cfg.SampleSeed = e.sampleSeed()
 	cfg.Greylist = e.state[bpfMapGreylist].MaxEntries()
 	cfg.Injected, cfg.Traced = flag(e.opts.Injected), flag(e.opts.Traced)
 	cfg.Ordered = flag(runtime.GOARCH == "amd64")

@@ -77,16 +77,17 @@ func TestLoadMatrix(t *testing.T) {
 	need.Root(t)
 	names := []string{"ipv4", "ipv6", "nat", "transparent", "local", "limits", "sizes", "frags"}
 	type row struct {
-		name string
-		on   [8]bool
+		name    string
+		on      [8]bool
+		samples SampleLevel
 	}
 	all := [8]bool{true, true, true, true, true, true, true, true}
-	rows := []row{{"all", all}, {"none", [8]bool{}}}
+	rows := []row{{"all", all, SamplesAll}, {"none", [8]bool{}, SamplesNone}, {"always", all, SamplesAlways}, {"drops", all, SamplesDrops}}
 	if os.Getenv("PARRY_LOAD") == "full" || !testing.Short() {
 		for i, n := range names {
 			off := all
 			off[i] = false
-			rows = append(rows, row{"without " + n, off})
+			rows = append(rows, row{"without " + n, off, SamplesAlways})
 		}
 	}
 	e, err := Open(Options{Sizes: smallSizes(), Log: slog.New(slog.DiscardHandler)})
@@ -98,7 +99,9 @@ func TestLoadMatrix(t *testing.T) {
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			began := time.Now()
-			g, err := e.Prepare(featurePlan(r.on[0], r.on[1], r.on[2], r.on[3], r.on[4], r.on[5], r.on[6], r.on[7]))
+			p := featurePlan(r.on[0], r.on[1], r.on[2], r.on[3], r.on[4], r.on[5], r.on[6], r.on[7])
+			p.Samples = r.samples
+			g, err := e.Prepare(p)
 			var v *ebpf.VerifierError
 			if errors.As(err, &v) {
 				t.Fatalf("%+v", v)

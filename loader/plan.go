@@ -18,6 +18,7 @@ type Plan struct {
 	Frags    bool           // load for multi-buffer frames (jumbo)
 	Answers  AnswerBudget
 	Gates    []Gate // that services name, each once
+	Samples  SampleLevel
 }
 
 // AnswerBudget bounds what unproven sources are given beyond what they sent, in bytes per second; 0 = no bound.

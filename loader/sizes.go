@@ -22,6 +22,7 @@ type Sizes struct {
 	Unproven  uint32 // slots for strangers' sessions, each of IPv4 and IPv6, rounded up to a power of two; 0 = no bound
 	Greylist  uint32 // strangers that are remembered, rounded up to a power of two
 	Regulars  uint32 // sources that have played
+	Samples   uint32 // bytes of the ring of samples, rounded up to a power of two, at least 64 KiB
 }
 
 // entries is the size of each state map whose size is not fixed in bpf/maps.h.
@@ -52,6 +53,7 @@ func (s Sizes) entries() map[string]uint32 {
 		bpfMapUnproven6:     powerOfTwo(s.Unproven),
 		bpfMapGreylist:      powerOfTwo(max(s.Greylist, greyPerLine) / greyPerLine),
 		bpfMapRegular:       s.Regulars,
+		bpfMapSamples:       ringBytes(s.Samples),
 		bpfMapServiceState:  s.Services,
 		bpfMapServiceMode:   s.Services,
 		bpfMapStrangerCount: s.Services,
@@ -81,7 +83,7 @@ const denialsMin = 1 << 12 // prefixes take cells, too, whatever the size of the
 var fixedState = []string{
 	bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4, bpfMapAllowHosts4, bpfMapAllowLooked, bpfMapHop, bpfMapHopIndex, bpfMapLink, bpfMapTxPort, bpfMapFaultCount,
 	bpfMapEdge, bpfMapEpoch, bpfMapLoosened, bpfMapSecret, bpfMapHostBucket, bpfMapHostSource,
-	bpfMapSketch, bpfMapPrefixWord, bpfMapAsks, bpfMapGateSecret,
+	bpfMapSketch, bpfMapPrefixWord, bpfMapAsks, bpfMapGateSecret, bpfMapSampler, bpfMapSampleCount,
 }
 
 // apply sets the sizes in a spec's state maps.

@@ -30,6 +30,9 @@ static __always_inline __u32 own_bit(__be32 addr)
 	return addr * 0x9e3779b1u >> 20;
 }
 
+/* The second in which a source's drop was last sampled, by hash. A generation's own. */
+volatile __u8 sample_cells[SAMPLE_CELLS] SEC(".data.cells");
+
 /* The values of the maps `epoch` and `loosened`, read for each packet without a lookup: the loader lays each over its map. */
 volatile __u32 epoch_now SEC(".data.epoch");
 volatile __u32 loosened_now SEC(".data.loosened");
@@ -50,6 +53,12 @@ static __always_inline __u64 env_now(void)
 		return e ? e->now : 0;
 	}
 	return bpf_jiffies64() * cfg.jiffy_ns - cfg.jiffy_base;
+}
+
+/* The same to the ns, for what is not done for every packet. */
+static __always_inline __u64 env_precise(void)
+{
+	return cfg.injected ? env_now() : bpf_ktime_get_ns();
 }
 
 static __always_inline __u32 env_chance(void)

@@ -88,9 +88,9 @@ struct pkt {
 	__u8 query; /* a stranger's packet is one, says its gate */
 	__u8 why; /* enum why: it is a stranger's */
 	__u8 again; /* a stranger that had to come again, and did */
-	__u8 pad;
+	__u8 first; /* it began its session */
 	__u32 whole; /* UDP: bytes of the datagram, by its own header */
-	__u32 pad2;
+	__u32 rule; /* number of the operator's rule that judged it */
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

@@ -129,12 +129,10 @@ static __always_inline int brief(struct xdp_md *ctx, struct pkt *p)
 	svc = service_of(p);
 	if (!svc || !brief_admits(ctx, p, svc))
 		return BRIEF_NO;
-	if (svc->gate) {
-		v = brief_gate(ctx, p, svc);
-		if (v != VERDICT_ADMIT)
-			return parry_exit(p, v);
-	}
-	if (p->proof != GATE_PROOF_STRONG && under_attack(p) && brief_greylists(p, svc))
-		return parry_exit(p, VERDICT_DROP);
+	v = svc->gate ? brief_gate(ctx, p, svc) : VERDICT_ADMIT;
+	if (v == VERDICT_ADMIT && p->proof != GATE_PROOF_STRONG && under_attack(p) && brief_greylists(p, svc))
+		v = VERDICT_DROP;
+	if (v != VERDICT_ADMIT)
+		return parry_exit(p, v);
 	return svc->gate ? BRIEF_ADMIT : BRIEF_NO;
 }

@@ -2,8 +2,7 @@
 /* The one exit: counts and returns XDP_*. A packet is counted here once, whatever happened to it. */
 #pragma once
 
-#include "../lib/env.h"
-#include "../lib/pkt.h"
+#include "note.h"
 
 /* Policy refuses the packet. Where that is enforced the caller drops it; else it is noted (the first refusal
  * is the one that would have dropped it) and goes on. */
@@ -97,10 +96,8 @@ static __always_inline void note_trace(const struct pkt *p, enum verdict v)
 	}
 }
 
-static __always_inline int parry_exit(struct pkt *p, enum verdict v)
+static __always_inline int code_of(enum verdict v)
 {
-	count(p, v, 1);
-	note_trace(p, v);
 	switch (v) {
 	case VERDICT_PASS:
 		return XDP_PASS;
@@ -113,4 +110,24 @@ static __always_inline int parry_exit(struct pkt *p, enum verdict v)
 	default:
 		return XDP_ABORTED;
 	}
+}
+
+/* Returns XDP_*, marked with NOTED where something is to be told of the packet: a program ends by `finish`. */
+static __always_inline int parry_exit(struct pkt *p, enum verdict v)
+{
+	int code = code_of(v);
+
+	count(p, v, 1);
+	note_trace(p, v);
+	return code | noteworthy(p, v, code);
+}
+
+/* The end of a program. */
+static __always_inline int finish(struct xdp_md *ctx, int code)
+{
+	if (NOTES && code & NOTED) {
+		bpf_tail_call(ctx, &stages, STAGE_NOTE);
+		code &= ~NOTED;
+	}
+	return code;
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "admit.h"
+#include "sample.h"
 
 #define TC_ACT_UNSPEC (-1) /* on to whoever is next */
 #define TC_ACT_SHOT 2
@@ -127,11 +128,28 @@ static __always_inline int local_reply(struct pkt *p, struct flow *f, __u32 pack
 	return 0;
 }
 
-static __always_inline int local_exit(struct pkt *p, __u32 packets, int refused)
+/* What is told of it, if anything is: what parry_note does, which a program of TC can't jump to. Global: verified once. */
+NOINLINE int local_note(struct __sk_buff *skb, struct pkt *p, __u32 v)
 {
+	struct noted *n;
+
+	if (!p || !noteworthy(p, v, 0))
+		return 0;
+	n = noted_get();
+	if (n && cfg.samples)
+		sample_reply(skb, n);
+	return 0;
+}
+
+static __always_inline int local_exit(struct __sk_buff *skb, struct pkt *p, __u32 packets, int refused)
+{
+	enum verdict v = refused ? VERDICT_DROP : VERDICT_PASS;
+
 	if (refused)
 		p->reason = refused;
-	count(p, refused ? VERDICT_DROP : VERDICT_PASS, packets);
+	count(p, v, packets);
+	if (NOTES)
+		local_note(skb, p, v);
 	return refused ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
@@ -163,9 +181,9 @@ static __always_inline int local_egress(struct __sk_buff *skb)
 			return TC_ACT_UNSPEC;
 		f = err ? NULL : local_half(&p);
 		if (!f)
-			return local_exit(&p, packets, err ?: DROP_REASON_RACE);
+			return local_exit(skb, &p, packets, err ?: DROP_REASON_RACE);
 	}
 	if (!(f->state & FLOW_LOCAL))
 		return TC_ACT_UNSPEC;
-	return local_exit(&p, packets, local_reply(&p, f, packets));
+	return local_exit(skb, &p, packets, local_reply(&p, f, packets));
 }

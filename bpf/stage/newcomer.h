@@ -69,8 +69,9 @@ static __always_inline __u32 newcomer_flags(const struct pkt *p, const struct se
 	       (cfg.gates && svc->gate && p->tcp & TCP_SYN && !p->allowed ? FLOW_GATED : 0);
 }
 
-static __always_inline void newcomer_came(const struct pkt *p, __u32 slot)
+static __always_inline void newcomer_came(struct pkt *p, __u32 slot)
 {
+	p->first = 1;
 	STRANGER_COUNT(p, admitted);
 	if (is_newcomer(p))
 		unproven_note(p, slot);

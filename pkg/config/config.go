@@ -104,6 +104,9 @@ type Sizes struct {
 	Regulars uint32 `yaml:"regulars" check:"min=64 max=1048576"`
 	// Fragments is the number of fragmented packets in flight at a time.
 	Fragments uint32 `yaml:"fragments" check:"min=16 max=1048576"`
+	// Samples is the size in bytes of the ring by which single packets are told of (`parry capture`, `parry explain`), rounded up to a
+	// power of two.
+	Samples uint32 `yaml:"samples" check:"min=65536 max=1073741824"`
 }
 
 // Timeouts are when an idle session ends: the idle time is that of the later direction.

@@ -79,7 +79,7 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		NAT:     NAT{Ports: PortRange{1024, 32767}},
 		Sizes: Sizes{
 			Sessions: 262144, Unproven: 32768, Blocks: 1048576, Allows: 16384, Prefixes: 131072, Sources: 131072, Fragments: 8192,
-			Greylist: 4194304, Regulars: 65536,
+			Greylist: 4194304, Regulars: 65536, Samples: 1 << 20,
 		},
 		Timeouts: timeouts,
 		Host:     Host{PacketsPerSecond: 200000, SourcePacketsPerSecond: 50000, Always: []ProtoPort{{"tcp", 22}}},

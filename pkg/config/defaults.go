@@ -22,7 +22,7 @@ func Default() *Config {
 		Sizes: Sizes{
 			Sessions: 262144, Unproven: 32768, Blocks: 1048576, Allows: 16384,
 			Prefixes: 131072, Sources: 131072, Fragments: 8192,
-			Greylist: 4194304, Regulars: 65536,
+			Greylist: 4194304, Regulars: 65536, Samples: 1 << 20,
 		},
 		Timeouts: Timeouts{UDP: 60 * time.Second, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second, Weak: 20 * time.Second, Silent: 5 * time.Second},
 		Host: Host{

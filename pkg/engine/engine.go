@@ -35,16 +35,17 @@ type Options struct {
 
 // Engine is one running edge.
 type Engine struct {
-	opts    Options
-	log     *slog.Logger
-	started time.Time
-	watcher *nexthop.Watcher
-	lists   lists
-	census  census
-	answers answers
-	events  *event.Log
-	memory  *memory
-	sentry  *sentry
+	opts     Options
+	log      *slog.Logger
+	started  time.Time
+	watcher  *nexthop.Watcher
+	lists    lists
+	census   census
+	answers  answers
+	captures captures
+	events   *event.Log
+	memory   *memory
+	sentry   *sentry
 
 	mu     sync.Mutex // guards all below; edge: what makes and installs generations, attaches, and writes hops and links
 	cfg    *config.Config
@@ -191,6 +192,7 @@ func (e *Engine) planOf(c *config.Config, ifaces []loader.Interface) (*loader.Pl
 		return nil, nil, err
 	}
 	plan.Gates = e.gates.used(c)
+	plan.Samples = e.captures.level()
 	return plan, keys, nil
 }
 

@@ -237,7 +237,7 @@ func sizesOf(c *config.Config) loader.Sizes {
 	}
 	return loader.Sizes{
 		Sessions: c.Sizes.Sessions, Blocks: c.Sizes.Blocks, Allows: c.Sizes.Allows, Prefixes: c.Sizes.Prefixes, Sources: c.Sizes.Sources,
-		Unproven: c.Sizes.Unproven, Greylist: c.Sizes.Greylist, Regulars: c.Sizes.Regulars,
+		Unproven: c.Sizes.Unproven, Greylist: c.Sizes.Greylist, Regulars: c.Sizes.Regulars, Samples: c.Sizes.Samples,
 		Fragments: c.Sizes.Fragments, Services: services, NAT4: max(v4, have4), NAT6: max(v6, have6, 1),
 	}
 }

@@ -42,6 +42,7 @@ func (e *Engine) serve(ctx context.Context, stop func(), group *tasks) error {
 	e.serveAnswers(ctx, stop, group)
 	group.start(stop, func() error { return e.follow(ctx) })
 	group.start(stop, func() error { return e.tend(ctx, n) })
+	group.start(stop, func() error { return e.serveSamples(ctx) })
 	group.start(stop, func() error { return e.sentry.run(ctx) })
 	group.start(stop, func() error { return e.memory.run(ctx) })
 	group.start(stop, func() error {

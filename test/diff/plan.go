@@ -233,6 +233,11 @@ func edges() map[string]edge {
 		"plain":  {sizes(64, 64), nil, []*loader.Plan{plain()}},
 	}
 	maps.Copy(kinds, strangerEdges())
+	for _, k := range kinds { // whatever is told of packets, it changes nothing for them
+		for i, p := range k.plans {
+			p.Samples = loader.SampleLevel(i+1) % (loader.SamplesAll + 1)
+		}
+	}
 	return kinds
 }
 

@@ -33,6 +33,9 @@ type Edge struct {
 	// Step changes the status before each answer, so that rates can be seen.
 	Step func(*api.Status)
 
+	// Captured is how many packets there are to be captured.
+	Captured int
+
 	mu       sync.Mutex // guards what follows, and Now
 	sessions []api.Session
 	lists    map[api.Kind]map[blocklist.Key]blocklist.Entry

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+)
+
+// SampleLevel is what a generation's programs tell of packets; each includes the one before.
+type SampleLevel uint8
+
+// The levels. What a level doesn't tell costs nothing; SamplesAll takes the established path's short cut away.
+const (
+	SamplesNone   = SampleLevel(bpfSampleLevelSAMPLES_NONE)
+	SamplesAlways = SampleLevel(bpfSampleLevelSAMPLES_ALWAYS) // of what is dropped, one a source and second
+	SamplesDrops  = SampleLevel(bpfSampleLevelSAMPLES_DROPS)  // all that is dropped, as slots ask for it
+	SamplesAll    = SampleLevel(bpfSampleLevelSAMPLES_ALL)    // all
+)
+
+const (
+	// SampleSlots is how many may ask for packets at a time.
+	SampleSlots = 4
+	// SampleMax is the most bytes of a frame that are kept.
+	SampleMax = 2048
+
+	sampleHeaders = 128
+	alwaysRate    = 256 // samples that are taken always, a second and CPU
+	ringMin       = 1 << 16
+	sampleLook    = 50 * time.Millisecond // between two looks at the ring while somebody captures
+	sampleIdly    = 500 * time.Millisecond
+)
+
+// SampleFilter is what one slot asks for; a zero field asks for all.
+type SampleFilter struct {
+	Drops, Passes bool         // what policy would have dropped counts as dropped
+	Address       netip.Prefix // of the client, or of either end
+	Session       *Session     // both of its ways
+	Service       *uint16
+	Reason        uint8  // number of a drop reason
+	Rate          uint32 // packets a second, of each CPU
+	Every         uint32 // one in so many; 0 = each
+	Snap          uint16 // bytes of each frame, at most SampleMax
+}
+
+func (f *SampleFilter) raw() bpfSampleSlot {
+	s := bpfSampleSlot{Rate: f.Rate, Every: f.Every, Snap: min(f.Snap, SampleMax), Reason: f.Reason}
+	if f.Drops {
+		s.Want |= uint8(bpfSampleWantSAMPLE_WANT_DROPS)
+	}
+	if f.Passes {
+		s.Want |= uint8(bpfSampleWantSAMPLE_WANT_PASSES)
+	}
+	if f.Service != nil {
+		s.ByService, s.Service = 1, *f.Service
+	}
+	if f.Address.IsValid() {
+		s.Addr, s.Family = addr16(f.Address.Masked().Addr()), familyOf(f.Address.Addr())
+		var mask [16]byte
+		for i := range f.Address.Bits() {
+			mask[i/8] |= 0x80 >> (i % 8)
+		}
+		s.Mask = [2]uint64{binary.NativeEndian.Uint64(mask[:8]), binary.NativeEndian.Uint64(mask[8:])}
+	}
+	if f.Session != nil {
+		s.Way[0] = tupleOf(f.Session.Client, f.Session.Front, f.Session.Proto)
+		s.Way[1] = tupleOf(f.Session.Server, f.Session.Face, f.Session.Proto)
+	}
+	return s
+}
+
+func familyOf(a netip.Addr) uint8 {
+	if a.Unmap().Is4() {
+		return 4
+	}
+	return 6
+}
+
+func tupleOf(src, dst netip.AddrPort, proto uint8) bpfSampleTuple {
+	return bpfSampleTuple{
+		Src: addr16(src.Addr()), Dst: addr16(dst.Addr()), Sport: be16(src.Port()), Dport: be16(dst.Port()), Proto: proto, Family: familyOf(src.Addr()),
+	}
+}
+
+// SetSample has a slot ask for packets; nil frees it. The generation that runs must tell of them (Plan.Samples). One caller at a time.
+func (e *Edge) SetSample(slot int, f *SampleFilter) error {
+	var s bpfSampler
+	if err := e.state[bpfMapSampler].Lookup(uint32(0), &s); err != nil {
+		return fmt.Errorf("read map sampler: %w", err)
+	}
+	s.Slot[slot] = bpfSampleSlot{}
+	if f != nil {
+		s.Slot[slot] = f.raw()
+	}
+	return e.putSampler(s)
+}
+
+// ResetSamples frees all slots: who asked is gone with the daemon before.
+func (e *Edge) ResetSamples() error { return e.putSampler(bpfSampler{}) }
+
+func (e *Edge) putSampler(s bpfSampler) error {
+	s.Rate, s.Snap = alwaysRate, 0
+	asked := false
+	for i := range s.Slot {
+		asked = asked || s.Slot[i].Want != 0
+		s.Snap = max(s.Snap, uint32(s.Slot[i].Snap))
+	}
+	if s.Snap > 0 { // those that are taken always have their headers from the same copy
+		s.Snap = max(s.Snap, sampleHeaders)
+	}
+	if err := e.state[bpfMapSampler].Put(uint32(0), s); err != nil {
+		return fmt.Errorf("write map sampler: %w", err)
+	}
+	e.asked.Store(asked)
+	return nil
+}
+
+// SampleCount is what became of samples, since the maps were made.
+type SampleCount struct {
+	Taken uint64
+	Full  uint64 // lost: the ring had no room
+	Over  uint64 // passed over: more than the rate
+}
+
+// SampleCounts reads them by slot; the last is of what is taken always.
+func (e *Edge) SampleCounts() ([SampleSlots + 1]SampleCount, error) {
+	var all [SampleSlots + 1]SampleCount
+	perCPU := make([]bpfSampleCount, ebpf.MustPossibleCPU())
+	for i := range all {
+		if err := e.state[bpfMapSampleCount].Lookup(uint32(i), &perCPU); err != nil {
+			return all, fmt.Errorf("read map sample_count: %w", err)
+		}
+		for _, c := range perCPU {
+			all[i].Taken += c.Taken
+			all[i].Full += c.Full
+			all[i].Over += c.Over
+		}
+	}
+	return all, nil
+}
+
+// Samples hands records of the ring to fn until ctx ends, as package sample decodes them; they are valid until fn returns. While nobody
+// captures they wait for up to half a second. After each look at the ring looked is called: all that was there is handed on.
+func (e *Edge) Samples(ctx context.Context, fn func(record []byte), looked func()) error {
+	r, err := ringbuf.NewReader(e.state[bpfMapSamples])
+	if err != nil {
+		return fmt.Errorf("read map samples: %w", err)
+	}
+	defer r.Close()
+	defer context.AfterFunc(ctx, func() { r.Flush() })()
+	var rec ringbuf.Record
+	for {
+		wait := sampleIdly
+		if e.asked.Load() {
+			wait = sampleLook
+		}
+		r.SetDeadline(time.Now().Add(wait))
+		for {
+			err := r.ReadInto(&rec)
+			if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("read map samples: %w", err)
+			}
+			fn(rec.RawSample)
+		}
+		looked()
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// sampleSeed keeps others from choosing sources that share a player's samples.
+func (e *Edge) sampleSeed() uint32 {
+	if e.opts.Injected {
+		return 0
+	}
+	return rand.Uint32()
+}
+
+// ringBytes is the size of a ring: a power of two, and whole pages.
+func ringBytes(n uint32) uint32 { return max(powerOfTwo(n), ringMin) }

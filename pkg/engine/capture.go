@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"parry/loader"
+	"parry/pkg/api"
+	"parry/pkg/pcap"
+	"parry/pkg/sample"
+)
+
+const (
+	captureRate  = 50_000           // packets a second, of each CPU
+	captureQueue = 8 << 20          // bytes that wait for a capture's reader
+	captureBeat  = 10 * time.Second // how long nothing at all is written
+)
+
+// taking is one capture that goes on: what came for it and is not written yet.
+type taking struct {
+	from uint64        // CLOCK_MONOTONIC ns: what is older was another's
+	wake chan struct{} // something waits
+
+	mu      sync.Mutex // guards what follows
+	waiting []byte     // records, each behind its length
+	lost    uint64     // for want of room
+}
+
+func (t *taking) put(s *sample.Sample, record []byte) {
+	if s.Time < t.from {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.waiting)+len(record) > captureQueue {
+		t.lost++
+		return
+	}
+	t.waiting = binary.NativeEndian.AppendUint32(t.waiting, uint32(len(record)))
+	t.waiting = append(t.waiting, record...)
+}
+
+// rouse tells the capture that something waits.
+func (t *taking) rouse() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.waiting) > 0 {
+		select {
+		case t.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// take gives what waits, in exchange for a buffer that is used again.
+func (t *taking) take(used []byte) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	waiting := t.waiting
+	t.waiting = used[:0]
+	return waiting
+}
+
+// captures hands samples to who asked for them.
+type captures struct {
+	mu     sync.Mutex // guards what follows
+	slots  [loader.SampleSlots]*taking
+	levels [loader.SampleSlots]loader.SampleLevel // that each slot needs
+	taken  sample.Sample                          // by the reader alone
+}
+
+// hand gives one record of the ring to all that it is for.
+func (c *captures) hand(record []byte) *sample.Sample {
+	s := &c.taken
+	if s.Decode(record) != nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, t := range c.slots {
+		if t != nil && s.Slots>>i&1 != 0 {
+			t.put(s, record)
+		}
+	}
+	return s
+}
+
+// looked wakes those that something waits for.
+func (c *captures) looked() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.slots {
+		if t != nil {
+			t.rouse()
+		}
+	}
+}
+
+// join takes a slot; -1: none is free.
+func (c *captures) join(t *taking, level loader.SampleLevel) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.slots[:], nil)
+	if i >= 0 {
+		c.slots[i], c.levels[i] = t, level
+	}
+	return i
+}
+
+func (c *captures) leave(i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slots[i], c.levels[i] = nil, loader.SamplesNone
+}
+
+// level is what the fast path has to tell.
+func (c *captures) level() loader.SampleLevel {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(loader.SamplesAlways, slices.Max(c.levels[:]))
+}
+
+// serveSamples reads the ring until ctx ends.
+func (e *Engine) serveSamples(ctx context.Context) error {
+	return e.edge.Samples(ctx, func(record []byte) { e.captures.hand(record) }, e.captures.looked)
+}
+
+// sampling has the fast path tell what is asked of it now: another generation, where it tells less.
+func (e *Engine) sampling() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.plan.Samples == e.captures.level() {
+		return nil
+	}
+	return e.install(e.cfg, e.ifaces)
+}
+
+// Capture writes what is asked for.
+func (a edgeAPI) Capture(ctx context.Context, q api.CaptureQuery, out io.Writer) error {
+	e := a.e
+	if err := q.Check(); err != nil {
+		return err
+	}
+	f, err := a.sampleFilter(&q)
+	if err != nil {
+		return err
+	}
+	level := loader.SamplesDrops
+	if q.Mode != api.CaptureDrops {
+		level = loader.SamplesAll
+	}
+	t := &taking{from: uint64(loader.Monotonic()), wake: make(chan struct{}, 1)}
+	slot := e.captures.join(t, level)
+	if slot < 0 {
+		return api.Mark(api.ErrBusy, fmt.Errorf("%d captures go on already: end one first", loader.SampleSlots))
+	}
+	defer func() {
+		err := e.asks(slot, nil)
+		e.captures.leave(slot)
+		err = errors.Join(err, e.sampling())
+		e.locked(func() { e.fault("end a capture", err) })
+	}()
+	if err := e.sampling(); err != nil {
+		return err
+	}
+	before, err := e.edge.SampleCounts()
+	if err != nil {
+		return err
+	}
+	if err := e.asks(slot, f); err != nil {
+		return err
+	}
+	c := &capturing{q: q, t: t, e: e, slot: slot, before: before[slot], start: time.Now(), out: bufio.NewWriterSize(out, 64<<10), ifaces: map[uint32]int{}}
+	c.offset = c.start.UnixNano() - int64(loader.Monotonic())
+	e.log.Info("a capture begins", "mode", q.Mode, "filter", strings.TrimSpace(q.String()), "for", q.For)
+	err = c.run(ctx)
+	e.log.Info("a capture ends", "packets", c.count, "bytes", c.size)
+	return err
+}
+
+func (e *Engine) asks(slot int, f *loader.SampleFilter) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.edge.SetSample(slot, f)
+}
+
+// sampleFilter is the query in the fast path's numbers.
+func (a edgeAPI) sampleFilter(q *api.CaptureQuery) (*loader.SampleFilter, error) {
+	f := &loader.SampleFilter{
+		Drops: true, Passes: q.Mode != api.CaptureDrops, Address: q.Address, Rate: captureRate, Every: uint32(q.Every), Snap: uint16(q.Snap),
+	}
+	if q.Service != "" {
+		i := slices.Index(a.e.edge.ServiceNames(), q.Service)
+		if i <= 0 {
+			return nil, api.Mark(api.ErrNotFound, fmt.Errorf("there is no service %s", q.Service))
+		}
+		n := uint16(i)
+		f.Service = &n
+	}
+	if q.Reason != "" {
+		i := slices.Index(a.e.edge.Names().Reasons, q.Reason)
+		if i <= 0 {
+			return nil, api.Mark(api.ErrNotFound, fmt.Errorf("there is no drop reason %s: see docs/drop-reasons.md", q.Reason))
+		}
+		f.Reason = uint8(i)
+	}
+	if q.Session != "" {
+		err := a.e.edge.Sessions(func(s *loader.Session) bool {
+			if s.ID == q.Session {
+				found := *s
+				f.Session = &found
+			}
+			return f.Session == nil
+		})
+		if err == nil && f.Session == nil {
+			err = api.Mark(api.ErrNotFound, fmt.Errorf("there is no session %s", q.Session))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// capturing is one capture on its way to a file.
+type capturing struct {
+	q      api.CaptureQuery
+	t      *taking
+	e      *Engine
+	slot   int
+	before loader.SampleCount
+	start  time.Time
+	offset int64 // ns of the wall clock at CLOCK_MONOTONIC 0
+	out    *bufio.Writer
+	w      *pcap.Writer
+	ifaces map[uint32]int // by index in the kernel
+	count  int
+	size   int64
+	names  []string
+}
+
+// Write counts what the pcap writer writes.
+func (c *capturing) Write(p []byte) (int, error) {
+	c.size += int64(len(p))
+	return c.out.Write(p)
+}
+
+func (c *capturing) run(ctx context.Context) error {
+	if err := c.begin(); err != nil {
+		return err
+	}
+	end := time.NewTimer(c.q.For)
+	defer end.Stop()
+	beat := time.NewTicker(captureBeat)
+	defer beat.Stop()
+	var used []byte
+	for {
+		why := ""
+		select {
+		case <-ctx.Done():
+			return nil // nobody is there to write to
+		case <-end.C:
+			why = "after " + c.q.For.String()
+		case <-beat.C:
+			if err := errors.Join(c.statistics("goes on"), c.out.Flush()); err != nil {
+				return err
+			}
+			continue
+		case <-c.t.wake:
+		}
+		used = c.t.take(used)
+		full, err := c.records(used)
+		if full != "" {
+			why = full
+		}
+		if err == nil && why != "" {
+			err = c.statistics("ended " + why)
+		}
+		if err = errors.Join(err, c.out.Flush()); err != nil || why != "" {
+			return err
+		}
+	}
+}
+
+// begin writes what a capture begins with.
+func (c *capturing) begin() (err error) {
+	c.e.mu.Lock()
+	version, node, ifaces := c.e.opts.Version, c.e.cfg.Node, slices.Clone(c.e.ifaces)
+	c.names = c.e.edge.ServiceNames()
+	c.e.mu.Unlock()
+	if c.w, err = pcap.NewWriter(c, "parry "+version, "captured by parry on "+node+": "+c.q.Mode+c.q.String()); err != nil {
+		return err
+	}
+	for _, i := range ifaces {
+		if err = c.add(uint32(i.Ifindex), i.Name); err != nil {
+			return err
+		}
+	}
+	return c.out.Flush()
+}
+
+func (c *capturing) add(ifindex uint32, name string) error {
+	n, err := c.w.AddInterface(name, c.q.Snap, strings.TrimSpace(c.q.String()))
+	c.ifaces[ifindex] = n
+	return err
+}
+
+// records writes what came. It says why no more is to be written, if so.
+func (c *capturing) records(all []byte) (full string, err error) {
+	var s sample.Sample
+	for len(all) > 4 {
+		n := 4 + int(binary.NativeEndian.Uint32(all))
+		if s.Decode(all[4:n]) == nil {
+			if err := c.record(&s); err != nil {
+				return "", err
+			}
+		}
+		all = all[n:]
+		if c.q.Count > 0 && c.count >= c.q.Count {
+			return fmt.Sprintf("at %d packets", c.count), nil
+		}
+		if c.q.Size > 0 && c.size+captureReserve+int64(c.q.Snap) > c.q.Size {
+			return fmt.Sprintf("at %d bytes", c.size), nil
+		}
+	}
+	return "", nil
+}
+
+// captureReserve is what one more packet's block takes beside its frame, and the statistics.
+const captureReserve = 1024
+
+func (c *capturing) record(s *sample.Sample) error {
+	if _, ok := c.ifaces[s.Ifindex]; !ok {
+		name := fmt.Sprintf("if%d", s.Ifindex)
+		if i, err := net.InterfaceByIndex(int(s.Ifindex)); err == nil {
+			name = i.Name
+		}
+		if err := c.add(s.Ifindex, name); err != nil {
+			return err
+		}
+	}
+	c.count++
+	direction := pcap.Inbound
+	if s.Flags&sample.Out != 0 {
+		direction = pcap.Outbound
+	}
+	return c.w.Write(&pcap.Record{
+		Time: time.Unix(0, int64(s.Time)+c.offset), Interface: c.ifaces[s.Ifindex], Data: s.Frame[:min(len(s.Frame), c.q.Snap)], WireLen: int(s.Length),
+		Direction: direction, XDP: codeOf(s), Comment: c.comment(s),
+	})
+}
+
+// comment is what people read beside the packet.
+func (c *capturing) comment(s *sample.Sample) string {
+	names := c.e.edge.Names()
+	var b strings.Builder
+	fmt.Fprintf(&b, "parry verdict=%s", names.Verdicts[min(int(s.Verdict), len(names.Verdicts)-1)])
+	named := func(key string, reason uint8) {
+		if reason != 0 && int(reason) < len(names.Reasons) {
+			fmt.Fprintf(&b, " %s=%s", key, names.Reasons[reason])
+		}
+	}
+	named("reason", s.Reason)
+	named("would_drop", s.Shadow)
+	if s.Service != 0 && int(s.Service) < len(c.names) {
+		fmt.Fprintf(&b, " service=%s", c.names[s.Service])
+	} else {
+		b.WriteString(" service=-")
+	}
+	if s.Flags&sample.Down != 0 {
+		b.WriteString(" direction=down")
+	} else {
+		b.WriteString(" direction=up")
+	}
+	if s.Client.IsValid() {
+		fmt.Fprintf(&b, " client=%v", s.Client)
+	}
+	if s.Flags&sample.First != 0 {
+		b.WriteString(" begins=session")
+	}
+	if s.Rule != 0 {
+		fmt.Fprintf(&b, " rule=%d", s.Rule)
+	}
+	if s.Every > 1 {
+		fmt.Fprintf(&b, " one_in=%d", s.Every)
+	}
+	return b.String()
+}
+
+// codeOf is what XDP returned; below 0 where it was not XDP's.
+func codeOf(s *sample.Sample) int {
+	if s.Flags&sample.Out != 0 {
+		return -1
+	}
+	switch s.Verdict {
+	case sample.Pass:
+		return loader.XDPPass
+	case sample.TX:
+		return loader.XDPTX
+	case sample.Redirect:
+		return loader.XDPRedirect
+	case sample.Drop:
+		return loader.XDPDrop
+	}
+	return loader.XDPAborted
+}
+
+// statistics writes how it went.
+func (c *capturing) statistics(text string) error {
+	now, err := c.e.edge.SampleCounts()
+	if err != nil {
+		return err
+	}
+	c.t.mu.Lock()
+	lost := c.t.lost
+	c.t.mu.Unlock()
+	n := now[c.slot]
+	lost += n.Full + n.Over - c.before.Full - c.before.Over
+	return c.w.End(pcap.Statistics{Start: c.start, End: time.Now(), Taken: uint64(c.count), Lost: lost, Comment: text})
+}
