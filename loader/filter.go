@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -58,8 +59,7 @@ func detachFilter(ifindex int) error {
 			return nil // no clsact: nothing of ours
 		}
 		for _, f := range filters {
-			b, ok := f.(*netlink.BpfFilter)
-			if !ok || b.Name != filterName {
+			if !ours(f) {
 				left++
 				continue
 			}
@@ -75,4 +75,37 @@ func detachFilter(ifindex int) error {
 		return fmt.Errorf("remove the clsact qdisc: %w", err)
 	}
 	return nil
+}
+
+// Filtered lists the interfaces that carry a classic filter of ours. Unlike links they outlive the process that made them.
+func Filtered() ([]int, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list the interfaces: %w", err)
+	}
+	var all []int
+	for _, l := range links {
+		filters, err := netlink.FilterList(l, netlink.HANDLE_MIN_EGRESS)
+		if err == nil && slices.ContainsFunc(filters, ours) { // an error: it has no clsact
+			all = append(all, l.Attrs().Index)
+		}
+	}
+	return all, nil
+}
+
+// RemoveFilters takes them off again, but for those of the interfaces that are named.
+func RemoveFilters(but []int) error {
+	all, err := Filtered()
+	errs := []error{err}
+	for _, ifindex := range all {
+		if !slices.Contains(but, ifindex) {
+			errs = append(errs, detachFilter(ifindex))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func ours(f netlink.Filter) bool {
+	b, ok := f.(*netlink.BpfFilter)
+	return ok && b.Name == filterName
 }

@@ -51,3 +51,28 @@ func switchOffForwarding(switched uint32) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Forwarding is what lo's forwarding is set to, by path.
+type Forwarding map[string][]byte
+
+// ReadForwarding reads it; a family that the kernel lacks is left out.
+func ReadForwarding() Forwarding {
+	all := Forwarding{}
+	for _, f := range loForwarding {
+		if now, err := os.ReadFile(f.path); err == nil {
+			all[f.path] = now
+		}
+	}
+	return all
+}
+
+// Restore sets it so again where it is something else now.
+func (f Forwarding) Restore() error {
+	var errs []error
+	for path, was := range f {
+		if now, err := os.ReadFile(path); err == nil && !bytes.Equal(now, was) {
+			errs = append(errs, os.WriteFile(path, bytes.TrimSpace(was), 0))
+		}
+	}
+	return errors.Join(errs...)
+}

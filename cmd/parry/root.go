@@ -7,6 +7,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"parry/pkg/api"
 	"parry/pkg/gate"
+	"parry/pkg/guard"
 )
 
 // defaultPin is where an edge pins its maps unless its configuration says otherwise.
@@ -36,6 +38,8 @@ type deps struct {
 	CompileGate func(ctx context.Context, source string, diagnostics io.Writer) ([]byte, error)
 	// TryGate sees what this machine makes of a compiled gate.
 	TryGate func(object []byte) (gate.Trial, error)
+	// Way tells how this host reaches a server.
+	Way func(server netip.Addr) (guard.Way, error)
 	// Commands are further ones, made elsewhere.
 	Commands []func() *cobra.Command
 	Getenv   func(string) string
@@ -95,7 +99,7 @@ in the network driver: drop the flood, forward the player.`,
 			root.AddCommand(c)
 		}
 	}
-	add("edge", newRun(d), newCheck(d), newReload(d), newDetach(d))
+	add("edge", newRun(d), newCheck(d), newReload(d), newDetach(d), newConfirm(d))
 	add("look", newStatus(d), newTop(d), newSession(d), newServer(d), newAttack(d), newEvent(d), newReplay(d), newProfile(d), newCapture(d))
 	add("act", newList(d, api.Block), newList(d, api.Allow), newGate(d))
 	add("more", newVersion(d))

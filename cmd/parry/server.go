@@ -11,8 +11,8 @@ import (
 )
 
 func newServer(d deps) *cobra.Command {
-	cmd := group(&cobra.Command{Use: "server", Short: "List the game servers behind the edge"})
-	cmd.AddCommand(newServerList(d))
+	cmd := group(&cobra.Command{Use: "server", Short: "List the game servers behind the edge, and keep others from them"})
+	cmd.AddCommand(newServerList(d), newServerGuard(d))
 	return cmd
 }
 

@@ -38,7 +38,8 @@ func wire() deps {
 		OpenLists:   engine.OpenLists,
 		CompileGate: gate.Compile,
 		TryGate:     engine.TryGate,
-		Commands:    []func() *cobra.Command{newLabCommand, newBenchCommand},
+		Way:         engine.Way,
+		Commands:    []func() *cobra.Command{newLabCommand, newBenchCommand, newTryCommand, newTrialCommand},
 		Getenv:      os.Getenv,
 		Now:         time.Now,
 	}

@@ -70,6 +70,8 @@ type Edge interface {
 	LoadGate(ctx context.Context, object []byte) (Gate, error)
 	// UnloadGate forgets an operator's gate; ErrBusy while a service uses it, ErrNotFound where there is none.
 	UnloadGate(ctx context.Context, name string) error
+	// Confirm keeps an edge that is on trial; ErrNotFound where none is, ErrBusy when it is being undone.
+	Confirm(ctx context.Context) (Confirmed, error)
 	// Events yields what happens, until ctx or the daemon ends; ReadEvents does it for an event.Log.
 	Events(ctx context.Context, query EventQuery) iter.Seq2[event.Event, error]
 	// Attacks are those that are remembered, the newest first.

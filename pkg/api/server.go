@@ -102,6 +102,7 @@ func (s *HTTPServer) routes() []route {
 		{pattern: "GET /v1/servers", handle: s.servers},
 		{pattern: "GET /v1/who", handle: s.who},
 		{pattern: "POST /v1/reload", handle: s.reload},
+		{pattern: "POST /v1/confirm", handle: s.confirm, root: true},
 		{pattern: "GET /v1/gates", handle: s.gates},
 		{pattern: "POST /v1/gates", handle: s.loadGate, limit: MaxGate, root: true},
 		{pattern: "DELETE /v1/gates/{name}", handle: s.unloadGate, root: true},

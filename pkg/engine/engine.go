@@ -31,6 +31,8 @@ type Options struct {
 	Log       *slog.Logger
 	LostLines func() uint64 // of the log, which could not be written
 	Getenv    func(string) string
+	Trial     *Trial       // it is on trial; nil: it stays
+	Ready     func() error // is told once it runs; nil: nobody is
 }
 
 // Engine is one running edge.

@@ -165,6 +165,12 @@ func lookAndChoose(c *config.Config) ([]loader.Interface, error) {
 	return all, errors.Join(err, w.Close())
 }
 
+// Interfaces names the interfaces that an edge of this configuration would be attached to.
+func Interfaces(c *config.Config) ([]string, error) {
+	all, err := lookAndChoose(c)
+	return names(all), err
+}
+
 // withServers sees to it that servers' answers come in by an interface that the edge is on: where the file names no
 // interfaces they are added, where it does and misses one that is an error.
 func withServers(c *config.Config, ifaces []loader.Interface, r router) ([]loader.Interface, error) {

@@ -59,6 +59,9 @@ func (e *Engine) serve(ctx context.Context, stop func(), group *tasks) error {
 		return n.Close()
 	})
 	e.notice(n.Ready(e.summary()))
+	if e.opts.Ready != nil {
+		return e.opts.Ready()
+	}
 	return nil
 }
 

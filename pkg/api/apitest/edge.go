@@ -40,7 +40,10 @@ type Edge struct {
 	sessions []api.Session
 	lists    map[api.Kind]map[blocklist.Key]blocklist.Entry
 	reloads  int
-	gates    []api.Gate
+	// ConfirmErr refuses what Confirm would keep; else Kept is what it answers.
+	ConfirmErr error
+	Kept       api.Confirmed
+	gates      []api.Gate
 }
 
 var _ api.Edge = (*Edge)(nil)
@@ -159,6 +162,11 @@ func (e *Edge) Reload(context.Context) error {
 	}
 	e.reloads++
 	return nil
+}
+
+// Confirm keeps what is on trial.
+func (e *Edge) Confirm(context.Context) (api.Confirmed, error) {
+	return e.Kept, cmp.Or(e.Fail, e.ConfirmErr)
 }
 
 // Gates lists what it was made with, and what LoadGate added.
