@@ -155,3 +155,13 @@ func oneArg(what string) cobra.PositionalArgs {
 		return usagef("it takes one argument, %s; got %q too", what, args[1])
 	}
 }
+
+// someArgs wants one or more, which are called what.
+func someArgs(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usagef("name %s", what)
+		}
+		return nil
+	}
+}

@@ -5,6 +5,7 @@
 package guard
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -34,16 +35,21 @@ type Options struct {
 	More []netip.Addr
 }
 
-// Guard is what is to be let through to one server.
+// Guard is what is to be let through to one server: all that the configuration has at its addresses.
 type Guard struct {
-	Server, Pool string
-	Address      netip.Addr
-	NAT          []Ports      // that the edge's own addresses come to
-	Transparent  []Ports      // that players' addresses come to, by the edge
-	From         []netip.Addr // the edge's
-	Way          Way
-	Interface    string  // the server's, "" = packets of transparent services are known by the edge's link address
-	Left         []Ports // that are not guarded: ssh
+	Servers     []Server
+	NAT         []Ports      // that the edge's own addresses come to
+	Transparent []Ports      // that players' addresses come to, by the edge
+	From        []netip.Addr // the edge's
+	Interface   string       // the server's, "" = packets of transparent services are known by the edge's link addresses
+	Left        []Ports      // that are not guarded: ssh
+}
+
+// Server is one of a configuration's, and how the edge reaches it.
+type Server struct {
+	Pool, Name string
+	Address    netip.Addr
+	Way        Way
 }
 
 // Ports are one range of a protocol's.
@@ -53,37 +59,77 @@ type Ports struct {
 	Service string // that leads there
 }
 
-const sshPort = 22
+const (
+	sshPort   = 22
+	macLength = 6 // bytes
+)
 
-// For finds the server of that name (or POOL/NAME) in the configuration, and what may come to it.
-func For(c *config.Config, name string, o Options) (*Guard, error) {
-	pool, server, err := find(c, name)
-	if err != nil {
-		return nil, err
+// For finds the server of the first name (or POOL/NAME), and what may come to it. Further names are of the same machine: its
+// address of the other family, say.
+func For(c *config.Config, names []string, o Options) (*Guard, error) {
+	g := &Guard{Interface: o.Interface}
+	for _, name := range names {
+		s, err := find(c, name)
+		if err != nil {
+			return nil, err
+		}
+		if s.Way, err = o.Way(s.Address); err != nil {
+			return nil, fmt.Errorf("server %s: %w: run this on the edge, whose addresses the rules name", name, err)
+		}
+		g.Servers = append(g.Servers, s)
 	}
-	g := &Guard{Server: server.Name, Pool: pool, Address: server.Address, Interface: o.Interface}
-	for i := range c.Services {
-		if s := &c.Services[i]; s.Pool == pool && s.Forward != config.ForwardLocal {
-			g.add(s, *server)
+	for _, s := range g.Servers {
+		if err := g.gather(c, s); err != nil {
+			return nil, err
 		}
 	}
+	g.Left = compact(g.Left)
 	if len(g.NAT)+len(g.Transparent) == 0 {
-		if len(g.Left) > 0 {
-			return nil, fmt.Errorf("server %s: tcp/%d is all that leads there, and a rule for it could lock you out of the server", name, sshPort)
+		return nil, fmt.Errorf("server %s: tcp/%d is all that leads there, and a rule for it could lock you out of the server", names[0], sshPort)
+	}
+	return g, g.from(c, o.More)
+}
+
+// gather finds all services that lead to a server's address: what one pool's rules keep out, another's may let in.
+func (g *Guard) gather(c *config.Config, s Server) error {
+	found := false
+	for i := range c.Services {
+		service := &c.Services[i]
+		pool := c.Pool(service.Pool)
+		if pool == nil || service.Forward == config.ForwardLocal {
+			continue
 		}
-		return nil, fmt.Errorf("server %s: no service leads to pool %s, so nothing is to be let through: give a service `pool: %s`", name, pool, pool)
+		for _, server := range pool.Servers {
+			if server.Address != s.Address {
+				continue
+			}
+			found = found || pool.Name == s.Pool
+			if service.Forward == config.ForwardTransparent {
+				if err := g.recognise(s); err != nil {
+					return err
+				}
+			}
+			g.add(service, server)
+		}
 	}
-	if g.Way, err = o.Way(server.Address); err != nil {
-		return nil, fmt.Errorf("server %s: %w: run this on the edge, whose addresses the rules name", name, err)
+	if !found {
+		return fmt.Errorf("server %s: no service leads to pool %s, so nothing is to be let through: give a service `pool: %s`", s, s.Pool, s.Pool)
 	}
-	if err := g.from(c, o.More); err != nil {
-		return nil, err
-	}
-	return g, g.recognise()
+	return nil
+}
+
+// String is POOL/NAME.
+func (s Server) String() string { return s.Pool + "/" + s.Name }
+
+func compact(ports []Ports) []Ports {
+	slices.SortFunc(ports, func(a, b Ports) int {
+		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last), cmp.Compare(a.Service, b.Service))
+	})
+	return slices.Compact(ports)
 }
 
 // find takes NAME or POOL/NAME.
-func find(c *config.Config, name string) (pool string, server *config.Server, err error) {
+func find(c *config.Config, name string) (server Server, err error) {
 	wantPool, want, both := strings.Cut(name, "/")
 	if !both {
 		wantPool, want = "", name
@@ -95,20 +141,20 @@ func find(c *config.Config, name string) (pool string, server *config.Server, er
 			s := &p.Servers[j]
 			names = append(names, s.Name)
 			if s.Name == want && (!both || p.Name == wantPool) {
-				pools, pool, server = append(pools, p.Name), p.Name, s
+				pools, server = append(pools, p.Name), Server{Pool: p.Name, Name: s.Name, Address: s.Address}
 			}
 		}
 	}
 	switch {
 	case len(pools) > 1:
-		return "", nil, fmt.Errorf("there are several servers %s: say which, %s/%s", name, strings.Join(pools, "/"+name+" or "), name)
-	case server != nil:
-		return pool, server, nil
+		return server, fmt.Errorf("there are several servers %s: say which, %s/%s", name, strings.Join(pools, "/"+name+" or "), name)
+	case len(pools) == 1:
+		return server, nil
 	case len(names) == 0:
-		return "", nil, errors.New("the configuration has no servers: `local` services are on this host, behind the edge already")
+		return server, errors.New("the configuration has no servers: `local` services are on this host, behind the edge already")
 	}
 	if near, ok := spell.Nearest(want, names); ok && near != want {
-		return "", nil, fmt.Errorf("there is no server %q: did you mean %s?", name, near)
+		return server, fmt.Errorf("there is no server %q: did you mean %s?", name, near)
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -116,7 +162,7 @@ func find(c *config.Config, name string) (pool string, server *config.Server, er
 	if len(names) > some {
 		names = append(names[:some], "… (`parry server list`)")
 	}
-	return "", nil, fmt.Errorf("there is no server %q; there are %s", name, strings.Join(names, ", "))
+	return server, fmt.Errorf("there is no server %q; there are %s", name, strings.Join(names, ", "))
 }
 
 // add gathers the server's ports that a service leads to.
@@ -154,35 +200,38 @@ func (g *Guard) around(to *[]Ports, p Ports) {
 // from gathers the addresses that the edge sends from: NAT's, and its host's own, by which the daemon asks servers.
 func (g *Guard) from(c *config.Config, more []netip.Addr) error {
 	all := slices.Clone(more)
-	for _, a := range c.NAT.Addresses {
-		if a.Is4() == g.Address.Is4() {
-			all = append(all, a)
+	for _, s := range g.Servers {
+		for _, a := range c.NAT.Addresses {
+			if a.Is4() == s.Address.Is4() {
+				all = append(all, a)
+			}
 		}
-	}
-	if g.Way.Source.IsValid() {
-		all = append(all, g.Way.Source)
+		if s.Way.Source.IsValid() {
+			all = append(all, s.Way.Source)
+		}
 	}
 	slices.SortFunc(all, netip.Addr.Compare)
 	g.From = slices.Compact(all)
 	if len(g.NAT) > 0 && len(g.From) == 0 {
-		return fmt.Errorf("server %s: the route to %s has no source address, so the edge's is not known: write nat.addresses", g.Server, g.Address)
+		return fmt.Errorf("server %s: the route to it has no source address, so the edge's is not known: write nat.addresses", g.Servers[0])
 	}
+	g.NAT, g.Transparent = compact(g.NAT), compact(g.Transparent)
 	return nil
 }
 
 // recognise makes sure that packets of transparent services, which carry players' addresses, can be told from those that
 // come past the edge.
-func (g *Guard) recognise() error {
-	if len(g.Transparent) == 0 || g.Interface != "" {
+func (g *Guard) recognise(s Server) error {
+	if g.Interface != "" {
 		return nil
 	}
-	if g.Way.Gateway.IsValid() {
+	if s.Way.Gateway.IsValid() {
 		return fmt.Errorf("server %s: packets of `transparent` services carry players' own addresses, and %s routes them, so the server does not see which came by the edge: "+
-			"bring the edge's packets to the server by an interface (or VLAN) of their own and name that with --interface, or use `forward: nat`", g.Server, g.Way.Gateway)
+			"bring the edge's packets to the server by an interface (or VLAN) of their own and name that with --interface, or use `forward: nat`", s, s.Way.Gateway)
 	}
-	if len(g.Way.MAC) != 6 {
+	if len(s.Way.MAC) != macLength {
 		return fmt.Errorf("server %s: packets of `transparent` services carry players' own addresses, and the edge's %s has no link address to know them by: "+
-			"name the server's interface towards the edge with --interface, or use `forward: nat`", g.Server, g.Way.Link)
+			"name the server's interface towards the edge with --interface, or use `forward: nat`", s, s.Way.Link)
 	}
 	return nil
 }

@@ -12,8 +12,9 @@ import (
 	"parry/pkg/config"
 )
 
-// Table is the name of the nftables table that holds the rules: one a server, so that several on one host have one each.
-func (g *Guard) Table() string { return "parry_guard_" + g.Pool + "_" + g.Server }
+// Table is the name of the nftables table that holds the rules: by the first server's name, so that several on one host may
+// have one each.
+func (g *Guard) Table() string { return "parry_guard_" + g.Servers[0].Pool + "_" + g.Servers[0].Name }
 
 // Nft is what `nft -f` loads. Loading it again replaces what was loaded before; nothing else is touched.
 //
@@ -23,7 +24,7 @@ func (g *Guard) Table() string { return "parry_guard_" + g.Pool + "_" + g.Server
 func (g *Guard) Nft() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `#!/usr/sbin/nft -f
-# Server %s (%s) takes play from the edge only. Written by: parry server guard
+# Server %s takes play from the edge only. Written by: parry server guard
 # Load it on the server: nft -f FILE        take it away: nft delete table inet %s
 # Packets of any other kind, ssh too, pass as before.
 
@@ -31,7 +32,7 @@ table inet %s
 delete table inet %s
 
 table inet %s {
-`, g.Server, g.Address, g.Table(), g.Table(), g.Table(), g.Table())
+`, g.names(true), g.Table(), g.Table(), g.Table(), g.Table())
 	if len(g.NAT) > 0 {
 		g.chainNAT(&b)
 	}
@@ -79,9 +80,37 @@ func (g *Guard) chainTransparent(b *strings.Builder) {
 	if g.Interface != "" {
 		fmt.Fprintf(b, "\t\tiifname %q accept comment \"nobody but the edge is there\"\n", g.Interface)
 	} else {
-		fmt.Fprintf(b, "\t\tether saddr %s accept comment \"the edge's %s\"\n", g.Way.MAC, g.Way.Link)
+		fmt.Fprintf(b, "\t\tether saddr { %s } accept comment \"the edge\"\n", strings.Join(g.macs(), ", "))
 	}
 	b.WriteString(ending)
+}
+
+// macs are the edge's link addresses.
+func (g *Guard) macs() []string {
+	var all []string
+	for _, s := range g.Servers {
+		if len(s.Way.MAC) == macLength && !s.Way.Gateway.IsValid() {
+			all = append(all, s.Way.MAC.String())
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// names lists the servers, with their addresses if wanted.
+func (g *Guard) names(addresses bool) string {
+	var all []string
+	for _, s := range g.Servers {
+		text := s.String()
+		if addresses {
+			text += " (" + s.Address.String() + ")"
+		}
+		all = append(all, text)
+	}
+	if addresses {
+		return strings.Join(all, " and ")
+	}
+	return strings.Join(all, " ")
 }
 
 func family(is6 bool) string {
@@ -127,7 +156,7 @@ func portSet(ports []Ports, proto string) string {
 // Explain says for a person what the rules do, what they rest on, and how to load them.
 func (g *Guard) Explain() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Server %s at %s (pool %s) is to take play from the edge only: who comes past it is dropped, by IPv4 and IPv6.\n#\n", g.Server, g.Address, g.Pool)
+	fmt.Fprintf(&b, "# Server %s is to take play from the edge only: who comes past it is dropped, by IPv4 and IPv6.\n#\n", g.names(true))
 	list := func(ports []Ports, how string) {
 		for _, p := range ports {
 			fmt.Fprintf(&b, "#   %-12s service %s: %s\n", p.Protocol+" "+p.PortRange.String(), p.Service, how)
@@ -137,14 +166,15 @@ func (g *Guard) Explain() string {
 	if g.Interface != "" {
 		list(g.Transparent, "players' own addresses, by the server's interface "+g.Interface)
 	} else {
-		list(g.Transparent, fmt.Sprintf("players' own addresses, in frames of the edge's %s (%s)", g.Way.Link, g.Way.MAC))
+		list(g.Transparent, "players' own addresses, in frames of the edge's "+strings.Join(g.macs(), ", "))
 	}
 	list(g.Left, "left alone: a rule for ssh could lock you out")
 	if len(g.Transparent) > 0 && g.Interface == "" {
 		b.WriteString("#\n# A link address can be forged by whoever is on the server's own network, not from farther away.\n")
 	}
 	fmt.Fprintf(&b, `#
-# Health checks and the edge's own questions to the server come from the same addresses. Other edges, or a monitoring
+# If the same machine has an address of the other family in the file, name both at once, else either's rules refuse the
+# other's players: parry server guard NAME4 NAME6. Health checks and the edge's own questions to the server come from the same addresses. Other edges, or a monitoring
 # host that asks the game's port: --from ADDRESS for each. Load the rules on the server:
 #
 #   parry server guard %s --nft | ssh root@%s nft -f -
@@ -152,11 +182,9 @@ func (g *Guard) Explain() string {
 # They hold until the next boot: keep them where its nftables.service reads them (on Debian /etc/nftables.conf includes
 # what you name there). Take them away again: nft delete table inet %s
 
-`, g.name(), g.Address, g.Table())
+`, g.names(false), g.Servers[0].Address, g.Table())
 	return b.String()
 }
-
-func (g *Guard) name() string { return g.Pool + "/" + g.Server }
 
 func addresses(all []netip.Addr) string {
 	words := make([]string, len(all))
