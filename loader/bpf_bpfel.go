@@ -92,9 +92,11 @@ type bpfCfg struct {
 	Ordered     uint8
 	DenialShift uint8
 	Gates       uint8
-	Pad         uint8
+	Samples     uint8
 	Unproven    uint32
 	Greylist    uint32
+	SampleSeed  uint32
+	Pad         uint32
 }
 
 type bpfClocks struct {
@@ -586,6 +588,15 @@ type bpfNetKey6 struct {
 	Addr      [16]uint8
 }
 
+type bpfNoted struct {
+	_      structs.HostLayout
+	Ends   bpfSampleTuple
+	Code   uint32
+	Have   uint32
+	Sample bpfSample
+	Data   [2048]uint8
+}
+
 type bpfOrigin struct {
 	_       structs.HostLayout
 	Vip     [16]uint8
@@ -633,9 +644,9 @@ type bpfPkt struct {
 	Query     uint8
 	Why       uint8
 	Again     uint8
-	Pad       uint8
+	First     uint8
 	Whole     uint32
-	Pad2      uint32
+	Rule      uint32
 }
 
 type bpfPortCell struct {
@@ -682,6 +693,86 @@ type bpfReasonCount struct {
 	Bytes         uint64
 	ShadowPackets uint64
 	ShadowBytes   uint64
+}
+
+type bpfSample struct {
+	_       structs.HostLayout
+	Time    uint64
+	Client  [16]uint8
+	Ifindex uint32
+	Length  uint32
+	Rule    uint32
+	Every   uint32
+	Service uint16
+	Taken   uint16
+	Reason  uint8
+	Shadow  uint8
+	Verdict uint8
+	Flags   uint8
+	Slots   uint8
+	Family  uint8
+	Cpu     uint16
+	Pad     [3]uint32
+}
+
+type bpfSampleCount struct {
+	_      structs.HostLayout
+	Taken  uint64
+	Full   uint64
+	Over   uint64
+	Second uint32
+	Used   uint32
+	Turn   uint32
+	Pad    uint32
+}
+
+type bpfSampleLevel uint32
+
+const (
+	bpfSampleLevelSAMPLES_NONE   bpfSampleLevel = 0
+	bpfSampleLevelSAMPLES_ALWAYS bpfSampleLevel = 1
+	bpfSampleLevelSAMPLES_DROPS  bpfSampleLevel = 2
+	bpfSampleLevelSAMPLES_ALL    bpfSampleLevel = 3
+)
+
+type bpfSampleSlot struct {
+	_         structs.HostLayout
+	Mask      [2]uint64
+	Addr      [16]uint8
+	Way       [2]bpfSampleTuple
+	Rate      uint32
+	Every     uint32
+	Snap      uint16
+	Service   uint16
+	Want      uint8
+	ByService uint8
+	Reason    uint8
+	Family    uint8
+}
+
+type bpfSampleTuple struct {
+	_      structs.HostLayout
+	Src    [16]uint8
+	Dst    [16]uint8
+	Sport  uint16
+	Dport  uint16
+	Proto  uint8
+	Family uint8
+	Pad    [2]uint8
+}
+
+type bpfSampleWant uint32
+
+const (
+	bpfSampleWantSAMPLE_WANT_DROPS  bpfSampleWant = 1
+	bpfSampleWantSAMPLE_WANT_PASSES bpfSampleWant = 2
+)
+
+type bpfSampler struct {
+	_    structs.HostLayout
+	Slot [4]bpfSampleSlot
+	Snap uint32
+	Rate uint32
 }
 
 type bpfSecret struct {
@@ -911,6 +1002,7 @@ const (
 	bpfMapNatRing6       = "nat_ring6"
 	bpfMapNetFilter4     = "net_filter4"
 	bpfMapNetFilter6     = "net_filter6"
+	bpfMapNoted          = "noted"
 	bpfMapOrigin4        = "origin4"
 	bpfMapOrigin6        = "origin6"
 	bpfMapOwn4           = "own4"
@@ -923,6 +1015,9 @@ const (
 	bpfMapReapBoxSrc     = "reap_box_src"
 	bpfMapReasonCount    = "reason_count"
 	bpfMapRegular        = "regular"
+	bpfMapSampleCount    = "sample_count"
+	bpfMapSampler        = "sampler"
+	bpfMapSamples        = "samples"
 	bpfMapSecret         = "secret"
 	bpfMapServer         = "server"
 	bpfMapService        = "service"
@@ -950,6 +1045,7 @@ const (
 	bpfProgParryAgain    = "parry_again"
 	bpfProgParryBrief    = "parry_brief"
 	bpfProgParryLocal    = "parry_local"
+	bpfProgParryNote     = "parry_note"
 	bpfProgParryStranger = "parry_stranger"
 	bpfProgReadClocks    = "read_clocks"
 	bpfProgReap4         = "reap4"
@@ -962,6 +1058,7 @@ const (
 	bpfVarLoosenedNow    = "loosened_now"
 	bpfVarNatPorts       = "nat_ports"
 	bpfVarOwnBits        = "own_bits"
+	bpfVarSampleCells    = "sample_cells"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -1019,6 +1116,7 @@ type bpfProgramSpecs struct {
 	ParryAgain    *ebpf.ProgramSpec `ebpf:"parry_again"`
 	ParryBrief    *ebpf.ProgramSpec `ebpf:"parry_brief"`
 	ParryLocal    *ebpf.ProgramSpec `ebpf:"parry_local"`
+	ParryNote     *ebpf.ProgramSpec `ebpf:"parry_note"`
 	ParryStranger *ebpf.ProgramSpec `ebpf:"parry_stranger"`
 	ReadClocks    *ebpf.ProgramSpec `ebpf:"read_clocks"`
 	Reap4         *ebpf.ProgramSpec `ebpf:"reap4"`
@@ -1083,6 +1181,7 @@ type bpfMapSpecs struct {
 	NatRing6      *ebpf.MapSpec `ebpf:"nat_ring6"`
 	NetFilter4    *ebpf.MapSpec `ebpf:"net_filter4"`
 	NetFilter6    *ebpf.MapSpec `ebpf:"net_filter6"`
+	Noted         *ebpf.MapSpec `ebpf:"noted"`
 	Origin4       *ebpf.MapSpec `ebpf:"origin4"`
 	Origin6       *ebpf.MapSpec `ebpf:"origin6"`
 	Own4          *ebpf.MapSpec `ebpf:"own4"`
@@ -1095,6 +1194,9 @@ type bpfMapSpecs struct {
 	ReapBoxSrc    *ebpf.MapSpec `ebpf:"reap_box_src"`
 	ReasonCount   *ebpf.MapSpec `ebpf:"reason_count"`
 	Regular       *ebpf.MapSpec `ebpf:"regular"`
+	SampleCount   *ebpf.MapSpec `ebpf:"sample_count"`
+	Sampler       *ebpf.MapSpec `ebpf:"sampler"`
+	Samples       *ebpf.MapSpec `ebpf:"samples"`
 	Secret        *ebpf.MapSpec `ebpf:"secret"`
 	Server        *ebpf.MapSpec `ebpf:"server"`
 	Service       *ebpf.MapSpec `ebpf:"service"`
@@ -1121,6 +1223,7 @@ type bpfVariableSpecs struct {
 	LoosenedNow *ebpf.VariableSpec `ebpf:"loosened_now"`
 	NatPorts    *ebpf.VariableSpec `ebpf:"nat_ports"`
 	OwnBits     *ebpf.VariableSpec `ebpf:"own_bits"`
+	SampleCells *ebpf.VariableSpec `ebpf:"sample_cells"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -1195,6 +1298,7 @@ type bpfMaps struct {
 	NatRing6      *ebpf.Map `ebpf:"nat_ring6"`
 	NetFilter4    *ebpf.Map `ebpf:"net_filter4"`
 	NetFilter6    *ebpf.Map `ebpf:"net_filter6"`
+	Noted         *ebpf.Map `ebpf:"noted"`
 	Origin4       *ebpf.Map `ebpf:"origin4"`
 	Origin6       *ebpf.Map `ebpf:"origin6"`
 	Own4          *ebpf.Map `ebpf:"own4"`
@@ -1207,6 +1311,9 @@ type bpfMaps struct {
 	ReapBoxSrc    *ebpf.Map `ebpf:"reap_box_src"`
 	ReasonCount   *ebpf.Map `ebpf:"reason_count"`
 	Regular       *ebpf.Map `ebpf:"regular"`
+	SampleCount   *ebpf.Map `ebpf:"sample_count"`
+	Sampler       *ebpf.Map `ebpf:"sampler"`
+	Samples       *ebpf.Map `ebpf:"samples"`
 	Secret        *ebpf.Map `ebpf:"secret"`
 	Server        *ebpf.Map `ebpf:"server"`
 	Service       *ebpf.Map `ebpf:"service"`
@@ -1277,6 +1384,7 @@ func (m *bpfMaps) Close() error {
 		m.NatRing6,
 		m.NetFilter4,
 		m.NetFilter6,
+		m.Noted,
 		m.Origin4,
 		m.Origin6,
 		m.Own4,
@@ -1289,6 +1397,9 @@ func (m *bpfMaps) Close() error {
 		m.ReapBoxSrc,
 		m.ReasonCount,
 		m.Regular,
+		m.SampleCount,
+		m.Sampler,
+		m.Samples,
 		m.Secret,
 		m.Server,
 		m.Service,
@@ -1316,6 +1427,7 @@ type bpfVariables struct {
 	LoosenedNow *ebpf.Variable `ebpf:"loosened_now"`
 	NatPorts    *ebpf.Variable `ebpf:"nat_ports"`
 	OwnBits     *ebpf.Variable `ebpf:"own_bits"`
+	SampleCells *ebpf.Variable `ebpf:"sample_cells"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
@@ -1335,6 +1447,7 @@ type bpfPrograms struct {
 	ParryAgain    *ebpf.Program `ebpf:"parry_again"`
 	ParryBrief    *ebpf.Program `ebpf:"parry_brief"`
 	ParryLocal    *ebpf.Program `ebpf:"parry_local"`
+	ParryNote     *ebpf.Program `ebpf:"parry_note"`
 	ParryStranger *ebpf.Program `ebpf:"parry_stranger"`
 	ReadClocks    *ebpf.Program `ebpf:"read_clocks"`
 	Reap4         *ebpf.Program `ebpf:"reap4"`
@@ -1358,6 +1471,7 @@ func (p *bpfPrograms) Close() error {
 		p.ParryAgain,
 		p.ParryBrief,
 		p.ParryLocal,
+		p.ParryNote,
 		p.ParryStranger,
 		p.ReadClocks,
 		p.Reap4,

@@ -73,9 +73,11 @@ type slotCfg struct {
 	Ordered     uint8
 	DenialShift uint8
 	Gates       uint8
-	Pad         uint8
+	Samples     uint8
 	Unproven    uint32
 	Greylist    uint32
+	SampleSeed  uint32
+	Pad         uint32
 }
 
 type slotClocks struct {
@@ -425,6 +427,42 @@ type slotNetKey6 struct {
 	Addr      [16]uint8
 }
 
+type slotNoted struct {
+	_    structs.HostLayout
+	Ends struct {
+		_      structs.HostLayout
+		Src    [16]uint8
+		Dst    [16]uint8
+		Sport  uint16
+		Dport  uint16
+		Proto  uint8
+		Family uint8
+		Pad    [2]uint8
+	}
+	Code   uint32
+	Have   uint32
+	Sample struct {
+		_       structs.HostLayout
+		Time    uint64
+		Client  [16]uint8
+		Ifindex uint32
+		Length  uint32
+		Rule    uint32
+		Every   uint32
+		Service uint16
+		Taken   uint16
+		Reason  uint8
+		Shadow  uint8
+		Verdict uint8
+		Flags   uint8
+		Slots   uint8
+		Family  uint8
+		Cpu     uint16
+		Pad     [3]uint32
+	}
+	Data [2048]uint8
+}
+
 type slotOrigin struct {
 	_       structs.HostLayout
 	Vip     [16]uint8
@@ -481,6 +519,46 @@ type slotReasonCount struct {
 	Bytes         uint64
 	ShadowPackets uint64
 	ShadowBytes   uint64
+}
+
+type slotSampleCount struct {
+	_      structs.HostLayout
+	Taken  uint64
+	Full   uint64
+	Over   uint64
+	Second uint32
+	Used   uint32
+	Turn   uint32
+	Pad    uint32
+}
+
+type slotSampler struct {
+	_    structs.HostLayout
+	Slot [4]struct {
+		_    structs.HostLayout
+		Mask [2]uint64
+		Addr [16]uint8
+		Way  [2]struct {
+			_      structs.HostLayout
+			Src    [16]uint8
+			Dst    [16]uint8
+			Sport  uint16
+			Dport  uint16
+			Proto  uint8
+			Family uint8
+			Pad    [2]uint8
+		}
+		Rate      uint32
+		Every     uint32
+		Snap      uint16
+		Service   uint16
+		Want      uint8
+		ByService uint8
+		Reason    uint8
+		Family    uint8
+	}
+	Snap uint32
+	Rate uint32
 }
 
 type slotSecret struct {
@@ -709,6 +787,7 @@ const (
 	slotMapNatRing6      = "nat_ring6"
 	slotMapNetFilter4    = "net_filter4"
 	slotMapNetFilter6    = "net_filter6"
+	slotMapNoted         = "noted"
 	slotMapOrigin4       = "origin4"
 	slotMapOrigin6       = "origin6"
 	slotMapOwn4          = "own4"
@@ -720,6 +799,9 @@ const (
 	slotMapReapBoxSrc    = "reap_box_src"
 	slotMapReasonCount   = "reason_count"
 	slotMapRegular       = "regular"
+	slotMapSampleCount   = "sample_count"
+	slotMapSampler       = "sampler"
+	slotMapSamples       = "samples"
 	slotMapSecret        = "secret"
 	slotMapServer        = "server"
 	slotMapService       = "service"
@@ -740,6 +822,7 @@ const (
 	slotVarLoosenedNow   = "loosened_now"
 	slotVarNatPorts      = "nat_ports"
 	slotVarOwnBits       = "own_bits"
+	slotVarSampleCells   = "sample_cells"
 	slotVarWhose         = "whose"
 )
 
@@ -842,6 +925,7 @@ type slotMapSpecs struct {
 	NatRing6      *ebpf.MapSpec `ebpf:"nat_ring6"`
 	NetFilter4    *ebpf.MapSpec `ebpf:"net_filter4"`
 	NetFilter6    *ebpf.MapSpec `ebpf:"net_filter6"`
+	Noted         *ebpf.MapSpec `ebpf:"noted"`
 	Origin4       *ebpf.MapSpec `ebpf:"origin4"`
 	Origin6       *ebpf.MapSpec `ebpf:"origin6"`
 	Own4          *ebpf.MapSpec `ebpf:"own4"`
@@ -853,6 +937,9 @@ type slotMapSpecs struct {
 	ReapBoxSrc    *ebpf.MapSpec `ebpf:"reap_box_src"`
 	ReasonCount   *ebpf.MapSpec `ebpf:"reason_count"`
 	Regular       *ebpf.MapSpec `ebpf:"regular"`
+	SampleCount   *ebpf.MapSpec `ebpf:"sample_count"`
+	Sampler       *ebpf.MapSpec `ebpf:"sampler"`
+	Samples       *ebpf.MapSpec `ebpf:"samples"`
 	Secret        *ebpf.MapSpec `ebpf:"secret"`
 	Server        *ebpf.MapSpec `ebpf:"server"`
 	Service       *ebpf.MapSpec `ebpf:"service"`
@@ -878,6 +965,7 @@ type slotVariableSpecs struct {
 	LoosenedNow *ebpf.VariableSpec `ebpf:"loosened_now"`
 	NatPorts    *ebpf.VariableSpec `ebpf:"nat_ports"`
 	OwnBits     *ebpf.VariableSpec `ebpf:"own_bits"`
+	SampleCells *ebpf.VariableSpec `ebpf:"sample_cells"`
 	Whose       *ebpf.VariableSpec `ebpf:"whose"`
 }
 
@@ -951,6 +1039,7 @@ type slotMaps struct {
 	NatRing6      *ebpf.Map `ebpf:"nat_ring6"`
 	NetFilter4    *ebpf.Map `ebpf:"net_filter4"`
 	NetFilter6    *ebpf.Map `ebpf:"net_filter6"`
+	Noted         *ebpf.Map `ebpf:"noted"`
 	Origin4       *ebpf.Map `ebpf:"origin4"`
 	Origin6       *ebpf.Map `ebpf:"origin6"`
 	Own4          *ebpf.Map `ebpf:"own4"`
@@ -962,6 +1051,9 @@ type slotMaps struct {
 	ReapBoxSrc    *ebpf.Map `ebpf:"reap_box_src"`
 	ReasonCount   *ebpf.Map `ebpf:"reason_count"`
 	Regular       *ebpf.Map `ebpf:"regular"`
+	SampleCount   *ebpf.Map `ebpf:"sample_count"`
+	Sampler       *ebpf.Map `ebpf:"sampler"`
+	Samples       *ebpf.Map `ebpf:"samples"`
 	Secret        *ebpf.Map `ebpf:"secret"`
 	Server        *ebpf.Map `ebpf:"server"`
 	Service       *ebpf.Map `ebpf:"service"`
@@ -1030,6 +1122,7 @@ func (m *slotMaps) Close() error {
 		m.NatRing6,
 		m.NetFilter4,
 		m.NetFilter6,
+		m.Noted,
 		m.Origin4,
 		m.Origin6,
 		m.Own4,
@@ -1041,6 +1134,9 @@ func (m *slotMaps) Close() error {
 		m.ReapBoxSrc,
 		m.ReasonCount,
 		m.Regular,
+		m.SampleCount,
+		m.Sampler,
+		m.Samples,
 		m.Secret,
 		m.Server,
 		m.Service,
@@ -1067,6 +1163,7 @@ type slotVariables struct {
 	LoosenedNow *ebpf.Variable `ebpf:"loosened_now"`
 	NatPorts    *ebpf.Variable `ebpf:"nat_ports"`
 	OwnBits     *ebpf.Variable `ebpf:"own_bits"`
+	SampleCells *ebpf.Variable `ebpf:"sample_cells"`
 	Whose       *ebpf.Variable `ebpf:"whose"`
 }
 
