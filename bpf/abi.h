@@ -153,6 +153,7 @@ enum flow_flag {
 	FLOW_PROXIED = 1u << 3, /* TCP: the SYN proxy shook hands with its client, so its numbers are translated */
 	FLOW_HEADER = 1u << 4, /* TCP: its server has not acknowledged the PROXY header yet */
 	FLOW_RULED = 1u << 5, /* a rule with --established is about its service */
+	FLOW_WATCHED = 1u << 6, /* UDP, both halves: what proves it strongly may still come (stage/netchan.h) */
 	FLOW_RETURN = 1u << 8, /* this entry is the server-to-client half */
 	FLOW_NAT = 1u << 9, /* its return half is a slot of nat4/nat6 (numbered `peer`), not a second entry */
 	FLOW_LOCAL = 1u << 10, /* the server is this host: packets are passed up, nothing is rewritten */
@@ -353,7 +354,8 @@ struct service {
 	__u8 ever; /* EVER_*: families and modes that it has had, for their sessions play on */
 	__u8 fragments; /* a stranger's first fragment may begin a session */
 	__u8 gate; /* index into gates; 0 = none */
-	__u8 pad[2];
+	__u8 watched; /* its UDP sessions begin with FLOW_WATCHED */
+	__u8 pad;
 	__u32 unanswered; /* packets that an unproven session may send before its server answers; 0 = no limit */
 	struct rate strangers; /* new sessions of unproven sources, before they have to come again */
 	struct rate admissions; /* of those that did */
@@ -641,12 +643,13 @@ struct edge {
 	__u32 unproven[2]; /* next slot of unproven4 and of unproven6 */
 };
 
-/* What is kept by prefix in prefix_word. */
+/* What is kept in prefix_word, by hash of a prefix, a source or a client. */
 enum prefix_kind {
 	PREFIX_ADMISSIONS = 0, /* GCRA words: strangers of a /16 (IPv6: /32) of a service */
 	PREFIX_ANSWERS = 1, /* bytes given to unproven sources of a /24 or /48, over the whole edge */
 	PREFIX_QUERIES = 2, /* queries of a source to a service */
 	PREFIX_WEAK = 3, /* a count: weakly proven sessions of a /24 or /48 of a service */
+	PREFIX_CHALLENGE = 4, /* what a server told its client (stage/netchan.h): session << 32 | challenge */
 	PREFIX_KINDS,
 };
 

@@ -147,7 +147,8 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } sketch SEC(".maps");
 
-/* By hash of a prefix or source; colliding ones share. Index: enum prefix_kind * PREFIX_CELLS + hash. */
+/* By hash of a prefix or source, which share where they collide; or of a client, of whom the later one has the cell. Index: enum
+ * prefix_kind * PREFIX_CELLS + hash. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);

@@ -37,6 +37,8 @@ var ErrGate = errors.New("the gate is refused")
 // GateProof is how sure a gate can be of a source's address.
 type GateProof uint8
 
+const gateProofNetchan GateProof = 3 // GATE_PROOF_NETCHAN: what proves its sessions is in their play
+
 func (p GateProof) String() string {
 	switch p {
 	case 0:
@@ -45,6 +47,8 @@ func (p GateProof) String() string {
 		return "weak"
 	case 2:
 		return "strong"
+	case gateProofNetchan:
+		return "netchan"
 	}
 	return "unknown"
 }
@@ -125,7 +129,7 @@ func readGate(object []byte) (g Gate, spec *ebpf.CollectionSpec, err error) {
 		return g, nil, fmt.Errorf("it was built for gate ABI %d, this parry speaks %d: build it again from its source (parry gate build)", g.ABI, gateABI)
 	}
 	if g.Proof.String() == "unknown" {
-		return g, nil, fmt.Errorf("it claims proof %d: GATE_PROOF_NONE, _WEAK or _STRONG", g.Proof)
+		return g, nil, fmt.Errorf("it claims proof %d: GATE_PROOF_NONE, _WEAK, _STRONG or _NETCHAN", g.Proof)
 	}
 	return g, spec, nil
 }

@@ -26,6 +26,17 @@ const (
 	Closing  SessionState = "closing"
 )
 
+// SessionProof is how sure the edge is of its client's address.
+type SessionProof string
+
+// The proofs. A weak one counts in quotas until it is lasting.
+const (
+	ProofNone    SessionProof = "none"
+	ProofWeak    SessionProof = "weak"    // it spoke, was answered, and spoke again
+	ProofLasting SessionProof = "lasting" // that, and it has played for a while
+	ProofStrong  SessionProof = "strong"  // it showed that it got what was sent to it
+)
+
 // Direction is what one direction of a session carried.
 type Direction struct{ Packets, Bytes uint64 }
 
@@ -39,6 +50,7 @@ type Session struct {
 	Face          netip.AddrPort // what the server sees: the NAT address and port, or the client's own
 	Server        netip.AddrPort
 	State         SessionState
+	Proof         SessionProof // of a session that is over: what it was
 	ServerStarted bool
 	Age, Idle     time.Duration
 	Up, Down      Direction
@@ -195,7 +207,20 @@ func (s *Session) halves(up, down *bpfFlow, tick uint32) {
 		idle = 0
 	}
 	s.Idle = tickDuration(idle)
-	s.State = stateOf(up.State)
+	s.State, s.Proof = stateOf(up.State), proofOf(up.State)
+}
+
+func proofOf(state uint32) SessionProof {
+	has := func(f bpfFlowFlag) bool { return state&uint32(f) != 0 }
+	switch {
+	case has(bpfFlowFlagFLOW_STRONG):
+		return ProofStrong
+	case has(bpfFlowFlagFLOW_LASTING):
+		return ProofLasting
+	case has(bpfFlowFlagFLOW_WEAK):
+		return ProofWeak
+	}
+	return ProofNone
 }
 
 func stateOf(state uint32) SessionState {

@@ -104,7 +104,7 @@ type StrangerCount struct {
 	Greylisted   uint64
 	Returned     uint64 // came again in time
 	Admitted     uint64 // sessions, unproven and proven
-	Strong       uint64 // proven by an echoed secret or TCP's handshake
+	Strong       uint64 // proven by an echoed secret, TCP's handshake, or in play
 	Weak         uint64 // proven by a two-way exchange
 	Answered     uint64 // by the edge
 	Asked        uint64 // of the daemon
@@ -209,14 +209,14 @@ func sample[T any](m *ebpf.Map, fn func(*T)) error {
 	return nil
 }
 
-// gate is the number of a gate in the table; 0 = none.
-func (b *builder) gate(name string) uint8 {
+// gate is the number of a gate in the table, 0 = none; and whether its sessions are watched for the proof that is in their play.
+func (b *builder) gate(name string) (number, watched uint8) {
 	for i, g := range b.plan.Gates {
 		if g.Name == name {
-			return uint8(i + 1)
+			return uint8(i + 1), flag(g.Proof == gateProofNetchan)
 		}
 	}
-	return 0
+	return 0, 0
 }
 
 const greyPerLine = 8 // GREYLIST_PER_LINE

@@ -54,6 +54,8 @@ enum gate_proof {
 	GATE_PROOF_NONE = 0, /* anybody can have sent it */
 	GATE_PROOF_WEAK = 1, /* an exchange that a blind sender may guess */
 	GATE_PROOF_STRONG = 2, /* it echoed a secret that was sent to its address */
+	/* Never of a packet, but in PARRY_GATE: in play the core finds strong proof in Quake III's netchan checksum, where there is one. */
+	GATE_PROOF_NETCHAN = 3,
 };
 
 /* How a service fares (gate.state). */

@@ -3,7 +3,7 @@
  * Quake III and its kin: out-of-band words. getinfo and getstatus are answered from the cache, to which the edge adds the
  * asker's own challenge right behind the first line (so does ioquake3 in a status; in an info it says it last; keys have no
  * order). It is the client's nonce and no proof of its address: that is getchallenge and connect, between the server and
- * its client.
+ * its client, and strong where its packets of play have a checksum of that challenge (stage/netchan.h).
  */
 #include "oob.h"
 
@@ -95,7 +95,7 @@ static __always_inline bool connect(struct xdp_md *ctx, const struct gate *g, __
 	return p && *p == ' ' && g->length < CONNECT_MOST;
 }
 
-PARRY_GATE(quake3, GATE_PROOF_NONE, "Quake III: getinfo, getstatus (answered by the edge), getchallenge, connect")
+PARRY_GATE(quake3, GATE_PROOF_NETCHAN, "Quake III: getinfo, getstatus (answered by the edge), getchallenge, connect")
 {
 	__u32 rest = 0;
 

@@ -24,7 +24,7 @@ static __always_inline void mark_closing(struct flow *f, __u32 tick)
 		if (!carries(old))
 			return;
 		f->checked = tick;
-		if (__sync_val_compare_and_swap(&f->state, old, (old & ~0xffu) | PHASE_CLOSING) == old)
+		if (__sync_val_compare_and_swap(&f->state, old, (old & ~FLOW_PHASES) | PHASE_CLOSING) == old)
 			return;
 	}
 }
@@ -35,7 +35,7 @@ static __always_inline bool mark_dead(struct flow *f)
 	__u32 old = *(volatile __u32 *)&f->state;
 
 	return FLOW_PHASE(old) == PHASE_CLOSING &&
-	       __sync_val_compare_and_swap(&f->state, old, (old & ~0xffu) | PHASE_DEAD) == old;
+	       __sync_val_compare_and_swap(&f->state, old, (old & ~FLOW_PHASES) | PHASE_DEAD) == old;
 }
 
 static __always_inline struct flow4 *down_half4(const struct flow_key4 *k, const struct flow4 *up, struct flow_key4 *dk)

@@ -18,6 +18,9 @@
 /* Three bytes of the frame: IPv4, and no options. */
 #define EXPRESS_IPV4 (bpf_htons(ETH_P_IP) | 0x45 << 16)
 
+/* What of a session's state says whether its packets are ordinary: of an open one that is forwarded it is PHASE_OPEN. */
+#define EXPRESS_STATE (FLOW_PHASES | FLOW_LOCAL | FLOW_WATCHED)
+
 /* Of L4 what says that the packet is ordinary: ports are there, and lengths can be. `proto` is a constant. */
 static __always_inline bool express_l4(const void *l4, const void *end, __u8 proto, __s32 len, __u32 family)
 {
@@ -160,7 +163,7 @@ static __always_inline int express_leave(struct xdp_md *ctx, struct flow *f, __u
 static __always_inline int express_local(struct flow *f, __u32 state, __u64 client, __u32 family, __u64 now,
 					 __u32 l3_len)
 {
-	if (!cfg.local || (state & (FLOW_PHASES | FLOW_LOCAL | FLOW_RETURN)) != (PHASE_OPEN | FLOW_LOCAL) ||
+	if (!cfg.local || (state & (EXPRESS_STATE | FLOW_RETURN)) != (PHASE_OPEN | FLOW_LOCAL) ||
 	    !express_limits(f, state, client, family, now, l3_len))
 		return EXPRESS_NO;
 	flow_count(f, now >> TICK_SHIFT, l3_len);
@@ -191,7 +194,7 @@ static __always_inline int express4_as(struct xdp_md *ctx, __u64 now, __u8 proto
 	if (express_turns(l4, end, proto) || !express_fresh(&f->f, now >> TICK_SHIFT))
 		return EXPRESS_NO;
 	total = bpf_ntohs(*(volatile __u16 *)&ip->tot_len); /* cheaper read again than kept over the lookup */
-	if ((state & (FLOW_PHASES | FLOW_LOCAL)) != PHASE_OPEN)
+	if ((state & EXPRESS_STATE) != PHASE_OPEN)
 		return express_local(&f->f, state, ip->saddr, 4, now, total);
 	h = express_hop(f->f.hop, total);
 	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, ip->saddr, 4, now, total)))
@@ -247,7 +250,7 @@ static __always_inline int express6_as(struct xdp_md *ctx, __u64 now, __u8 proto
 	if (express_turns(l4, end, proto) || !express_fresh(&f->f, now >> TICK_SHIFT))
 		return EXPRESS_NO;
 	total = bpf_ntohs(*(volatile __u16 *)&ip->payload_len) + sizeof(*ip);
-	if ((state & (FLOW_PHASES | FLOW_LOCAL)) != PHASE_OPEN)
+	if ((state & EXPRESS_STATE) != PHASE_OPEN)
 		return express_local(&f->f, state, wide(&ip->saddr), 6, now, total);
 	h = express_hop(f->f.hop, total);
 	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, wide(&ip->saddr), 6, now, total)))

@@ -13,6 +13,7 @@
 #include "half.h"
 #include "icmp_reply.h"
 #include "limit.h"
+#include "netchan.h"
 #include "proof.h"
 #include "rewrite.h"
 #include "session.h"
@@ -129,9 +130,11 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 		if (refused)
 			return refused;
 	}
+	if (FLOW_PHASE(state) == PHASE_OPENING && first_words(ctx, p, state))
+		return FLOW_SHOW;
+	if (cfg.gates && state & FLOW_WATCHED && netchan(ctx, p, f))
+		state = (state & ~FLOW_PHASES) | PHASE_OPEN;
 	if (FLOW_PHASE(state) == PHASE_OPENING) {
-		if (first_words(ctx, p, state))
-			return FLOW_SHOW;
 		refused = flow_opening(p, f);
 		if (refused)
 			return refused;

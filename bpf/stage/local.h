@@ -104,7 +104,7 @@ NOINLINE int local_recheck(struct pkt *p, struct flow *f)
 	return p && f ? recheck_policy(p, f) : DROP_REASON_INTERNAL;
 }
 
-static __always_inline int local_reply(struct pkt *p, struct flow *f, __u32 packets)
+static __always_inline int local_reply(struct __sk_buff *skb, struct pkt *p, struct flow *f, __u32 packets)
 {
 	__u32 state = f->state;
 	int refused;
@@ -115,6 +115,8 @@ static __always_inline int local_reply(struct pkt *p, struct flow *f, __u32 pack
 		if (refused)
 			return refused;
 	}
+	if (cfg.gates && state & FLOW_WATCHED)
+		netchan_local(skb, p, f);
 	if (FLOW_PHASE(state) == PHASE_OPENING) {
 		refused = flow_opening(p, f);
 		if (refused)
@@ -185,5 +187,5 @@ static __always_inline int local_egress(struct __sk_buff *skb)
 	}
 	if (!(f->state & FLOW_LOCAL))
 		return TC_ACT_UNSPEC;
-	return local_exit(skb, &p, packets, local_reply(&p, f, packets));
+	return local_exit(skb, &p, packets, local_reply(skb, &p, f, packets));
 }

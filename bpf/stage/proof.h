@@ -102,7 +102,15 @@ static __always_inline bool phase_open(struct flow *f, __u32 flags)
 	__u32 old = *(volatile __u32 *)&f->state;
 
 	return FLOW_PHASE(old) == PHASE_OPENING &&
-	       __sync_val_compare_and_swap(&f->state, old, (old & ~0xffu) | flags | PHASE_OPEN) == old;
+	       __sync_val_compare_and_swap(&f->state, old, (old & ~FLOW_PHASES) | flags | PHASE_OPEN) == old;
+}
+
+/* Nothing more is to come that proves it. */
+static __always_inline void flow_unwatch(struct flow *up, struct flow *down)
+{
+	__sync_fetch_and_and(&up->state, ~FLOW_WATCHED);
+	if (down)
+		__sync_fetch_and_and(&down->state, ~FLOW_WATCHED);
 }
 
 /* ---- proof ---- */
@@ -234,6 +242,8 @@ NOINLINE int flow_lasting(struct pkt *p, struct flow *f)
 	if (old & FLOW_STRONG || !under_attack(p))
 		remember(p);
 	weak_leave(p, p->src, f);
+	if (old & FLOW_WATCHED)
+		flow_unwatch(f, down);
 	return 0;
 }
 

@@ -13,8 +13,8 @@
 static __always_inline bool phase_revive(struct flow *f)
 {
 	__u32 old = f->state;
-	__u32 fresh = (old & ~(0xffu | FLOW_FIN_CLIENT | FLOW_FIN_SERVER | FLOW_RST | FLOW_ANSWERED | FLOW_STRONG |
-			       FLOW_LASTING)) |
+	__u32 fresh = (old & ~(FLOW_PHASES | FLOW_FIN_CLIENT | FLOW_FIN_SERVER | FLOW_RST | FLOW_ANSWERED |
+			       FLOW_STRONG | FLOW_LASTING)) |
 		      PHASE_OPENING;
 
 	return FLOW_PHASE(old) == PHASE_CLOSING && __sync_val_compare_and_swap(&f->state, old, fresh) == old;

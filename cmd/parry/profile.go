@@ -24,7 +24,7 @@ type profile struct {
 	Port       *uint16  `json:"port"`
 	QueryPort  *uint16  `json:"query_port"`
 	Gate       string   `json:"gate"`         // "" = none
-	Proof      string   `json:"proof"`        // strong or weak
+	Proof      string   `json:"proof"`        // strong, weak or netchan
 	First      *bounds  `json:"first_packet"` // bytes of payload
 	MaxPayload *uint16  `json:"max_payload"`  // bytes, UDP
 }
@@ -46,7 +46,8 @@ func newProfileList(d deps) *cobra.Command {
 		Use:   "list",
 		Short: "List games: protocol families and titles",
 		Long: `List what "game" in a configuration may say, and what that stands for: latency class, protocol and port, the gate that
-strangers' first packets are shown to and the sizes that it lets in, how strongly an address is proven, and how long a
+strangers' first packets are shown to and the sizes that it lets in, how strongly an address is proven (netchan: weakly
+at first, strongly by a right checksum of Quake III's packets of play, if the server's protocol has one), and how long a
 player's packets get. Sizes are bytes of payload; - stands for none or unknown.`,
 		Example: `  parry profile list
   parry profile list --json | jq '.[] | select(.proof == "strong").name'`,

@@ -71,13 +71,13 @@ func counted[T any](seq iter.Seq2[T, error], n *int) iter.Seq2[T, error] {
 
 func sessionTable(cmd *cobra.Command, d deps, list iter.Seq2[api.Session, error]) error {
 	st := style(cmd, d)
-	t := show.NewTable(cmd.OutOrStdout(), st, "ID", "SERVICE", "PROTO", "CLIENT", "SERVER", "STATE", ">AGE", ">IDLE",
+	t := show.NewTable(cmd.OutOrStdout(), st, "ID", "SERVICE", "PROTO", "CLIENT", "SERVER", "STATE", "PROOF", ">AGE", ">IDLE",
 		">UP", ">", ">JITTER", ">DOWN", ">", ">JITTER", "PLAYER")
 	for s, err := range list {
 		if err != nil {
 			return err
 		}
-		row := []string{s.ID, s.Service, s.Protocol, s.Client.String(), s.Server.String(), st.State(s.State), show.MS(s.AgeMS), show.MS(s.IdleMS)}
+		row := []string{s.ID, s.Service, s.Protocol, s.Client.String(), s.Server.String(), st.State(s.State), s.Proof, show.MS(s.AgeMS), show.MS(s.IdleMS)}
 		row = append(row, directionCells(s.Up)...)
 		row = append(row, directionCells(s.Down)...)
 		player := ""

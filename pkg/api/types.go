@@ -107,6 +107,7 @@ type Session struct {
 	Server     netip.AddrPort  `json:"server"`
 	ServerName string          `json:"server_name"`
 	State      string          `json:"state"` // unproven, proven or closing
+	Proof      string          `json:"proof"` // of the client's address: none, weak, lasting (weak, and it has played for a while) or strong
 	AgeMS      int64           `json:"age_ms"`
 	IdleMS     int64           `json:"idle_ms"`
 	Up         *Direction      `json:"up"`   // from the player; null where the edge doesn't see this direction
@@ -152,7 +153,7 @@ const (
 type Gate struct {
 	Name         string   `json:"name"`
 	ABI          uint32   `json:"abi"`
-	Proof        string   `json:"proof"` // the strongest that it can give of a source's address: none, weak or strong
+	Proof        string   `json:"proof"` // the strongest that it can give of a source's address: none, weak, strong, or netchan (strong, in play)
 	About        string   `json:"about"`
 	Source       string   `json:"source"`           // built-in or operator
 	Services     []string `json:"services"`         // that use it

@@ -53,7 +53,7 @@ type Profile struct {
 	// GateParams are what that gate is told of this game.
 	GateParams []uint64
 	// Proof is the strongest proof of a source's address that the protocol and its gate give:
-	// "strong" or "weak"; "" for auto.
+	// "strong", "weak" or "netchan"; "" for auto.
 	Proof string
 	// First bounds the payload of a stranger's first packet over Proto, as the gate does. Zero where
 	// there is no gate.
@@ -70,6 +70,8 @@ type Bounds struct{ Min, Max uint16 }
 const (
 	ProofStrong = "strong" // it echoed a secret that was sent to it, or finished a TCP handshake
 	ProofWeak   = "weak"   // it spoke, was answered, and spoke again: a blind sender may guess that
+	// ProofNetchan is weak at first, and strong by the first right checksum of Quake III's netchan, if the server's protocol has it.
+	ProofNetchan = "netchan"
 )
 
 // IsFamily reports whether the profile is a protocol family, not a title.
@@ -151,6 +153,7 @@ type row struct {
 	port, query                        uint16
 	aliases                            []string
 	params                             []uint64 // of its family's gate
+	legacy                             bool     // Quake III's packets of play, without their checksum
 	open                               bool     // its first packets are not, or not surely, those of its family's gate
 }
 
@@ -174,6 +177,9 @@ func (r row) profile(name string) Profile {
 			continue
 		}
 		p.Proof, p.MaxPayload = w.proof, w.payload
+		if r.legacy {
+			p.Proof = ProofWeak
+		}
 		if !r.open {
 			p.Gate, p.GateParams, p.First = w.gate, slices.Clone(r.params), w.first
 		} else if p.Proto == "udp" {

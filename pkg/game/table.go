@@ -54,15 +54,15 @@ var titles = [...]row{
 	{name: "dota2", family: "source", class: ClassMOBA, title: "Dota 2", protos: "udp", port: 27015, params: []uint64{sourceGNS}},
 
 	// Quake III family
-	{name: "openarena", family: "quake3", class: ClassFPS, title: "OpenArena", protos: "udp", port: 27960},
+	{name: "openarena", family: "quake3", class: ClassFPS, title: "OpenArena", protos: "udp", port: 27960, legacy: true},
 	{name: "ioquake3", family: "quake3", class: ClassFPS, title: "ioquake3 / Quake III Arena", protos: "udp", port: 27960, aliases: []string{"quake3arena", "q3a"}},
-	{name: "urbanterror", family: "quake3", class: ClassFPS, title: "Urban Terror", protos: "udp", port: 27960, aliases: []string{"urt"}},
+	{name: "urbanterror", family: "quake3", class: ClassFPS, title: "Urban Terror", protos: "udp", port: 27960, aliases: []string{"urt"}, legacy: true},
 	{name: "xonotic", family: "quake3", class: ClassFPS, title: "Xonotic", protos: "udp", port: 26000, open: true},
-	{name: "cod4", family: "quake3", class: ClassFPS, title: "Call of Duty 4", protos: "udp", port: 28960},
-	{name: "cod2", family: "quake3", class: ClassFPS, title: "Call of Duty 2", protos: "udp", port: 28960},
-	{name: "et", family: "quake3", class: ClassFPS, title: "Wolfenstein: Enemy Territory", protos: "udp", port: 27960, aliases: []string{"etlegacy"}},
-	{name: "rtcw", family: "quake3", class: ClassFPS, title: "Return to Castle Wolfenstein", protos: "udp", port: 27960},
-	{name: "jedi_academy", family: "quake3", class: ClassFPS, title: "Jedi Academy", protos: "udp", port: 29070},
+	{name: "cod4", family: "quake3", class: ClassFPS, title: "Call of Duty 4", protos: "udp", port: 28960, legacy: true},
+	{name: "cod2", family: "quake3", class: ClassFPS, title: "Call of Duty 2", protos: "udp", port: 28960, legacy: true},
+	{name: "et", family: "quake3", class: ClassFPS, title: "Wolfenstein: Enemy Territory", protos: "udp", port: 27960, aliases: []string{"etlegacy"}, legacy: true},
+	{name: "rtcw", family: "quake3", class: ClassFPS, title: "Return to Castle Wolfenstein", protos: "udp", port: 27960, legacy: true},
+	{name: "jedi_academy", family: "quake3", class: ClassFPS, title: "Jedi Academy", protos: "udp", port: 29070, legacy: true},
 
 	// Unreal Engine and Riot
 	{name: "fortnite", family: "unreal", class: ClassFPS, title: "Fortnite", protos: "udp", port: 9000},
@@ -103,7 +103,7 @@ var wires = [...]wire{
 	{family: "minecraft_java", gate: "minecraft_java", proof: ProofStrong, first: Bounds{Min: 1}},
 	{family: "raknet", gate: "raknet", proof: ProofStrong, first: Bounds{33, 1492}, payload: 1464},
 	{family: "source", gate: "source", proof: ProofStrong, first: Bounds{Min: 5}},
-	{family: "quake3", gate: "quake3", proof: ProofWeak, first: Bounds{11, 1399}, payload: 1400},
+	{family: "quake3", gate: "quake3", proof: ProofNetchan, first: Bounds{11, 1399}, payload: 1400},
 	{family: "unreal", gate: "unreal", proof: ProofWeak, first: Bounds{29, 64}},
 	{family: "riot", proof: ProofWeak},
 	{family: "steam_sdr", gate: "steam_sdr", proof: ProofWeak, first: Bounds{100, 1300}, payload: 1300},

@@ -126,7 +126,11 @@ func (m mutant) open(t *testing.T, object []byte) *world {
 	t.Helper()
 	kind := cmp.Or(m.kind, "all")
 	if m.gate != "" {
-		return open(t, kind, nil, loader.Gate{Name: m.gate, Object: object})
+		g, err := loader.ReadGate(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return open(t, kind, nil, g)
 	}
 	return open(t, kind, bytes.NewReader(object))
 }

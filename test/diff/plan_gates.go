@@ -3,7 +3,6 @@
 package diff
 
 import (
-	"bytes"
 	"maps"
 	"slices"
 	"time"
@@ -64,6 +63,7 @@ func gated() []loader.Service {
 	add("plain-limited", "", loader.Transparent, "open", func(s *loader.Service) {
 		s.Limits = loader.Limits{Packets: 100, PacketBurst: 20, NewSessions: 3, Window: 10 * time.Second, Sessions: 3, Prefix4: 32, Prefix6: 64}
 	})
+	add("quake3-nat", "quake3", loader.NAT, "nat", nil)
 	return all
 }
 
@@ -72,7 +72,11 @@ func parryGates() []loader.Gate {
 	var all []loader.Gate
 	objects := gates.Objects()
 	for _, name := range slices.Sorted(maps.Keys(objects)) {
-		all = append(all, loader.Gate{Name: name, Object: bytes.Clone(objects[name])})
+		g, err := loader.ReadGate(objects[name])
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, g)
 	}
 	return all
 }

@@ -20,6 +20,8 @@ func strangersMoves() []move {
 		{80, draw.dances},
 		{40, draw.crowd},
 		{60, draw.answeredWeakly},
+		{60, draw.netchan},
+		{6, draw.undecided},
 		{10, draw.lasts},
 		{80, draw.connects},
 		{60, draw.reflected},

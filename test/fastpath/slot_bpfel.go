@@ -616,7 +616,8 @@ type slotService struct {
 	Ever           uint8
 	Fragments      uint8
 	Gate           uint8
-	Pad            [2]uint8
+	Watched        uint8
+	Pad            uint8
 	Unanswered     uint32
 	Strangers      struct {
 		_     structs.HostLayout

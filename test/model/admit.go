@@ -93,7 +93,8 @@ func (e *Edge) admit(p *view) Outcome {
 		return drop(r)
 	}
 	s := &Session{Service: p.service, Proto: p.proto, Client: p.from(), Front: p.to(), Face: p.from(), prefix: svc.prefix(p.src),
-		Proof: p.proof, query: p.query, again: p.again, unheard: svc.gate != nil && p.proto == tcp && p.flags&syn != 0 && !j.welcome}
+		Proof: p.proof, query: p.query, again: p.again, unheard: svc.gate != nil && p.proto == tcp && p.flags&syn != 0 && !j.welcome,
+		watched: svc.Gate == "quake3" && p.proto == udp}
 	s.up.unlimited = j.unlimited || !e.anyLimit
 	if r = e.faceServer(p, svc, s); r == None {
 		r = e.begin(s, j)

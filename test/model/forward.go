@@ -81,9 +81,9 @@ func (e *Edge) mayPass(p *view, w way) Reason {
 		if !p.down && w.query && !p.heard && e.askedMore(p, w.Session, svc) {
 			return None
 		}
-		if r := e.opening(p, w); r != None {
-			return r
-		}
+	}
+	if r := e.proves(p, w); r != None {
+		return r
 	}
 	if p.down {
 		return None

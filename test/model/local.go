@@ -52,10 +52,8 @@ func (e *Edge) answer(p *view, w way, packets uint64) Outcome {
 			return drop(r)
 		}
 	}
-	if w.Proof == Unknown {
-		if r := e.opening(p, w); r != None {
-			return drop(r)
-		}
+	if r := e.proves(p, w); r != None {
+		return drop(r)
 	}
 	e.note(p, w)
 	h.count(e, p, packets)

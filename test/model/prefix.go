@@ -18,6 +18,7 @@ const (
 	prefixAnswers                      // to unproven sources, a /24 or /48
 	prefixQueries                      // of a source to a service
 	prefixWeak                         // a count of weakly proven sessions, a /24 or /48 of a service
+	prefixChallenge                    // what its server told a client, and in which session
 
 	prefixCells = 65536
 )
@@ -30,7 +31,11 @@ func (e *Edge) prefixCell(kind prefixKind, client netip.Addr, bits4, bits6, serv
 	} else {
 		a, family = binary.BigEndian.Uint64(client.AsSlice())>>(64-bits6), 6
 	}
-	i := uint32(kind)*prefixCells + uint32(mix(mix(a^e.Secret)+(uint64(service)<<8|family))>>32)%prefixCells
+	return e.cell(kind, uint32(mix(mix(a^e.Secret)+(uint64(service)<<8|family))>>32))
+}
+
+func (e *Edge) cell(kind prefixKind, hash uint32) *bucket {
+	i := uint32(kind)*prefixCells + hash%prefixCells
 	if e.prefixes[i] == nil {
 		e.prefixes[i] = &bucket{}
 	}

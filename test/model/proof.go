@@ -14,6 +14,17 @@ const (
 	lastingPackets = 20 // each way
 )
 
+// proves is what a packet proves of its session, and what it may do in one that is not proven.
+func (e *Edge) proves(p *view, w way) Reason {
+	if w.watched {
+		e.watch(p, w)
+	}
+	if w.Proof != Unknown {
+		return None
+	}
+	return e.opening(p, w)
+}
+
 // opening is what a packet of an unproven session may do, and what it proves.
 func (e *Edge) opening(p *view, w way) Reason {
 	svc := e.services[w.Service]
@@ -137,6 +148,7 @@ func (e *Edge) lasting(s *Session) {
 		e.regulars[regularOf(s.Client.Addr(), s.Service)] = true
 	}
 	e.leaveWeak(s)
+	s.watched = false
 }
 
 func regularOf(a netip.Addr, service int) sourceKey { return sourceOf(a, service, a.BitLen()) }

@@ -124,7 +124,7 @@ func sessions() []api.Session {
 			ID: "4-1", Service: "arena", Protocol: "udp",
 			Client: netip.MustParseAddrPort("198.51.100.7:40001"), Edge: netip.MustParseAddrPort("203.0.113.10:27960"),
 			NAT: new(netip.MustParseAddrPort("10.0.0.1:1024")), Server: netip.MustParseAddrPort("10.0.1.11:27960"), ServerName: "eu-1",
-			State: api.Proven, AgeMS: 754_000, IdleMS: 12, Game: "quake3", Player: new("Sarge"),
+			State: api.Proven, Proof: "strong", AgeMS: 754_000, IdleMS: 12, Game: "quake3", Player: new("Sarge"),
 			Up:   &api.Direction{Packets: 94250, Bytes: 8_482_500, JitterMS: new(0.84), Loss: new(0.0)},
 			Down: &api.Direction{Packets: 15080, Bytes: 4_826_000},
 		},
@@ -132,14 +132,14 @@ func sessions() []api.Session {
 			ID: "4-2", Service: "arena", Protocol: "udp",
 			Client: netip.MustParseAddrPort("198.51.100.8:40002"), Edge: netip.MustParseAddrPort("203.0.113.10:27960"),
 			NAT: new(netip.MustParseAddrPort("10.0.0.1:1025")), Server: netip.MustParseAddrPort("10.0.1.11:27960"), ServerName: "eu-1",
-			State: api.Unproven, AgeMS: 900, IdleMS: 900, Game: "quake3",
+			State: api.Unproven, Proof: "none", AgeMS: 900, IdleMS: 900, Game: "quake3",
 			Up: &api.Direction{Packets: 1, Bytes: 60}, Down: &api.Direction{},
 		},
 		{
 			ID: "6-1", Service: "craft", Protocol: "tcp",
 			Client: netip.MustParseAddrPort("[2001:db8:5::1]:50000"), Edge: netip.MustParseAddrPort("[2001:db8::10]:25565"),
 			Server: netip.MustParseAddrPort("[fd00::21]:25565"), ServerName: "mc-1",
-			State: api.Closing, AgeMS: 3_600_000, IdleMS: 1500, Game: "minecraft_java",
+			State: api.Closing, Proof: "strong", AgeMS: 3_600_000, IdleMS: 1500, Game: "minecraft_java",
 			Up: &api.Direction{Packets: 1000, Bytes: 100_000}, Down: &api.Direction{Packets: 2000, Bytes: 300_000},
 		},
 	}
@@ -148,7 +148,7 @@ func sessions() []api.Session {
 func gates() []api.Gate {
 	return []api.Gate{
 		{
-			Name: "quake3", ABI: 1, Proof: "weak", About: "Quake III: connectionless words", Source: api.GateBuiltIn, Services: []string{"arena"},
+			Name: "quake3", ABI: 1, Proof: "netchan", About: "Quake III: connectionless words", Source: api.GateBuiltIn, Services: []string{"arena"},
 			State: api.GateLoaded, Instructions: 312,
 		},
 		{Name: "wireguard", ABI: 1, Proof: "none", About: "WireGuard: handshake initiation", Source: api.GateBuiltIn, Services: []string{}, State: api.GateUnused, Instructions: 40},
