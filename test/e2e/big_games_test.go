@@ -5,6 +5,7 @@ package e2e
 import (
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -66,15 +67,22 @@ func TestBedrock(t *testing.T) {
 	}
 }
 
-// An OpenArena server (Quake III's protocol) with bots: queries by quakestat and a real client under a virtual screen.
+// An OpenArena server (Quake III's protocol) with bots: queries by quakestat and a real client under a virtual screen. Debian's speaks the
+// old protocol, whose packets prove nothing; ioquake3's own has checksums.
 func TestOpenArena(t *testing.T) {
 	bigGame(t)
+	t.Run("as Debian has it", func(t *testing.T) { playOpenArena(t, "openarena", []string{"weak", "lasting"}) })
+	t.Run("with ioquake3's checksums", func(t *testing.T) { playOpenArena(t, "openarena71", []string{"strong"}, "com_legacyprotocol 0") })
+}
+
+// playOpenArena wants a player's session to be proven in one of some ways.
+func playOpenArena(t *testing.T, name string, proofs []string, both ...string) {
 	server, client, query := needProgram(t, "openarena-server"), needProgram(t, "openarena"), needProgram(t, "quakestat")
 	const port = 27960
-	s := gameSite(t, "openarena", "openarena", "udp", port)
+	s := gameSite(t, name, "openarena", "udp", port)
 	args := func(program string, settings ...string) []string {
 		argv := []string{program}
-		for _, v := range settings {
+		for _, v := range append(settings, both...) {
 			argv = append(argv, "+set")
 			argv = append(argv, strings.Fields(v)...)
 		}
@@ -103,6 +111,9 @@ func TestOpenArena(t *testing.T) {
 	})
 	if got := s.sessionOf("transparent", "udp").Client.Addr(); got != player4 {
 		t.Errorf("the edge takes %v for the player", got)
+	}
+	if got := s.sessionOf("transparent", "udp").Proof; !slices.Contains(proofs, got) {
+		t.Errorf("the player's proof is %s, not %s", got, strings.Join(proofs, " or "))
 	}
 	s.checkDrops()
 	t.Logf("entered the game, listed by a query in %v; %s", took.Round(time.Millisecond), s.brief("transparent", "udp"))

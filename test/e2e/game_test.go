@@ -237,7 +237,7 @@ func (s *site) brief(service, protocol string) string {
 		s.t.Errorf("the edge has no session of %s by %s", service, protocol)
 		return ""
 	}
-	return fmt.Sprintf("%s, %d packets up, %d down in %v", v.State, v.Up.Packets, v.Down.Packets, time.Duration(v.AgeMS)*time.Millisecond)
+	return fmt.Sprintf("%s (%s), %d packets up, %d down in %v", v.State, v.Proof, v.Up.Packets, v.Down.Packets, time.Duration(v.AgeMS)*time.Millisecond)
 }
 
 // checkDrops wants no packet of play dropped. A segment that comes after its connection's end is none.
