@@ -279,6 +279,7 @@ const (
 	bpfFlowFlagFLOW_PROXIED        bpfFlowFlag = 8
 	bpfFlowFlagFLOW_HEADER         bpfFlowFlag = 16
 	bpfFlowFlagFLOW_RULED          bpfFlowFlag = 32
+	bpfFlowFlagFLOW_WATCHED        bpfFlowFlag = 64
 	bpfFlowFlagFLOW_RETURN         bpfFlowFlag = 256
 	bpfFlowFlagFLOW_NAT            bpfFlowFlag = 512
 	bpfFlowFlagFLOW_LOCAL          bpfFlowFlag = 1024
@@ -818,7 +819,8 @@ type bpfService struct {
 	Ever             uint8
 	Fragments        uint8
 	Gate             uint8
-	Pad              [2]uint8
+	Watched          uint8
+	Pad              uint8
 	Unanswered       uint32
 	Strangers        bpfRate
 	Admissions       bpfRate
