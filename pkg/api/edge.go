@@ -76,6 +76,8 @@ type Edge interface {
 	Events(ctx context.Context, query EventQuery) iter.Seq2[event.Event, error]
 	// Attacks are those that are remembered, the newest first.
 	Attacks(ctx context.Context, filter AttackFilter) ([]attack.Record, error)
+	// Explain says what becomes of an address, and why.
+	Explain(ctx context.Context, query ExplainQuery) (Explanation, error)
 	// Capture writes a capture (pcapng) to out as packets come, until a bound of the query is reached, ctx ends or out fails. ErrBusy
 	// when as many go on as can; ErrNotFound where what it names isn't there.
 	Capture(ctx context.Context, query CaptureQuery, out io.Writer) error

@@ -33,5 +33,7 @@ func Shapes() map[string]any {
 		"Session": Session{}, "Direction": Direction{}, "Server": Server{}, "Gate": Gate{}, "ImportEvent": ImportEvent{},
 		"ImportProgress": ImportProgress{}, "ImportResult": ImportResult{}, "BadLine": BadLine{}, "Error": errorBody{},
 		"Strangers": Strangers{}, "Event": event.Event{}, "Attack": attack.Record{}, "Measure": attack.Measure{}, "Moment": attack.Moment{},
+		"Explanation": Explanation{}, "ListedEntry": ListedEntry{}, "Place": Place{}, "LimitUse": LimitUse{}, "DropReason": DropReason{},
+		"DroppedPacket": DroppedPacket{}, "Watched": Watched{},
 	}
 }

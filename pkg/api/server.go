@@ -108,6 +108,7 @@ func (s *HTTPServer) routes() []route {
 		{pattern: "DELETE /v1/gates/{name}", handle: s.unloadGate, root: true},
 		{pattern: "GET /v1/events", handle: s.events, streamed: true},
 		{pattern: "GET /v1/attacks", handle: s.attacks},
+		{pattern: "GET /v1/explain", handle: s.explain},
 		{pattern: "GET /v1/capture", handle: s.capture, streamed: true, root: true},
 	}
 	for _, k := range []Kind{Block, Allow} {

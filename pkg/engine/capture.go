@@ -77,14 +77,19 @@ type captures struct {
 	mu     sync.Mutex // guards what follows
 	slots  [loader.SampleSlots]*taking
 	levels [loader.SampleSlots]loader.SampleLevel // that each slot needs
-	taken  sample.Sample                          // by the reader alone
+
+	taken  sample.Sample // by the reader alone
+	memory *sample.Memory
 }
 
 // hand gives one record of the ring to all that it is for.
-func (c *captures) hand(record []byte) *sample.Sample {
+func (c *captures) hand(record []byte) {
 	s := &c.taken
 	if s.Decode(record) != nil {
-		return nil
+		return
+	}
+	if s.Dropped() {
+		c.memory.Note(s)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,7 +98,6 @@ func (c *captures) hand(record []byte) *sample.Sample {
 			t.put(s, record)
 		}
 	}
-	return s
 }
 
 // looked wakes those that something waits for.
@@ -133,7 +137,7 @@ func (c *captures) level() loader.SampleLevel {
 
 // serveSamples reads the ring until ctx ends.
 func (e *Engine) serveSamples(ctx context.Context) error {
-	return e.edge.Samples(ctx, func(record []byte) { e.captures.hand(record) }, e.captures.looked)
+	return e.edge.Samples(ctx, e.captures.hand, e.captures.looked)
 }
 
 // sampling has the fast path tell what is asked of it now: another generation, where it tells less.
@@ -160,7 +164,19 @@ func (a edgeAPI) Capture(ctx context.Context, q api.CaptureQuery, out io.Writer)
 	if q.Mode != api.CaptureDrops {
 		level = loader.SamplesAll
 	}
-	t := &taking{from: uint64(loader.Monotonic()), wake: make(chan struct{}, 1)}
+	return e.taken(f, level, func(t *taking, slot int, before loader.SampleCount) error {
+		c := &capturing{q: q, t: t, e: e, slot: slot, before: before, start: time.Now(), out: bufio.NewWriterSize(out, 64<<10), ifaces: map[uint32]int{}}
+		c.offset = c.start.UnixNano() - int64(loader.Monotonic())
+		e.log.Info("a capture begins", "mode", q.Mode, "filter", strings.TrimSpace(q.String()), "for", q.For)
+		err := c.run(ctx)
+		e.log.Info("a capture ends", "packets", c.count, "bytes", c.size)
+		return err
+	})
+}
+
+// taken runs fn while the fast path tells it of packets. before is what the slot has counted until then.
+func (e *Engine) taken(f *loader.SampleFilter, level loader.SampleLevel, fn func(t *taking, slot int, before loader.SampleCount) error) error {
+	t := &taking{from: loader.Monotonic(), wake: make(chan struct{}, 1)}
 	slot := e.captures.join(t, level)
 	if slot < 0 {
 		return api.Mark(api.ErrBusy, fmt.Errorf("%d captures go on already: end one first", loader.SampleSlots))
@@ -181,12 +197,15 @@ func (a edgeAPI) Capture(ctx context.Context, q api.CaptureQuery, out io.Writer)
 	if err := e.asks(slot, f); err != nil {
 		return err
 	}
-	c := &capturing{q: q, t: t, e: e, slot: slot, before: before[slot], start: time.Now(), out: bufio.NewWriterSize(out, 64<<10), ifaces: map[uint32]int{}}
-	c.offset = c.start.UnixNano() - int64(loader.Monotonic())
-	e.log.Info("a capture begins", "mode", q.Mode, "filter", strings.TrimSpace(q.String()), "for", q.For)
-	err = c.run(ctx)
-	e.log.Info("a capture ends", "packets", c.count, "bytes", c.size)
-	return err
+	return fn(t, slot, before[slot])
+}
+
+// lostOf is how many packets a slot asked for and has not got.
+func (e *Engine) lostOf(t *taking, slot int, before loader.SampleCount) (uint64, error) {
+	now, err := e.edge.SampleCounts()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lost + now[slot].Full + now[slot].Over - before.Full - before.Over, err
 }
 
 func (e *Engine) asks(slot int, f *loader.SampleFilter) error {
@@ -418,14 +437,9 @@ func codeOf(s *sample.Sample) int {
 
 // statistics writes how it went.
 func (c *capturing) statistics(text string) error {
-	now, err := c.e.edge.SampleCounts()
+	lost, err := c.e.lostOf(c.t, c.slot, c.before)
 	if err != nil {
 		return err
 	}
-	c.t.mu.Lock()
-	lost := c.t.lost
-	c.t.mu.Unlock()
-	n := now[c.slot]
-	lost += n.Full + n.Over - c.before.Full - c.before.Over
 	return c.w.End(pcap.Statistics{Start: c.start, End: time.Now(), Taken: uint64(c.count), Lost: lost, Comment: text})
 }

@@ -22,6 +22,7 @@ import (
 	"parry/pkg/event"
 	"parry/pkg/hostfacts"
 	"parry/pkg/nexthop"
+	"parry/pkg/sample"
 )
 
 // Options of Run.
@@ -87,6 +88,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	e := &Engine{
 		opts: o, log: o.Log, started: time.Now(), cfg: cfg, gates: gates, broken: map[string]string{}, wanted: map[nexthop.Key]bool{},
 		links: map[int]loader.LinkInfo{}, down: map[nexthop.Key]bool{}, health: health{lastReloadOK: true, errors: map[string]uint64{}},
+		captures: captures{memory: sample.NewMemory()},
 	}
 	// The watcher's sockets belong to the namespace of the thread that opens them: the process's own.
 	if e.watcher, err = nexthop.New(o.Log, nexthop.Options{KeepNeighbours: true}); err != nil {
