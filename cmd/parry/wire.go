@@ -39,7 +39,7 @@ func wire() deps {
 		CompileGate: gate.Compile,
 		TryGate:     engine.TryGate,
 		Way:         engine.Way,
-		Commands:    []func() *cobra.Command{newLabCommand, newBenchCommand, newInitCommand, newTryCommand, newTrialCommand},
+		Commands:    []func() *cobra.Command{newLabCommand, newBenchCommand, func() *cobra.Command { return newDoctorCommand(os.Getenv) }, newInitCommand, newTryCommand, newTrialCommand},
 		Getenv:      os.Getenv,
 		Now:         time.Now,
 	}

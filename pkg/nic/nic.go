@@ -186,6 +186,30 @@ func defaultLinks() (map[int]bool, error) {
 	return all, nil
 }
 
+// Outside are the interfaces that lead to players: those of default routes, and hardware with addresses of its own. Bridges of
+// containers and tunnels are none.
+func Outside(all []NIC) []NIC {
+	var some []NIC
+	for _, n := range all {
+		hardware := n.Kind == "device" || n.Kind == "bond" || n.Kind == "vlan"
+		if len(n.Globals()) > 0 && (n.Default || hardware && n.Up) {
+			some = append(some, n)
+		}
+	}
+	return some
+}
+
+// Globals are the interface's addresses that others can reach.
+func (n *NIC) Globals() []netip.Addr {
+	var all []netip.Addr
+	for _, a := range n.Addresses {
+		if a.Addr().IsGlobalUnicast() {
+			all = append(all, a.Addr())
+		}
+	}
+	return all
+}
+
 // ErrNone says that there is no interface of a name.
 var ErrNone = errors.New("there is no such interface")
 

@@ -44,12 +44,12 @@ const mostListen = 64
 // native XDP.
 func Make(m *Machine, nics []nic.NIC, refusing func(name string) bool) (*Plan, error) {
 	p := &Plan{Always: m.SSH}
-	where := outside(nics)
+	where := nic.Outside(nics)
 	if len(where) == 0 {
 		return nil, fmt.Errorf("no interface of this machine has an address that players could reach")
 	}
 	for _, n := range where {
-		p.Addresses = append(p.Addresses, globals(n)...)
+		p.Addresses = append(p.Addresses, n.Globals()...)
 	}
 	p.Addresses = append(p.Addresses, alone(nics)...)
 	slices.SortFunc(p.Addresses, netip.Addr.Compare)
@@ -78,30 +78,6 @@ func Make(m *Machine, nics []nic.NIC, refusing func(name string) bool) (*Plan, e
 	slices.SortFunc(p.Interfaces, func(a, b Interface) int { return strings.Compare(a.Name, b.Name) })
 	p.Interfaces = slices.CompactFunc(p.Interfaces, func(a, b Interface) bool { return a.Name == b.Name })
 	return p, nil
-}
-
-// outside are the interfaces that lead to players: those of default routes, and hardware with addresses of its own. Bridges of
-// containers and tunnels are none.
-func outside(nics []nic.NIC) []nic.NIC {
-	var all []nic.NIC
-	for _, n := range nics {
-		hardware := n.Kind == "device" || n.Kind == "bond" || n.Kind == "vlan"
-		if len(globals(n)) > 0 && (n.Default || hardware && n.Up) {
-			all = append(all, n)
-		}
-	}
-	return all
-}
-
-// globals are an interface's addresses that others can reach.
-func globals(n nic.NIC) []netip.Addr {
-	var all []netip.Addr
-	for _, a := range n.Addresses {
-		if a.Addr().IsGlobalUnicast() {
-			all = append(all, a.Addr())
-		}
-	}
-	return all
 }
 
 // alone are addresses that stand by themselves on an interface without a wire: those that a provider routes here.
