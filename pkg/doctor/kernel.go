@@ -70,7 +70,7 @@ func (f *Facts) options(t to) {
 		return
 	}
 	wanted := []string{"BPF_SYSCALL", "BPF_JIT", "DEBUG_INFO_BTF"}
-	if !f.Host.Kernel.AtLeast(6, 6) {
+	if k := f.Host.Kernel; k.AtLeast(6, 1) && !k.AtLeast(6, 6) {
 		wanted = append(wanted, "NET_CLS_BPF", "NET_SCH_INGRESS")
 	}
 	var missing []string

@@ -17,15 +17,15 @@ import (
 func (r *reader) container(l *Listener, p *sockets.Process) {
 	switch p.Name {
 	case "docker-proxy":
-		port, err := strconv.ParseUint(flag(p.Args, "-container-port"), 10, 16)
-		addr, aerr := netip.ParseAddr(flag(p.Args, "-container-ip"))
+		port, err := strconv.ParseUint(behind(p.Args, "-container-port"), 10, 16)
+		addr, aerr := netip.ParseAddr(behind(p.Args, "-container-ip"))
 		if err != nil || aerr != nil {
 			return
 		}
 		l.Container, l.ask = addr.String(), netip.AddrPortFrom(addr, uint16(port))
 		r.within(l, func(n string) bool { return r.has(n, addr) })
 	case "conmon":
-		l.Container = flag(p.Args, "-n")
+		l.Container = behind(p.Args, "-n")
 		inside := map[string]bool{}
 		for _, child := range r.processes {
 			if child.Parent == p.PID {
@@ -36,8 +36,8 @@ func (r *reader) container(l *Listener, p *sockets.Process) {
 	}
 }
 
-// flag is the word behind a flag of a command line; -flag=word is the same.
-func flag(args []string, name string) string {
+// behind is the word behind a flag of a command line; -flag=word is the same.
+func behind(args []string, name string) string {
 	for i, a := range args {
 		if a == name && i+1 < len(args) {
 			return args[i+1]

@@ -13,11 +13,12 @@ import (
 // YAML is the plan as a file that its reader can understand and change.
 func (p *Plan) YAML(host, path string) string {
 	var b strings.Builder
+	pad := func(command string) string { return fmt.Sprintf("%-*s", len("check -c "+path+" --host"), command) }
 	fmt.Fprintf(&b, `# What "parry init" found on %s. Read it, change what is wrong: every key is explained in docs/configuration.md.
 #
-#   sudo parry check -c %s --host    is the file good, and will it work on this machine?
-#   sudo parry try -c %s             for two minutes, then it undoes itself: nothing can go wrong for long
-#   sudo parry confirm               meanwhile, in a second window: keep it
+#   sudo parry %s   is the file good, and will it work on this machine?
+#   sudo parry %s   for two minutes, then it undoes itself: nothing can go wrong for long
+#   sudo parry %s   meanwhile, in a second window: keep it
 
 # Packets of known players pass, floods are dropped. With "false" nothing is dropped, parry only counts what it would
 # drop ("parry status"). Let it run so for a day, then write "true".
@@ -25,7 +26,7 @@ enforce: false
 
 # The network cards that players' packets come in by.
 interfaces:
-`, host, path, path)
+`, host, pad("check -c "+path+" --host"), pad("try -c "+path), pad("confirm"))
 	for _, i := range p.Interfaces {
 		text := fmt.Sprintf("  - {name: %s}", i.Name)
 		if i.Mode != "native" {
