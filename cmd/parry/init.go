@@ -91,9 +91,9 @@ func findServers(ctx context.Context, ask bool) (*survey.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := survey.Make(m, nics, func(name string) bool {
-		i, ok := facts.Interface(name)
-		return ok && i.NoXDP
+	plan, err := survey.Make(m, nics, func(n *nic.NIC) bool {
+		i, ok := facts.Interface(n.Name)
+		return ok && i.NoXDP && i.Ifindex == n.Index // sysfs may be another network namespace's
 	})
 	if err != nil {
 		return nil, err

@@ -122,7 +122,9 @@ func TestFindings(t *testing.T) {
 		{"another's program", eth0(func(n *nic.NIC) { n.XDP.Attached = 7 }), "interface eth0", "attached", Fails, "ip link set dev eth0 xdp off"},
 		{"no native XDP", eth0(func(n *nic.NIC) { n.XDP.Basic = false }), "interface eth0", "xdp", Fails, "use another NIC, or set `mode: generic`"},
 		{"unknown driver", driver("r8169", "6.12"), "interface eth0", "xdp", Fails, "use another NIC"},
-		{"virtual machine", func(f *Facts, _ *Ask) { f.Host.Interfaces = []hostfacts.Interface{{Name: "eth0", NoXDP: true}} }, "interface eth0", "xdp", Fails, "ctrl_guest_offloads"},
+		{"virtual machine", func(f *Facts, _ *Ask) {
+			f.Host.Interfaces = []hostfacts.Interface{{Name: "eth0", Ifindex: 2, NoXDP: true}}
+		}, "interface eth0", "xdp", Fails, "ctrl_guest_offloads"},
 		{"generic where native would do", func(_ *Facts, a *Ask) {
 			a.Config = parse(t, strings.Replace(nat, "name: eth0", "name: eth0, mode: generic", 1))
 		}, "interface eth0", "xdp", Costs, "mode: native"},

@@ -94,7 +94,7 @@ func (f *Facts) xdp(t to, n *nic.NIC, a Ask, several bool) {
 	switch {
 	case n.XDP.Attached != 0 && !a.Runs:
 		t.fails("attached", fmt.Sprintf("another XDP program (number %d) is attached", n.XDP.Attached), "see `bpftool net`, then: ip link set dev "+n.Name+" xdp off")
-	case host.NoXDP:
+	case host.NoXDP && host.Ifindex == n.Index: // sysfs may be another network namespace's
 		refuses("its virtual machine's host merges packets or leaves their checksums open, and lets nobody here stop that, so the driver refuses XDP",
 			"have ctrl_guest_offloads switched on for this NIC at the host, or guest_csum, guest_tso4, guest_tso6, guest_ecn and guest_ufo off")
 	case n.XDP.Known && !n.XDP.Basic:

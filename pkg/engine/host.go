@@ -233,7 +233,8 @@ func Check(path string, host bool, warn func(string)) error {
 	}
 	chosen, chooseErr := lookAndChoose(c)
 	for _, i := range chosen {
-		if !i.Generic {
+		// sysfs may be another network namespace's, with an interface of the same name.
+		if seen, ok := facts.Interface(i.Name); ok && seen.Ifindex == i.Ifindex && !i.Generic {
 			need.Native = append(need.Native, i.Name)
 		}
 	}

@@ -42,7 +42,7 @@ const mostListen = 64
 
 // Make plans for what was found on the machine with these interfaces. refusing says of an interface that its host lets it run no
 // native XDP.
-func Make(m *Machine, nics []nic.NIC, refusing func(name string) bool) (*Plan, error) {
+func Make(m *Machine, nics []nic.NIC, refusing func(*nic.NIC) bool) (*Plan, error) {
 	p := &Plan{Always: m.SSH}
 	where := nic.Outside(nics)
 	if len(where) == 0 {
@@ -97,7 +97,7 @@ func alone(nics []nic.NIC) []netip.Addr {
 }
 
 // under finds where packets come in: below a bridge or a VLAN is the NIC.
-func under(n nic.NIC, nics []nic.NIC, refusing func(string) bool) []Interface {
+func under(n nic.NIC, nics []nic.NIC, refusing func(*nic.NIC) bool) []Interface {
 	var below []Interface
 	for _, m := range nics {
 		switch {
@@ -116,7 +116,7 @@ func under(n nic.NIC, nics []nic.NIC, refusing func(string) bool) []Interface {
 	i := Interface{Name: n.Name, Mode: "native"}
 	_, known := nic.DriverOf(n.Driver)
 	switch {
-	case refusing(n.Name):
+	case refusing(&n):
 		i.Mode, i.Why = "generic", "slow: the host of this virtual machine lets it have no native XDP (parry doctor says more)"
 	case n.XDP.Known && !n.XDP.Basic, !n.XDP.Known && !known:
 		i.Mode, i.Why = "generic", fmt.Sprintf("slow: its driver (%s) has no native XDP", cmp.Or(n.Driver, n.Kind))

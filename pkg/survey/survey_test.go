@@ -168,7 +168,7 @@ func nics() []nic.NIC {
 	}
 }
 
-func never(string) bool { return false }
+func never(*nic.NIC) bool { return false }
 
 func plan(t *testing.T, all []process) *Plan {
 	t.Helper()
@@ -258,13 +258,13 @@ func TestInterfaces(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		nics     []nic.NIC
-		refusing func(string) bool
+		refusing func(*nic.NIC) bool
 		want     string
 	}{
 		{"a NIC", nics(), never, "[{eth0 native }]"},
 		{"below a bridge", bridge, never, "[{enp1s0 native the NIC of vmbr0}]"},
 		{"below a VLAN, without native XDP", vlan, never, "[{eth0 generic slow: its driver (r8169) has no native XDP}]"},
-		{"refused by a virtual machine's host", nics(), func(string) bool { return true },
+		{"refused by a virtual machine's host", nics(), func(*nic.NIC) bool { return true },
 			"[{eth0 generic slow: the host of this virtual machine lets it have no native XDP (parry doctor says more)}]"},
 	} {
 		p, err := Make(&Machine{}, c.nics, c.refusing)

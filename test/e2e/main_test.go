@@ -22,6 +22,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if spec := os.Getenv(standInEnv); spec != "" {
+		standIn(spec)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if built != "" {
 			_ = os.RemoveAll(built) // a folder under TMPDIR: nothing rests on it
