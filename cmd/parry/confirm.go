@@ -16,8 +16,8 @@ func newConfirm(d deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "confirm",
 		Short: "Keep the edge that is on trial (see try)",
-		Long: `Keep what ` + "`parry try`" + ` attached: it runs on until the machine restarts, and what it attached stays, like that of any edge.
-Come by a second ssh connection: that shows that new ones get in.`,
+		Long: `Keep what ` + "`parry try`" + ` attached: it runs on until the machine restarts, and what it attached stays, like that of
+any edge. Come by a second ssh connection: that shows that new ones get in.`,
 		Example: `  sudo parry confirm
   sudo parry confirm --json`,
 		Args: noArgs,

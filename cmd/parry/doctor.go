@@ -22,9 +22,10 @@ func newDoctorCommand(getenv func(string) string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what will work on this machine, what won't, what it costs, and how it is mended",
-		Long: `Look at kernel, memory, interfaces, drivers, queues, offloads, the host's own network settings and ports. For each it says
-ok, what it costs if it works at a price, or that it won't work; and the command that mends it. It changes nothing.
-With -c it looks at what that file asks for; without, at the interfaces that lead outside. Exit code 1: something won't work.`,
+		Long: `Look at kernel, memory, interfaces, drivers, queues, offloads, the host's own network settings and ports. For each it
+says ok, or what it costs if it works at a price, or that it won't work; and the command that mends it. It changes
+nothing. With -c it looks at what that file asks for; without, at the interfaces that lead outside.
+Exit code 1: something won't work.`,
 		Example: `  sudo parry doctor
   sudo parry doctor -c /etc/parry/parry.yaml
   sudo parry doctor --interface eth1 --json | jq '.findings[] | select(.state != "ok")'`,

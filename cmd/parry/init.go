@@ -25,9 +25,10 @@ func newInitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Look for the game servers of this machine, and write a configuration for them (root)",
-		Long: `Look who listens on this machine, in containers too, ask the game servers who they are, and write a configuration that
-` + "`parry check`" + ` accepts: in monitor mode, so that nothing is dropped until you say so, with a comment at each part. ssh and
-other admin ports are never taken in; ports that nobody could name stand in it as comments. Nothing is attached or changed.
+		Long: `Look who listens on this machine, in containers too, ask the game servers who they are, and write a configuration
+that ` + "`parry check`" + ` accepts: in monitor mode, so that nothing is dropped until you say so, with a comment at each part.
+ssh and other admin ports are never taken in; ports that nobody could name stand in it as comments. Nothing is attached
+or changed.
 
 It is for servers on this very machine. For an edge in front of other machines, begin with docs/examples/nat.yaml.`,
 		Example: `  sudo parry init

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,12 +20,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
 
 	"parry/pkg/api"
 	"parry/pkg/api/apitest"
 	"parry/pkg/config"
 	"parry/pkg/gate"
+	"parry/pkg/guard"
 )
 
 var update = flag.Bool("update", false, "rewrite the sessions in testdata with what the commands say now")
@@ -87,6 +91,7 @@ func newSessionRunner(t *testing.T) *runner {
 	r := &runner{t: t, dir: t.TempDir(), edge: apitest.World(), pinned: apitest.World()}
 	r.socket = filepath.Join(r.dir, "parry.sock")
 	r.edge.Step = traffic
+	r.edge.Kept = api.Confirmed{PID: 1234, Config: "/root/parry.yaml", Pin: defaultPin}
 	t.Chdir(r.dir)
 	log := slog.New(slog.DiscardHandler)
 	l, err := api.Listen(t.Context(), r.socket, "", log)
@@ -164,6 +169,16 @@ func (r *runner) deps(daemon bool) deps {
 				return t, errors.New("gate loops: the kernel's verifier refuses it at loops.c:7: `for (;;)`: it may loop without end")
 			}
 			return t, nil
+		},
+		Way: func(server netip.Addr) (guard.Way, error) {
+			w := guard.Way{Source: netip.MustParseAddr("10.0.1.1"), Link: "eth1", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}}
+			if server == netip.MustParseAddr("10.9.1.12") {
+				w.Gateway = netip.MustParseAddr("10.0.1.254")
+			}
+			return w, nil
+		},
+		Commands: []func() *cobra.Command{
+			func() *cobra.Command { return newDoctorCommand(func(string) string { return "" }) }, newInitCommand, newTryCommand, newTrialCommand,
 		},
 		Getenv: func(k string) string {
 			if k != "PARRY_SOCKET" {

@@ -28,9 +28,10 @@ func newTryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "try -c FILE",
 		Short: "Attach the edge for a while: it detaches by itself unless you confirm (root)",
-		Long: `Attach the edge, and take it off again after --for unless ` + "`parry confirm`" + ` comes before, so that a mistake can't lock you out.
-It says what attaching does to the link, and refuses a file that would cut the ssh connection that you type this in. It ends
-at once at Ctrl-C, when the terminal closes, when that connection stops to be acknowledged, and when parry dies.
+		Long: `Attach the edge, and take it off again after --for unless ` + "`parry confirm`" + ` comes before, so that a mistake can't lock
+you out. It says what attaching does to the link, and refuses a file that would cut the ssh connection that you type
+this in. It ends at once at Ctrl-C, when the terminal closes, when that connection is no longer acknowledged, and when
+parry dies.
 
 Nothing is left then. What is attached hangs on a process of its own, and the kernel takes it off when that process
 ends, however that happens: kill -9 and a lack of memory included. That process ends when this one does.

@@ -159,7 +159,7 @@ func (g *Guard) Explain() string {
 	fmt.Fprintf(&b, "# Server %s is to take play from the edge only: who comes past it is dropped, by IPv4 and IPv6.\n#\n", g.names(true))
 	list := func(ports []Ports, how string) {
 		for _, p := range ports {
-			fmt.Fprintf(&b, "#   %-12s service %s: %s\n", p.Protocol+" "+p.PortRange.String(), p.Service, how)
+			fmt.Fprintf(&b, "#   %-15s service %s: %s\n", p.Protocol+" "+p.PortRange.String(), p.Service, how)
 		}
 	}
 	list(g.NAT, "from "+addresses(g.From))
@@ -174,8 +174,8 @@ func (g *Guard) Explain() string {
 	}
 	fmt.Fprintf(&b, `#
 # If the same machine has an address of the other family in the file, name both at once, else either's rules refuse the
-# other's players: parry server guard NAME4 NAME6. Health checks and the edge's own questions to the server come from the same addresses. Other edges, or a monitoring
-# host that asks the game's port: --from ADDRESS for each. Load the rules on the server:
+# other's players: parry server guard NAME4 NAME6. The edge's own questions to the server come from the same addresses.
+# Other edges, or a host that watches the game's port: --from ADDRESS for each. Load the rules on the server:
 #
 #   parry server guard %s --nft | ssh root@%s nft -f -
 #
