@@ -165,7 +165,7 @@ enum flow_flag {
 	FLOW_RST = 1u << 16,
 	FLOW_ANSWERED = 1u << 17, /* down half: the server has answered (TCP: it has seen the client's ACK) */
 	FLOW_EVICTED = 1u << 18, /* a stranger that newer ones pushed out: nothing revives it */
-	FLOW_WEAK = 1u << 19, /* up half: proven by a two-way exchange alone, and counted in the weak ones' quotas */
+	FLOW_WEAK = 1u << 19, /* proven by a two-way exchange alone. Up half: and counted in the weak ones' quotas */
 	FLOW_STRONG = 1u << 20, /* proven by an echoed secret or a TCP handshake */
 	FLOW_QUERY = 1u << 21, /* a query and its answer: no connection */
 	FLOW_LASTING = 1u << 22, /* proven, and played for a while */
@@ -368,6 +368,8 @@ struct service {
 	__u32 answers; /* ~0: none are cached; FORWARD_LOCAL: first cell of its server's cache in gate_answer_at, else struct server says */
 	__u32 timeout_silent; /* ticks, of a TCP client that has said nothing yet; 0 = as the others */
 	__u64 gate_params[6];
+	__u32 weak_gain; /* bytes that a server may send a weakly proven client for each byte of the client's; 0 = no bound */
+	__u32 pad2;
 };
 
 /* How a service fares. Written by the daemon alone. */

@@ -75,10 +75,7 @@ NOINLINE int common(struct xdp_md *ctx, __u32 known)
 	v = established(ctx, p);
 	if (v == VERDICT_NEXT)
 		return WAY_STRANGER;
-	if (v != VERDICT_GATE)
-		return parry_exit(p, v);
-	p->why = WHY_FIRST_WORDS;
-	return WAY_GATE;
+	return v == VERDICT_GATE ? WAY_GATE : parry_exit(p, v);
 }
 
 /* What is told of every packet is known on the common way alone. */
@@ -195,6 +192,8 @@ int parry_admit(struct xdp_md *ctx)
 	p->gated = p->proto == IPPROTO_UDP; /* of TCP it is yet to hear the first words */
 	if (p->why == WHY_FIRST_WORDS) /* who is allowed by now has no gate to pass */
 		v = first_judged(ctx, p, v);
+	else if (p->why == WHY_SPEAKS_ON && v == VERDICT_ADMIT)
+		v = VERDICT_AGAIN;
 	if (v == VERDICT_ADMIT)
 		v = admit_session(ctx, p);
 	if (v != VERDICT_AGAIN)
@@ -216,7 +215,6 @@ int parry_again(struct xdp_md *ctx)
 	p->known = KNOWN_NOTHING;
 	v = established(ctx, p);
 	if (v == VERDICT_GATE) { /* it speaks as it begins */
-		p->why = WHY_FIRST_WORDS;
 		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
 		return XDP_ABORTED;
 	}

@@ -36,6 +36,7 @@ type Strangers struct {
 	Unanswered uint32 // packets of a session that its server has not answered
 	Weak       uint32 // weakly proven sessions at once
 	WeakPrefix uint32 // and of one /24 or /48
+	WeakGain   uint32 // bytes that a weakly proven client is given for each of its own, before the budget of answers is drawn on
 }
 
 // HostBudget bounds traffic of no service, in packets per second; 0 = no bound.

@@ -27,7 +27,7 @@ func (s Strangers) put(out *bpfService, t Timeouts) {
 	out.Queries = perSecond(s.Queries)
 	out.StrangerPackets = uint32((uint64(s.Packets)*uint64(SketchWindow) + 1e9 - 1) / 1e9)
 	out.Unanswered = s.Unanswered
-	out.WeakSessions, out.WeakPrefix = s.Weak, s.WeakPrefix
+	out.WeakSessions, out.WeakPrefix, out.WeakGain = s.Weak, s.WeakPrefix, s.WeakGain
 	if t.Weak > 0 {
 		out.TimeoutWeak = ticks(t.Weak)
 	}

@@ -22,6 +22,9 @@
  * server's choice, addresses, lengths and checksums. A gate looks at the payload and, for an answer, writes payload;
  * whatever else it does to the frame is undone or ends in a drop.
  *
+ * A gate also sees what comes by UDP in a session that is not proven yet, or weakly: with GATE_WATCH, and there only GATE_QUERY
+ * and more mean anything (a query among play). All else goes its way.
+ *
  * This is ABI 1. Fields are only ever added, at the ends and in the padding, and then the number moves; a gate of another
  * number is refused when it is loaded.
  */

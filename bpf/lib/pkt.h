@@ -48,6 +48,7 @@ enum why {
 	WHY_DAMAGED = 1,
 	WHY_FIRST_WORDS = 2, /* it has one, and its gate is to see this packet */
 	WHY_BELIEVED = 3, /* its gate has seen it */
+	WHY_SPEAKS_ON = 4, /* its session is not proven, or weakly: is it a query? */
 };
 
 struct pkt {
@@ -91,6 +92,8 @@ struct pkt {
 	__u8 first; /* it began its session */
 	__u32 whole; /* UDP: bytes of the datagram, by its own header */
 	__u32 rule; /* number of the operator's rule that judged it */
+	__u8 weak; /* its session is proven weakly */
+	__u8 pad[7];
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

@@ -361,14 +361,16 @@ static __always_inline __u32 answers_of(const struct pkt *p, const struct servic
 NOINLINE int gate_prepare(struct xdp_md *ctx, struct pkt *p)
 {
 	struct service *svc;
+	bool on;
 
 	if (!p)
 		return 0;
 	svc = service_of(p);
-	if (!svc || !cfg.gates || !svc->gate || p->allowed || p->why == WHY_BELIEVED ||
-	    (p->proto != IPPROTO_UDP && p->why != WHY_FIRST_WORDS))
+	on = p->why == WHY_SPEAKS_ON;
+	if (!svc || !cfg.gates || !svc->gate ||
+	    (!on && (p->allowed || p->why == WHY_BELIEVED || (p->proto != IPPROTO_UDP && p->why != WHY_FIRST_WORDS))))
 		return 0;
-	return gate_show(ctx, p, svc, answers_of(p, svc));
+	return gate_show(ctx, p, svc, on ? NO_SERVER : answers_of(p, svc));
 }
 
 static __always_inline void ends_of_server(const struct pkt *p, const struct origin *o, struct making *m)

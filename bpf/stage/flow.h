@@ -120,6 +120,36 @@ static __always_inline bool first_words(struct xdp_md *ctx, const struct pkt *p,
 	return p->proto == IPPROTO_UDP || (state & FLOW_GATED && payload_length(p, payload_at(ctx, p)));
 }
 
+/* What a client says by UDP that is proven weakly or not at all: a gate knows a query among it. */
+static __always_inline bool speaks_on(const struct pkt *p)
+{
+	struct service *svc;
+	__u32 i = p->service;
+
+	if (!cfg.gates || p->down || p->gated || p->proto != IPPROTO_UDP)
+		return false;
+	svc = bpf_map_lookup_elem(&service, &i);
+	return svc && svc->gate;
+}
+
+/* Is its gate to see it? */
+static __always_inline bool to_show(struct xdp_md *ctx, struct pkt *p, __u32 state)
+{
+	if (first_words(ctx, p, state)) {
+		p->why = WHY_FIRST_WORDS;
+		return true;
+	}
+	p->why = WHY_SPEAKS_ON;
+	p->weak = !!(state & FLOW_WEAK);
+	return speaks_on(p);
+}
+
+/* Is its client's address still to be doubted? */
+static __always_inline bool doubted(const struct flow *f, __u32 state)
+{
+	return FLOW_PHASE(state) == PHASE_OPENING || (state & FLOW_WEAK && *(volatile __u32 *)&f->state & FLOW_WEAK);
+}
+
 /* May it pass? Returns 0, FLOW_SHOW or the enum drop_reason. p->to and p->to_port are set. */
 static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct flow *f, __u32 state)
 {
@@ -130,11 +160,11 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 		if (refused)
 			return refused;
 	}
-	if (FLOW_PHASE(state) == PHASE_OPENING && first_words(ctx, p, state))
+	if (doubted(f, state) && to_show(ctx, p, state))
 		return FLOW_SHOW;
 	if (cfg.gates && state & FLOW_WATCHED && netchan(ctx, p, f))
-		state = (state & ~FLOW_PHASES) | PHASE_OPEN;
-	if (FLOW_PHASE(state) == PHASE_OPENING) {
+		state = (state & ~(FLOW_PHASES | FLOW_WEAK)) | PHASE_OPEN;
+	if (doubted(f, state)) {
 		refused = flow_opening(p, f);
 		if (refused)
 			return refused;

@@ -100,8 +100,11 @@ static __always_inline __u32 gate_show(struct xdp_md *ctx, const struct pkt *p, 
 	g->sport = p->sport;
 	g->dport = p->dport;
 	g->state = m ? m->state : GATE_NORMAL;
-	g->flags = (cfg.enforce && svc->enforce && is_plain(p) ? 0 : GATE_WATCH) |
-		   (g->state == GATE_ATTACK || pressed(p, svc) ? GATE_COOKIES : 0);
+	if (p->why == WHY_SPEAKS_ON)
+		g->flags = GATE_WATCH;
+	else
+		g->flags = (cfg.enforce && svc->enforce && is_plain(p) ? 0 : GATE_WATCH) |
+			   (g->state == GATE_ATTACK || pressed(p, svc) ? GATE_COOKIES : 0);
 	g->answers = answers;
 	for (int i = 0; i < GATE_PARAMS; i++)
 		g->params[i] = svc->gate_params[i];
@@ -111,19 +114,29 @@ static __always_inline __u32 gate_show(struct xdp_md *ctx, const struct pkt *p, 
 	return svc->gate;
 }
 
+/* Somebody unproven may be given so much more than he sent: under attack, and where the first half of the budget is used up, who asks
+ * again. Returns 0 or the enum drop_reason. */
+static __always_inline int gives_more(struct pkt *p, __u32 over, bool attack)
+{
+	if (!attack && answer_take(p, p->src, over, false))
+		return 0;
+	if (!grey_again(p)) {
+		STRANGER_COUNT(p, greylisted);
+		return DROP_REASON_GREYLISTED;
+	}
+	return answer_take(p, p->src, over, true) ? 0 : DROP_REASON_ANSWER_BUDGET;
+}
+
 /* An answer by the edge is in the packet's place. */
 static __always_inline int gate_answered(struct xdp_md *ctx, struct pkt *p, const struct gate *g)
 {
 	__u32 asked = p->l3_len, gives = (p->l4 - p->l3) + sizeof(struct udphdr) + g->length;
+	int err;
 
-	if (g->proof != GATE_PROOF_STRONG && gives > asked &&
-	    (g->state == GATE_ATTACK || !answer_take(p, p->src, gives - asked, false))) {
-		if (!grey_again(p)) {
-			STRANGER_COUNT(p, greylisted);
-			return drop(p, DROP_REASON_GREYLISTED);
-		}
-		if (!answer_take(p, p->src, gives - asked, true))
-			return drop(p, DROP_REASON_ANSWER_BUDGET);
+	if (g->proof != GATE_PROOF_STRONG && gives > asked) {
+		err = gives_more(p, gives - asked, g->state == GATE_ATTACK);
+		if (err)
+			return drop(p, err);
 	}
 	if (seal_udp(ctx, p, g->length, g->sum, true))
 		return abort_changed(p);
@@ -169,7 +182,7 @@ static __always_inline bool gate_kept(struct xdp_md *ctx, const struct pkt *p, c
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 frame = cfg.frags ? (__u32)bpf_xdp_get_buff_len(ctx) : (__u32)(end - data);
 
-	if (p->proto == IPPROTO_UDP && (code == GATE_ANSWER || g->flags & GATE_MODIFIED))
+	if (p->proto == IPPROTO_UDP && p->why != WHY_SPEAKS_ON && (code == GATE_ANSWER || g->flags & GATE_MODIFIED))
 		return p->l4 + sizeof(struct udphdr) + g->length <= frame;
 	return frame == p->len;
 }
@@ -204,6 +217,33 @@ static __always_inline int judged(struct xdp_md *ctx, struct pkt *p, const struc
 	return VERDICT_ADMIT;
 }
 
+/* A query in a weakly proven session: the server's answer leaves among what it says in play, so it is paid for as it is asked, as the
+ * longest of one packet. */
+static __always_inline bool query_pays(struct pkt *p, const struct service *svc)
+{
+	__u32 gives = (p->l4 - p->l3) + sizeof(struct udphdr) + GATE_ANSWER_MAX;
+	int err = 0;
+
+	if (gives > p->l3_len)
+		err = gives_more(p, gives - p->l3_len, under_attack(p));
+	return !err || !refuse(p, err, svc->enforce);
+}
+
+/* What became of a packet of a session that is not proven, or weakly: of such its gate says only whether it is a query. A verdict, or
+ * ADMIT. */
+static __always_inline int spoken(struct xdp_md *ctx, struct pkt *p, const struct service *svc, const struct gate *g,
+				  int code)
+{
+	if (!gate_kept(ctx, p, g, GATE_PASS))
+		return abort_changed(p);
+	if (code < GATE_QUERY || code > GATE_ASK)
+		return VERDICT_ADMIT;
+	p->query = 1;
+	if (!query_take(p, svc) && refuse(p, DROP_REASON_QUERY_RATE, svc->enforce))
+		return VERDICT_DROP;
+	return p->weak && !query_pays(p, svc) ? VERDICT_DROP : VERDICT_ADMIT;
+}
+
 NOINLINE int gated(struct xdp_md *ctx, struct pkt *p, int code)
 {
 	__u32 zero = 0;
@@ -215,5 +255,5 @@ NOINLINE int gated(struct xdp_md *ctx, struct pkt *p, int code)
 	svc = service_of(p);
 	if (!svc)
 		return drop(p, DROP_REASON_NO_SERVER);
-	return judged(ctx, p, svc, g, code);
+	return p->why == WHY_SPEAKS_ON ? spoken(ctx, p, svc, g, code) : judged(ctx, p, svc, g, code);
 }

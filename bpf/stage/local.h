@@ -117,7 +117,7 @@ static __always_inline int local_reply(struct __sk_buff *skb, struct pkt *p, str
 	}
 	if (cfg.gates && state & FLOW_WATCHED)
 		netchan_local(skb, p, f);
-	if (FLOW_PHASE(state) == PHASE_OPENING) {
+	if (doubted(f, state)) {
 		refused = flow_opening(p, f);
 		if (refused)
 			return refused;

@@ -85,7 +85,7 @@ static __always_inline bool proven_in_play(const struct pkt *p, struct flow *up,
 	if (old & FLOW_WEAK) /* whoever takes the flag away gives its place back */
 		weak_free(p, p->src);
 	phase_open(down, 0);
-	__sync_fetch_and_and(&down->state, ~FLOW_WATCHED);
+	__sync_fetch_and_and(&down->state, ~(FLOW_WATCHED | FLOW_WEAK));
 	STRANGER_COUNT(p, strong);
 	return true;
 }

@@ -183,8 +183,7 @@ static __always_inline int opening_up(struct pkt *p, struct flow *f, const struc
 			return 0;
 		STRANGER_COUNT(p, strong);
 	} else {
-		if (f->state &
-		    FLOW_QUERY) /* to ask again is no proof: its answers stay within the reflector guarantee */
+		if (f->state & FLOW_QUERY || p->query) /* to ask is no proof */
 			return 0;
 		if (!weak_join(p, p->src, svc))
 			return 0; /* it stays unproven, and goes when newer ones come */
@@ -194,11 +193,32 @@ static __always_inline int opening_up(struct pkt *p, struct flow *f, const struc
 		}
 		STRANGER_COUNT(p, weak);
 	}
-	phase_open(down, 0);
+	phase_open(down, p->proto == IPPROTO_TCP ? 0 : FLOW_WEAK);
 	return 0;
 }
 
-/* A packet of a session that is not proven. Returns 0 or the enum drop_reason. */
+/* A server's packet to a client that is proven weakly: somebody who forges its address may have come this far. So much for each byte
+ * that the client said is play; what is beyond that is within the reflector guarantee. */
+static __always_inline int weak_down(struct pkt *p, struct flow *f, const struct service *svc)
+{
+	struct flow *up = first_half(p);
+	__u64 may, given_then;
+	__u32 gives, over;
+
+	if (!up || !svc->weak_gain || f->state & FLOW_SERVER_STARTED)
+		return 0;
+	gives = given(p);
+	may = up->bytes * svc->weak_gain;
+	given_then = f->bytes + gives;
+	if (given_then <= may)
+		return 0;
+	over = given_then - may < gives ? given_then - may : gives;
+	if (!answer_take(p, p->to, over, true) && refuse(p, DROP_REASON_ANSWER_BUDGET, svc->enforce))
+		return DROP_REASON_ANSWER_BUDGET;
+	return 0;
+}
+
+/* A packet of a session that is not proven, or weakly. Returns 0 or the enum drop_reason. */
 NOINLINE int flow_opening(struct pkt *p, struct flow *f)
 {
 	struct service *svc;
@@ -208,6 +228,8 @@ NOINLINE int flow_opening(struct pkt *p, struct flow *f)
 	svc = service_of(p);
 	if (!svc)
 		return DROP_REASON_INTERNAL;
+	if (FLOW_PHASE(f->state) != PHASE_OPENING)
+		return p->down ? weak_down(p, f, svc) : 0;
 	return p->down ? opening_down(p, f, svc->enforce) : opening_up(p, f, svc);
 }
 
@@ -242,6 +264,7 @@ NOINLINE int flow_lasting(struct pkt *p, struct flow *f)
 	if (old & FLOW_STRONG || !under_attack(p))
 		remember(p);
 	weak_leave(p, p->src, f);
+	__sync_fetch_and_and(&down->state, ~FLOW_WEAK);
 	if (old & FLOW_WATCHED)
 		flow_unwatch(f, down);
 	return 0;

@@ -50,6 +50,7 @@ static __always_inline int revive_halves(struct pkt *p, struct flow *up, struct 
 	up->checked = p->tick - RECHECK_TICKS - 1; /* the way may have changed since */
 	if (down) {
 		phase_revive(down);
+		__sync_fetch_and_and(&down->state, ~FLOW_WEAK);
 		if (known)
 			__sync_fetch_and_or(&down->state, FLOW_LASTING);
 		down->seen = p->tick;

@@ -164,6 +164,9 @@ type Strangers struct {
 	WeakSessions uint32 `yaml:"weak_sessions" check:"max=16777216"`
 	// WeakPerPrefix is how many of those may be of one /24 (IPv6: /48). 0 means unlimited.
 	WeakPerPrefix uint32 `yaml:"weak_per_prefix" check:"max=16777216"`
+	// WeakGain is how many bytes the server of such a session may send for each byte of its client's; more draws on what the unproven
+	// are given (`queries.unproven_kbps`). 0 means 32, and 256 where the service has a gate, which knows queries from play.
+	WeakGain uint32 `yaml:"weak_gain" check:"max=1000000"`
 }
 
 // Queries is how much is answered: server lists ask everybody, and whoever forges addresses asks for others.

@@ -22,7 +22,7 @@ func gated() []loader.Service {
 	add := func(name, gate string, f loader.Forward, pool string, change func(*loader.Service)) {
 		s := service(name, f, pool, uint16(gatePort+len(all)))
 		s.Gate, s.Answers = gate, true
-		s.Strangers = loader.Strangers{Packets: 400, Sessions: 200, Admissions: 600, Queries: 40, Unanswered: 12, Weak: 6, WeakPrefix: 4}
+		s.Strangers = loader.Strangers{Packets: 400, Sessions: 200, Admissions: 600, Queries: 40, Unanswered: 12, Weak: 6, WeakPrefix: 4, WeakGain: 4}
 		s.Timeouts.Weak, s.Timeouts.Silent = 20*time.Second, 5*time.Second
 		if change != nil {
 			change(&s)
@@ -42,7 +42,9 @@ func gated() []loader.Service {
 	})
 	add("raknet", "raknet", loader.NAT, "nat", func(s *loader.Service) { s.Strangers.Sessions = 2 })
 	add("raknet-own", "raknet", loader.Local, "", params(1, 1<<7))
-	add("stun", "stun", loader.NAT, "nat", func(s *loader.Service) { s.Strangers.Queries, s.Strangers.Packets = 0, 0 })
+	add("stun", "stun", loader.NAT, "nat", func(s *loader.Service) {
+		s.Strangers.Queries, s.Strangers.Packets, s.Strangers.WeakGain = 0, 0, 0
+	})
 	add("minecraft", "minecraft_java", loader.NAT, "nat", nil)
 	add("minecraft-local", "minecraft_java", loader.Local, "", func(s *loader.Service) { s.Strangers.Unanswered = 3 })
 	add("minecraft-open", "minecraft_java", loader.Transparent, "open", func(s *loader.Service) {
@@ -134,7 +136,7 @@ func strangersOf(s loader.Strangers) model.Strangers {
 	return model.Strangers{
 		Packets: uint32((uint64(s.Packets)<<29 + 1e9 - 1) / 1e9), Sessions: rate(s.Sessions), Admissions: rate(s.Admissions),
 		AdmissionsPrefix: rate((s.Admissions + 511) / 512), Queries: rate(s.Queries), Unanswered: int(s.Unanswered), Weak: int(s.Weak),
-		WeakPrefix: int(s.WeakPrefix),
+		WeakPrefix: int(s.WeakPrefix), WeakGain: int(s.WeakGain),
 	}
 }
 

@@ -183,6 +183,11 @@ func (d draw) answeredWeakly() []step {
 		return nil
 	}
 	up, down := d.voices(s, d.IntN(80), d.IntN(400))
+	if s.Proto == packet.UDP && d.one(3) { // it asks as it plays
+		_, gates := d.w.served()
+		asks := d.frames(d.firstOf(s.Client, s.Front, gates[s.Front.Port()]).Bytes())
+		return pick(d, [][]step{{down, asks[0], down}, {asks[0]}, {up, down, asks[0], asks[0], down}})
+	}
 	return pick(d, [][]step{{down, up}, {up, down, up}, {down, down, up, up}, {down}, {up, up, up, up, up, up, up, up}})
 }
 

@@ -28,6 +28,8 @@ const (
 	prefixBurst = perPrefix / 4
 	allBurst    = perAll / 4
 
+	weakGain = 8
+
 	rakMagic = "\x00\xff\xff\x00\xfe\xfe\xfe\xfe\xfd\xfd\xfd\xfd\x12\x34\x56\x78"
 )
 
@@ -41,6 +43,9 @@ func reflectorPlan() *loader.Plan {
 	p.Services = append(p.Services, rak, stun, service("plain", loader.NAT, "range", plainPort), service("blunt", loader.Transparent, "open", bluntPort))
 	p.Services[2].Gate, p.Services[2].Answers = "", false // local
 	p.Answers = loader.AnswerBudget{Prefix: perPrefix, Total: perAll}
+	for i := range p.Services {
+		p.Services[i].Strangers.WeakGain = weakGain
+	}
 	return p
 }
 
@@ -98,7 +103,11 @@ type way struct {
 	name   string
 	attack uint16        // number of the service that is to be under attack for it; 0 = none
 	ask    func(k *talk) // a client asks, as one that has proven nothing can
+	gain   int           // that many bytes it may get for each of its own; 0 = one
 }
+
+// given is what came out beyond what may.
+func (w way) given(k *talk) int { return max(k.out-max(w.gain, 1)*k.in, 0) }
 
 func (k *talk) says(port uint16, payload string) loader.Result {
 	return k.ask(says(k.client, port, payload))
@@ -112,34 +121,84 @@ func (k *talk) serverSays(port uint16, times int) {
 	}
 }
 
+// weakly is a session that is proven weakly: as somebody blind can, too.
+func (k *talk) weakly(port uint16, first, second string) (s loader.Session, ok bool) {
+	if s, ok = k.session(says(k.client, port, first)); ok {
+		k.tell(reply(s, "ok").Bytes())
+		ok = k.says(port, second).Reason == ""
+	}
+	return s, ok
+}
+
+// ways are those of strangers, and of those who are proven weakly.
 func ways() []way {
+	return append(strangersWays(), []way{
+		{name: "the answer to a query of somebody weakly proven", ask: func(k *talk) {
+			s, ok := k.weakly(quakePort, "\xff\xff\xff\xffgetchallenge", "\xff\xff\xff\xffconnect 1")
+			if ok && k.says(quakePort, getinfo).Reason == "" {
+				k.tell(reply(s, strings.Repeat("x", 1300)).Bytes())
+			}
+		}},
+		{name: "play of somebody weakly proven", ask: func(k *talk) {
+			if s, ok := k.weakly(plainPort, "hello", "hello"); ok {
+				for range 2 {
+					k.tell(reply(s, strings.Repeat("x", 700)).Bytes())
+				}
+			}
+		}, gain: weakGain},
+		{name: "play of somebody weakly proven, in parts", ask: func(k *talk) {
+			if s, ok := k.weakly(bluntPort, "hello", "hello"); ok {
+				for _, part := range reply(s, strings.Repeat("x", 1500)).Fragments(uint32(k.client.Port())<<8|uint32(k.client.Addr().As16()[15]), 400) {
+					k.tell(part)
+				}
+			}
+		}, gain: weakGain},
+		{name: "play of somebody weakly proven, local", ask: func(k *talk) {
+			s, ok := k.session(says(k.client, localPort, "hello"))
+			for range 3 {
+				if !ok {
+					return
+				}
+				answer := packet.NewUDP(s.Front, s.Client, strings.Repeat("x", 600)).Bytes()
+				code, err := k.w.edge.Reply(answer, 1)
+				must(k.t, err)
+				if code == loader.TCNext {
+					k.out += packet.Length(answer)
+				}
+				k.says(localPort, "hello")
+			}
+		}, gain: weakGain},
+	}...)
+}
+
+func strangersWays() []way {
 	return []way{
-		{"a challenge to an A2S query", 0, func(k *talk) {
+		{name: "a challenge to an A2S query", ask: func(k *talk) {
 			k.says(sourcePort, infoQuery)
 			k.says(sourcePort, "\xff\xff\xff\xffU\xff\xff\xff\xff")
 			k.says(sourcePort, "\xff\xff\xff\xffV1234")
 		}},
-		{"a challenge to an A2S query for one", 0, func(k *talk) { k.says(sourcePort, "\xff\xff\xff\xffW") }},
-		{"a cached A2S answer", 0, func(k *talk) {
+		{name: "a challenge to an A2S query for one", ask: func(k *talk) { k.says(sourcePort, "\xff\xff\xff\xffW") }},
+		{name: "a cached A2S answer", ask: func(k *talk) {
 			for _, c := range []string{"", "\x00\x00\x00\x00", "\xff\xff\xff\xff", "abcd"} {
 				k.says(sourcePort, infoQuery+c)
 			}
 		}},
-		{"A2S answers of several packets", 0, func(k *talk) {
+		{name: "A2S answers of several packets", ask: func(k *talk) {
 			if r := k.says(sourcePort, "\xff\xff\xff\xffVabcd"); r.Reason == "answer_queued" {
 				k.t.Error("the daemon is asked to answer somebody who has proven nothing")
 			}
 		}},
-		{"a cookie to a RakNet connection request", 7, func(k *talk) {
+		{name: "a cookie to a RakNet connection request", attack: 7, ask: func(k *talk) {
 			k.says(rakPort, "\x05"+rakMagic+"\x0b"+strings.Repeat("\x00", 500))
 		}},
-		{"a RakNet pong", 0, func(k *talk) { k.says(rakPort, "\x01"+"12345678"+rakMagic+"87654321") }},
-		{"a Quake III info", 0, func(k *talk) { k.says(quakePort, getinfo) }},
-		{"a Quake III status", 0, func(k *talk) { k.says(quakePort, "\xff\xff\xff\xffgetstatus\n") }},
-		{"a STUN binding", 0, func(k *talk) { k.says(stunPort, "\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl") }},
-		{"a UDP server's answer, NAT", 0, func(k *talk) { k.serverSays(plainPort, 3) }},
-		{"a UDP server's answer, transparent", 0, func(k *talk) { k.serverSays(bluntPort, 3) }},
-		{"a UDP server's answer, local", 0, func(k *talk) {
+		{name: "a RakNet pong", ask: func(k *talk) { k.says(rakPort, "\x01"+"12345678"+rakMagic+"87654321") }},
+		{name: "a Quake III info", ask: func(k *talk) { k.says(quakePort, getinfo) }},
+		{name: "a Quake III status", ask: func(k *talk) { k.says(quakePort, "\xff\xff\xff\xffgetstatus\n") }},
+		{name: "a STUN binding", ask: func(k *talk) { k.says(stunPort, "\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl") }},
+		{name: "a UDP server's answer, NAT", ask: func(k *talk) { k.serverSays(plainPort, 3) }},
+		{name: "a UDP server's answer, transparent", ask: func(k *talk) { k.serverSays(bluntPort, 3) }},
+		{name: "a UDP server's answer, local", ask: func(k *talk) {
 			if s, ok := k.session(says(k.client, localPort, "hello")); ok {
 				answer := packet.NewUDP(s.Front, s.Client, strings.Repeat("x", 700)).Bytes()
 				code, err := k.w.edge.Reply(answer, 1)
@@ -149,14 +208,14 @@ func ways() []way {
 				}
 			}
 		}},
-		{"a UDP server's answer in parts", 0, func(k *talk) {
+		{name: "a UDP server's answer in parts", ask: func(k *talk) {
 			if s, ok := k.session(says(k.client, plainPort, "hello")); ok {
 				for _, part := range reply(s, strings.Repeat("x", 1500)).Fragments(uint32(k.client.Port())<<8|uint32(k.client.Addr().As16()[15]), 400) {
 					k.tell(part)
 				}
 			}
 		}},
-		{"a TCP server's SYN and ACK", 0, func(k *talk) {
+		{name: "a TCP server's SYN and ACK", ask: func(k *talk) {
 			p := packet.NewTCP(k.client, vip(k.client, plainPort), packet.SYN, "") // as forgers send it: no option
 			if s, ok := k.session(p); ok {
 				for range 5 { // it is sent again where no ACK comes
@@ -166,7 +225,7 @@ func ways() []way {
 				}
 			}
 		}},
-		{"an ICMP error about what a client sent", 0, func(k *talk) {
+		{name: "an ICMP error about what a client sent", ask: func(k *talk) {
 			p := says(k.client, plainPort, "hello")
 			if s, ok := k.session(p); ok {
 				quoted := forwarded(p, s).L3()
@@ -177,7 +236,7 @@ func ways() []way {
 				k.tell(packet.NewICMP(s.Server.Addr(), s.Face.Addr(), typ, code, 0, quoted).Bytes())
 			}
 		}},
-		{"an ICMP error of the edge's own: too big", 0, func(k *talk) {
+		{name: "an ICMP error of the edge's own: too big", ask: func(k *talk) {
 			k.says(plainPort, "hello")
 			k.says(plainPort, strings.Repeat("x", 1500))
 		}},
@@ -190,7 +249,7 @@ func kept(t *testing.T) map[string]string {
 	doc, err := os.ReadFile("../../docs/reflector.md")
 	must(t, err)
 	rows := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^\| (.+) \| (shrinks|challenge first|budget) \|$`).FindAllStringSubmatch(string(doc), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| (.+) \| (shrinks|challenge first|budget|gain, then budget) \|$`).FindAllStringSubmatch(string(doc), -1) {
 		rows[m[1]] = m[2]
 	}
 	return rows
@@ -248,7 +307,7 @@ func TestReplyPaths(t *testing.T) {
 				for n := range 150 {
 					k := &talk{t: t, w: w, client: asker(1, n, six)}
 					way.ask(k)
-					given += max(k.out-k.in, 0)
+					given += way.given(k)
 					came += k.out
 				}
 				switch doc[way.name] {
@@ -256,7 +315,7 @@ func TestReplyPaths(t *testing.T) {
 					if given > 0 {
 						t.Errorf("%d bytes came out beyond what went in", given)
 					}
-				case "budget":
+				case "budget", "gain, then budget":
 					if given > prefixBurst || given == 0 {
 						t.Errorf("at once, %d bytes came out beyond what went in: want some, and %d at most", given, prefixBurst)
 					}
@@ -294,7 +353,7 @@ func TestReflectorBudget(t *testing.T) {
 					for _, i := range []int{n % len(all), n * 7 % len(all)} {
 						k := &talk{t: t, w: w, client: asker(n%row.prefixes, n/row.prefixes, row.six)}
 						all[i].ask(k)
-						given += max(k.out-k.in, 0)
+						given += all[i].given(k)
 						n++
 					}
 				}

@@ -81,13 +81,13 @@ func (e *Edge) admit(p *view) Outcome {
 			if o, done := e.gate(p, svc); done {
 				return o
 			}
-			p.heard = true
 		}
 		var r Reason
 		if slot, r = e.newcomer(p, svc); r != None {
 			return drop(r)
 		}
 	}
+	p.heard = p.proto == udp
 	a, r := e.attempt(p, p.src, svc, j.unlimited)
 	if r != None {
 		return drop(r)

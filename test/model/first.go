@@ -37,6 +37,35 @@ func (e *Edge) askedMore(p *view, s *Session, svc *service) bool {
 	return false
 }
 
+// longestAnswer is the longest payload of an answer in one packet.
+const longestAnswer = 1400
+
+// speaksOn has the gate see what a client says by UDP that is proven weakly or not at all. Of such packets it says only which are
+// queries: those count as queries, and prove nothing. Where the proof is weak the answer leaves among what the server says in play: it
+// is paid for as it is asked, as the longest.
+func (e *Edge) speaksOn(p *view, s *Session, svc *service) Reason {
+	if p.proto != udp || p.down || p.heard || svc.gate == nil {
+		return None
+	}
+	p.heard = true
+	if said := e.ask(p, svc, true); said.Word < Query {
+		return None
+	}
+	p.query = true
+	if !e.prefixCell(prefixQueries, p.src, 32, 64, p.service).take(svc.Strangers.Queries, e.Now, 1, 0) && e.refuse(p, QueryRate, svc.Enforce) {
+		return QueryRate
+	}
+	over := p.l4 - p.l3 + 8 + longestAnswer - p.length
+	if !s.weak || over <= 0 {
+		return None
+	}
+	r := e.mayGive(p, uint64(over))
+	if r != None && e.refuse(p, r, svc.Enforce) {
+		return r
+	}
+	return None
+}
+
 // reset makes the segment a bare reset in its place in the stream.
 func (p *view) reset() bool {
 	if p.part != whole {

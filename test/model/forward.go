@@ -74,12 +74,15 @@ func (e *Edge) mayPass(p *view, w way) Reason {
 			}
 		}
 	}
-	if w.Proof == Unknown {
+	if w.Proof == Unknown || w.weak {
 		if !p.down && w.unheard && !p.heard && p.says() && !e.hear(p, w.Session, svc) {
 			return Internal
 		}
 		if !p.down && w.query && !p.heard && e.askedMore(p, w.Session, svc) {
 			return None
+		}
+		if r := e.speaksOn(p, w.Session, svc); r != None {
+			return r
 		}
 	}
 	if r := e.proves(p, w); r != None {

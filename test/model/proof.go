@@ -14,24 +14,43 @@ const (
 	lastingPackets = 20 // each way
 )
 
-// proves is what a packet proves of its session, and what it may do in one that is not proven.
+// proves is what a packet proves of its session, and what it may do in one that is not proven, or weakly.
 func (e *Edge) proves(p *view, w way) Reason {
 	if w.watched {
 		e.watch(p, w)
 	}
-	if w.Proof != Unknown {
+	if w.Proof != Unknown && !w.weak {
 		return None
 	}
 	return e.opening(p, w)
 }
 
-// opening is what a packet of an unproven session may do, and what it proves.
+// opening is what a packet of a session may do that is unproven, or proven weakly, and what it proves.
 func (e *Edge) opening(p *view, w way) Reason {
 	svc := e.services[w.Service]
-	if p.down {
+	switch {
+	case w.Proof == Unknown && p.down:
 		return e.openingDown(p, w.Session, svc)
+	case w.Proof == Unknown:
+		return e.openingUp(p, w.Session, svc)
+	case p.down:
+		return e.weakDown(p, w.Session, svc)
 	}
-	return e.openingUp(p, w.Session, svc)
+	return None
+}
+
+// weakDown: to somebody who is proven weakly a server may send so much for each byte of the client's: that is play. What is beyond it
+// is within the budget of answers.
+func (e *Edge) weakDown(p *view, s *Session, svc *service) Reason {
+	gain := int64(svc.Strangers.WeakGain)
+	if gain == 0 || s.ServerStarted {
+		return None
+	}
+	over := min(int64(s.down.Bytes)+p.gives()-int64(s.up.Bytes)*gain, p.gives())
+	if over > 0 && !e.mayAnswer(s.Client.Addr(), uint64(over), true) && e.refuse(p, AnswerBudget, svc.Enforce) {
+		return AnswerBudget
+	}
+	return None
 }
 
 // openingDown: nobody unproven is given more than it sent, but within the budget of such answers.
@@ -87,7 +106,7 @@ func (e *Edge) openingUp(p *view, s *Session, svc *service) Reason {
 		if !s.unheard || p.heard {
 			e.prove(s, Strong)
 		}
-	} else if !s.query && e.joinWeak(s, svc) { // to ask again is no proof
+	} else if !s.query && !p.query && e.joinWeak(s, svc) { // to ask is no proof
 		e.prove(s, Weak)
 	}
 	return None

@@ -11,6 +11,7 @@ type Strangers struct {
 	Queries          Rate   // of one source
 	Unanswered       int    // packets of a session that its server has not answered
 	Weak, WeakPrefix int    // weakly proven sessions, and those of one /24 or /48
+	WeakGain         int    // bytes that their servers may send for each of the client's
 }
 
 // Tried is what strangers tried with a service, and what became of it.
@@ -45,7 +46,7 @@ func (e *Edge) Tried(service int) Tried { return *e.tried(service) }
 // gate has a service's gate see a stranger's datagram, or the first segment of a connection that says something. Done: the
 // outcome is known.
 func (e *Edge) gate(p *view, svc *service) (o Outcome, done bool) {
-	said := e.ask(p, svc)
+	said := e.ask(p, svc, false)
 	if said.Word == Refuse && !e.inGrace(p, svc) && e.refuse(p, GateRefused, svc.Enforce) {
 		return drop(GateRefused), true
 	}
@@ -68,8 +69,9 @@ func (e *Edge) gate(p *view, svc *service) (o Outcome, done bool) {
 	return Outcome{}, false
 }
 
-// ask is the gate's own word. Where the service only watches, and over TCP, the edge answers nobody and changes nothing.
-func (e *Edge) ask(p *view, svc *service) Said {
+// ask is the gate's own word. Where the service only watches, over TCP, and within a session (on), the edge answers nobody and changes
+// nothing.
+func (e *Edge) ask(p *view, svc *service, on bool) Said {
 	at := p.l4 + 8
 	if p.proto == tcp {
 		at = p.l4 + int(p.frame[p.l4+12]>>4)*4
@@ -77,10 +79,13 @@ func (e *Edge) ask(p *view, svc *service) Said {
 	end := min(p.l3+p.length, len(p.frame))
 	g := &First{
 		Now: e.Now, Service: p.service, Proto: p.proto, From: p.from(), To: p.to(), Payload: p.frame[min(at, end):end],
-		State: e.states[p.service], Watch: !e.config.Enforce || !svc.Enforce || !p.plain(), Cookies: e.states[p.service] == Attack || !e.comers(p.service, 0).has(svc.Strangers.Sessions, e.Now),
-		Params: svc.Params, Secret: e.Cookies,
+		State: e.states[p.service], Watch: on || !e.config.Enforce || !svc.Enforce || !p.plain(),
+		Cookies: !on && (e.states[p.service] == Attack || !e.comers(p.service, 0).has(svc.Strangers.Sessions, e.Now)),
+		Params:  svc.Params, Secret: e.Cookies,
 	}
-	g.Answers, g.Cached = e.cacheOf(p, svc)
+	if !on {
+		g.Answers, g.Cached = e.cacheOf(p, svc)
+	}
 	said := svc.gate(g)
 	if g.Watch || p.proto == tcp {
 		said.Word, said.Payload = min(said.Word, Query), nil
