@@ -387,6 +387,28 @@ struct service_state {
 	__u32 pad;
 };
 
+/* Whose answers a reflection is made of (stage/reflection.h). */
+enum reflector {
+	REFLECTOR_NONE = 0,
+	REFLECTOR_DNS = 1,
+	REFLECTOR_NTP = 2,
+	REFLECTOR_CLDAP = 3,
+	REFLECTOR_SNMP = 4,
+	REFLECTOR_SSDP = 5,
+	REFLECTOR_MEMCACHED = 6,
+	REFLECTOR_CHARGEN = 7, /* or QOTD */
+	REFLECTOR_PORTMAP = 8,
+	REFLECTOR_NETBIOS = 9,
+	REFLECTOR_RIP = 10,
+	REFLECTOR_ARD = 11, /* Apple remote desktop */
+	REFLECTOR_WSD = 12, /* WS-Discovery */
+	REFLECTOR_COAP = 13,
+	REFLECTOR_DVR = 14,
+	REFLECTOR_BACNET = 15,
+	REFLECTOR_GAME = 16, /* another game's server */
+	REFLECTOR_LEN,
+};
+
 /* What strangers tried, and what became of it. Exact: one for each CPU. */
 struct stranger_count {
 	__u64 strangers; /* packets of no session */
@@ -400,7 +422,9 @@ struct stranger_count {
 	__u64 asked; /* of the daemon */
 	__u64 evicted; /* unproven sessions that newer ones pushed out */
 	__u64 sketched; /* packets that the sketch counted */
-	__u64 pad[5];
+	__u64 lost; /* packets of proven sessions that were dropped, and not for their own source's doing (stage/exit.h) */
+	__u64 reflected[REFLECTOR_LEN]; /* packets, by enum reflector; [0] is not used */
+	__u64 pad[3];
 };
 
 /* A slot of the unproven. The two arrays of them are rings. */
@@ -604,7 +628,7 @@ struct frag {
 	struct source_key source; /* whose buckets its fragments draw on */
 	__be16 sport; /* as the first had them: with them its session is found */
 	__be16 dport;
-	__u32 pad;
+	__u32 refused; /* it was a local server's, and did not leave: no later one may */
 };
 
 struct service_count {
@@ -857,7 +881,7 @@ _Static_assert(sizeof(struct list_entry) == 72, "kernel header 48 + key 8 + valu
 _Static_assert(sizeof(struct denial_line) == 64, "one cache line");
 _Static_assert(sizeof(struct grey_line) == 64, "one cache line");
 _Static_assert(sizeof(struct sketch_line) == 64, "one cache line");
-_Static_assert(sizeof(struct stranger_count) == 128, "two cache lines");
+_Static_assert(sizeof(struct stranger_count) == 256, "four cache lines");
 _Static_assert(sizeof(struct sample) == 64, "pkg/sample reads it byte by byte");
 _Static_assert(__builtin_offsetof(struct noted, data) == __builtin_offsetof(struct noted, sample) + 64, "one record");
 _Static_assert(sizeof(struct port_cell) == 8, "moved as one word");

@@ -379,6 +379,7 @@ struct exported {
 	enum entry_source entry_source;
 	enum fault fault;
 	enum bucket bucket;
+	enum reflector reflector;
 	enum reap_op reap_op;
 	struct gate_ask gate_ask;
 	enum sample_level sample_level;

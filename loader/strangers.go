@@ -102,14 +102,21 @@ type StrangerCount struct {
 	Strangers    uint64 // packets of no session
 	Believed     uint64 // by the gate, or there is none
 	Greylisted   uint64
-	Returned     uint64 // came again in time
-	Admitted     uint64 // sessions, unproven and proven
-	Strong       uint64 // proven by an echoed secret, TCP's handshake, or in play
-	Weak         uint64 // proven by a two-way exchange
-	Answered     uint64 // by the edge
-	Asked        uint64 // of the daemon
-	Evicted      uint64 // unproven sessions that newer ones pushed out
-	WeakSessions uint32 // weakly proven sessions at this moment
+	Returned     uint64                  // came again in time
+	Admitted     uint64                  // sessions, unproven and proven
+	Strong       uint64                  // proven by an echoed secret, TCP's handshake, or in play
+	Weak         uint64                  // proven by a two-way exchange
+	Answered     uint64                  // by the edge
+	Asked        uint64                  // of the daemon
+	Evicted      uint64                  // unproven sessions that newer ones pushed out
+	Lost         uint64                  // packets of proven sessions that the edge dropped, and not for their own source's doing
+	Reflected    [len(Reflectors)]uint64 // packets of reflections, by whose answers they are
+	WeakSessions uint32                  // weakly proven sessions at this moment
+}
+
+// Reflectors are the names of those whose answers reflections are made of, as enum reflector (bpf/abi.h) numbers them.
+var Reflectors = [...]string{
+	"", "dns", "ntp", "cldap", "snmp", "ssdp", "memcached", "chargen", "portmap", "netbios", "rip", "ard", "ws-discovery", "coap", "dvr", "bacnet", "game",
 }
 
 // StrangerCounts reads them for each service, by number.
@@ -143,6 +150,10 @@ func (s *StrangerCount) add(c *bpfStrangerCount) {
 	s.Answered += c.Answered
 	s.Asked += c.Asked
 	s.Evicted += c.Evicted
+	s.Lost += c.Lost
+	for i := range s.Reflected {
+		s.Reflected[i] += c.Reflected[i]
+	}
 }
 
 // StrangerLoad is how full what remembers strangers is.
@@ -157,18 +168,18 @@ const loadSamples = 512 // lines of each: within 2 % of the whole
 // StrangerLoad samples them.
 func (e *Edge) StrangerLoad() (StrangerLoad, error) {
 	l := StrangerLoad{Unproven: e.state[bpfMapUnproven4].MaxEntries()}
-	tick, err := e.now()
+	now, err := e.time()
 	if err != nil {
 		return l, err
 	}
-	set, of := 0, 0
+	set, of, generation := 0, 0, greyGeneration(now)
 	if err := sample(e.state[bpfMapGreylist], func(g *bpfGreyLine) {
 		of += 2 * 192
-		if g.Generation == tick/greyGeneration {
+		if g.Generation == generation {
 			for i := range 3 {
 				set += bits.OnesCount64(g.Now[i]) + bits.OnesCount64(g.Before[i])
 			}
-		} else if g.Generation+1 == tick/greyGeneration {
+		} else if g.Generation+1 == generation {
 			for i := range 3 {
 				set += bits.OnesCount64(g.Now[i])
 			}
@@ -177,10 +188,6 @@ func (e *Edge) StrangerLoad() (StrangerLoad, error) {
 		return l, err
 	}
 	l.Greylist = float64(set) / float64(max(of, 1))
-	now, err := e.time()
-	if err != nil {
-		return l, err
-	}
 	window, sum, cells := uint32(now/uint64(SketchWindow)), 0, 0
 	err = sample(e.state[bpfMapSketch], func(s *bpfSketchLine) {
 		for _, c := range s.Cell {
@@ -194,7 +201,8 @@ func (e *Edge) StrangerLoad() (StrangerLoad, error) {
 	return l, err
 }
 
-const greyGeneration = 1536 // ticks: GREY_GENERATION_TICKS of stage/greylist.h
+// greyGeneration is the generation of the greylist at a time, as stage/greylist.h counts them.
+func greyGeneration(now uint64) uint32 { return uint32(now>>29) / 3 }
 
 // sample reads lines that lie evenly over an array.
 func sample[T any](m *ebpf.Map, fn func(*T)) error {

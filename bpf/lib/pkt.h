@@ -93,7 +93,8 @@ struct pkt {
 	__u32 whole; /* UDP: bytes of the datagram, by its own header */
 	__u32 rule; /* number of the operator's rule that judged it */
 	__u8 weak; /* its session is proven weakly */
-	__u8 pad[7];
+	__u8 playing; /* its session is proven */
+	__u8 pad[6];
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

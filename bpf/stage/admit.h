@@ -332,6 +332,7 @@ NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
 		err = make(p, m);
 		if (!err) {
 			newcomer_came(p, slot);
+			p->playing = p->proof == GATE_PROOF_STRONG;
 			return first ?: first_leave(ctx, p, m, hop);
 		}
 		first_undo(p, s, svc, m);

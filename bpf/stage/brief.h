@@ -75,7 +75,7 @@ static __always_inline bool brief_address(const struct pkt *p)
 static __always_inline bool brief_admits(struct xdp_md *ctx, struct pkt *p, const struct service *svc)
 {
 	return svc->enforce && !svc->allowlist && p->l3_len <= svc->max_packet && !brief_address(p) &&
-	       !brief_allowed(p) && !is_reflection(ctx, p);
+	       !brief_allowed(p) && !reflector_of(ctx, p);
 }
 
 /* Under attack: is he to come again? Of one who does, who is a regular or has proven his address, nothing is noted here: false. */
@@ -87,7 +87,7 @@ static __always_inline bool brief_greylists(struct pkt *p, const struct service 
 
 	if (!l || is_regular(p))
 		return false;
-	grey_turn(l, p->tick);
+	grey_turn(l, p);
 	known = grey_known(l, h);
 	if (known && !grey_soon(l, h))
 		return false;

@@ -80,6 +80,42 @@ static __always_inline void count(const struct pkt *p, enum verdict v, __u32 pac
 		count_reason(p, bytes);
 }
 
+/* Is this what a player loses to the edge? Not what its own source is held to, what an operator wants kept out, or what the sender is
+ * told of or has to do otherwise. */
+static __always_inline bool is_loss(const struct pkt *p)
+{
+	switch (p->reason) {
+	case DROP_REASON_DENIED:
+	case DROP_REASON_NOT_ALLOWED:
+	case DROP_REASON_PACKET_SIZE:
+	case DROP_REASON_RATE_PACKETS:
+	case DROP_REASON_RATE_BYTES:
+	case DROP_REASON_BAD_ADDRESS: /* forged: a local server's own packets never come in */
+	case DROP_REASON_TOO_BIG:
+	case DROP_REASON_TTL:
+	case DROP_REASON_GEO:
+	case DROP_REASON_RULE:
+	case DROP_REASON_RULE_LIMIT:
+	case DROP_REASON_TCP_FLAGS:
+	case DROP_REASON_TCP_STATE:
+		return false;
+	}
+	return p->playing && p->reason && !p->query;
+}
+
+/* A packet did not leave. Were it a player's, that is counted. */
+static __always_inline void count_loss(const struct pkt *p, __u32 packets)
+{
+	struct stranger_count *n;
+	__u32 i = p->service;
+
+	if (!is_loss(p))
+		return;
+	n = bpf_map_lookup_elem(&stranger_count, &i);
+	if (n)
+		n->lost += packets;
+}
+
 static __always_inline void note_trace(const struct pkt *p, enum verdict v)
 {
 	__u32 zero = 0;
@@ -106,8 +142,10 @@ static __always_inline int code_of(enum verdict v)
 	case VERDICT_REDIRECT:
 		return XDP_REDIRECT;
 	case VERDICT_DROP:
+		count_loss(p, 1);
 		return XDP_DROP;
 	default:
+		count_loss(p, 1);
 		return XDP_ABORTED;
 	}
 }

@@ -136,6 +136,7 @@ NOINLINE int express_abort(__u32 service, __u32 state, __u32 l3_len)
 	struct pkt p = {
 		.service = service,
 		.down = !!(state & FLOW_RETURN),
+		.playing = 1,
 		.l3_len = l3_len,
 		.reason = DROP_REASON_INTERNAL,
 	};

@@ -210,6 +210,7 @@ NOINLINE int established4(struct xdp_md *ctx, struct pkt *p)
 		return VERDICT_NEXT;
 	p->service = f->f.service;
 	p->down = !!(state & FLOW_RETURN);
+	p->playing = FLOW_PHASE(state) == PHASE_OPEN;
 	addrs = *(__u64 *)&f->src;
 	ports = *(__u32 *)&f->sport;
 	l3_delta = f->l3_delta;
@@ -264,6 +265,7 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 		return VERDICT_NEXT;
 	p->service = f->f.service;
 	p->down = !!(state & FLOW_RETURN);
+	p->playing = FLOW_PHASE(state) == PHASE_OPEN;
 	addr_copy(p->to, f->dst);
 	addr_copy(p->as, f->src);
 	ports = *(__u32 *)&f->sport;

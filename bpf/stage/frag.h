@@ -175,12 +175,13 @@ NOINLINE int frag_later(struct xdp_md *ctx, struct pkt *p)
 		return VERDICT_NEXT;
 	frag_key(&k, p);
 	f = bpf_map_lookup_elem(&frag, &k);
-	if (!f || (__s32)(f->expires - p->tick) <= 0)
+	if (!f || f->refused || (__s32)(f->expires - p->tick) <= 0)
 		return VERDICT_NEXT;
 	if (f->service) {
 		half = frag_half(p, f);
 		if (!half)
 			return VERDICT_NEXT;
+		p->playing = FLOW_PHASE(half->state) == PHASE_OPEN;
 	}
 	p->service = f->service;
 	p->down = !!(f->state & FLOW_RETURN);

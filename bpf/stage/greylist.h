@@ -11,7 +11,7 @@
 #include "../lib/hash.h"
 #include "count.h"
 
-#define GREY_GENERATION_TICKS 1536
+#define GREY_GENERATION_SHIFT 29 /* 1.6 s are three times 2^29 ns: counted from the time itself, for ticks wrap after 52 days */
 #define GREY_SLICE_TICKS 95 /* too soon: within this or the last one, so that 200 ms are never too soon */
 #define GREY_BITS 4 /* of 192, in a generation */
 #define GREY_RECENT_BITS 2 /* of 32, in a slice */
@@ -33,9 +33,9 @@ static __always_inline __u64 grey_hash(const struct pkt *p)
 }
 
 /* The line as it is at this time. */
-static __always_inline void grey_turn(struct grey_line *l, __u32 tick)
+static __always_inline void grey_turn(struct grey_line *l, const struct pkt *p)
 {
-	__u32 generation = tick / GREY_GENERATION_TICKS, slice = tick / GREY_SLICE_TICKS;
+	__u32 generation = (__u32)(p->now >> GREY_GENERATION_SHIFT) / 3, slice = p->tick / GREY_SLICE_TICKS;
 
 	if (l->generation != generation) {
 		bool next = l->generation + 1 == generation;
@@ -108,7 +108,7 @@ static __always_inline bool grey_again(const struct pkt *p)
 
 	if (!l)
 		return true;
-	grey_turn(l, p->tick);
+	grey_turn(l, p);
 	if (grey_known(l, h))
 		return !grey_soon(l, h);
 	grey_note(l, h);

@@ -110,6 +110,7 @@ static __always_inline int local_reply(struct __sk_buff *skb, struct pkt *p, str
 	int refused;
 
 	p->service = f->service;
+	p->playing = FLOW_PHASE(state) == PHASE_OPEN;
 	if (f->epoch != policy_epoch() || p->tick - f->checked > RECHECK_TICKS) {
 		refused = local_recheck(p, f);
 		if (refused)
@@ -130,6 +131,43 @@ static __always_inline int local_reply(struct __sk_buff *skb, struct pkt *p, str
 	return 0;
 }
 
+/* A first fragment that does not leave is noted, so that the others of its datagram don't; and forgotten once another of its ID does.
+ * What leaves needs no note, for this host sends no later fragment without its first. */
+NOINLINE int local_first(struct pkt *p, int refused)
+{
+	struct frag_key k = {};
+	struct frag v = {}, *f;
+
+	if (!p)
+		return 0;
+	frag_key(&k, p);
+	if (!refused) {
+		f = bpf_map_lookup_elem(&frag, &k);
+		if (f && f->refused)
+			bpf_map_delete_elem(&frag, &k);
+		return 0;
+	}
+	v.refused = 1;
+	v.service = p->service;
+	v.expires = p->tick + FRAG_TICKS;
+	if (bpf_map_update_elem(&frag, &k, &v, BPF_ANY))
+		fault(FAULT_FRAGMENTS);
+	return 0;
+}
+
+/* A later fragment: its service where its first was refused, else 0. */
+NOINLINE int local_refused(struct pkt *p)
+{
+	struct frag_key k = {};
+	struct frag *f;
+
+	if (!p)
+		return 0;
+	frag_key(&k, p);
+	f = bpf_map_lookup_elem(&frag, &k);
+	return f && f->refused && (__s32)(f->expires - p->tick) > 0 ? f->service : 0;
+}
+
 /* What is told of it, if anything is: what parry_note does, which a program of TC can't jump to. Global: verified once. */
 NOINLINE int local_note(struct __sk_buff *skb, struct pkt *p, __u32 v)
 {
@@ -147,8 +185,12 @@ static __always_inline int local_exit(struct __sk_buff *skb, struct pkt *p, __u3
 {
 	enum verdict v = refused ? VERDICT_DROP : VERDICT_PASS;
 
-	if (refused)
+	if (p->frag == FRAG_FIRST)
+		local_first(p, refused);
+	if (refused) {
 		p->reason = refused;
+		count_loss(p, packets);
+	}
 	count(p, v, packets);
 	if (NOTES)
 		local_note(skb, p, v);
@@ -169,8 +211,12 @@ static __always_inline int local_egress(struct __sk_buff *skb)
 	p.tick = p.now >> TICK_SHIFT;
 	p.len = skb->len;
 	p.down = 1;
-	if (parse(&p, data, end) || p.frag == FRAG_LATER || (p.proto != IPPROTO_UDP && p.proto != IPPROTO_TCP))
+	if (parse(&p, data, end) || (p.proto != IPPROTO_UDP && p.proto != IPPROTO_TCP))
 		return TC_ACT_UNSPEC;
+	if (p.frag == FRAG_LATER) {
+		p.service = local_refused(&p);
+		return p.service ? local_exit(skb, &p, 1, DROP_REASON_FRAGMENT_ORPHAN) : TC_ACT_UNSPEC;
+	}
 	addr_copy(p.to, p.dst);
 	addr_copy(p.as, p.src);
 	p.to_port = p.dport;

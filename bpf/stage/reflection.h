@@ -10,60 +10,106 @@
 
 #define SHAPE_BYTES 8
 
-/* The first bytes of a stranger's payload, in the order of the wire. */
-static __always_inline bool reflected(__be16 port, __u64 head, __u32 length)
+/* Of which protocol's servers it is an answer, if its first bytes (in the order of the wire) and its length say so. */
+static __always_inline enum reflector reflected(__be16 port, __u64 head, __u32 length)
 {
 	__u8 first = head >> 56, second = head >> 48;
+	enum reflector r = REFLECTOR_NONE;
+	bool is = false;
 
 	switch (bpf_ntohs(port)) {
-	case 53: /* DNS: a response (QR), of a size that no question has */
+	case 53: /* a response (QR), of a size that no question has */
 	case 5353:
-		return length >= 12 && (head >> 40 & 0x80);
-	case 123: /* NTP: mode 7 and 6, responses */
-		return (first & 7) == 7 ? first & 0x80 : (first & 7) == 6 && second & 0x80;
-	case 389: /* CLDAP, SNMP: BER sequences */
+		r = REFLECTOR_DNS;
+		is = length >= 12 && (head >> 40 & 0x80);
+		break;
+	case 123: /* mode 7 and 6, responses */
+		r = REFLECTOR_NTP;
+		is = (first & 7) == 7 ? first & 0x80 : (first & 7) == 6 && second & 0x80;
+		break;
+	case 389: /* BER sequences */
+		r = REFLECTOR_CLDAP;
+		is = first == 0x30 && length >= 20;
+		break;
 	case 161:
-		return first == 0x30 && length >= 20;
-	case 1900: /* SSDP */
-		return head >> 32 == 0x48545450; /* HTTP */
-	case 11211: /* memcached: its frame header's last two bytes are zero */
-		return length >= 8 && !(head & 0xffff);
-	case 19: /* CHARGEN, QOTD */
+		r = REFLECTOR_SNMP;
+		is = first == 0x30 && length >= 20;
+		break;
+	case 1900:
+		r = REFLECTOR_SSDP;
+		is = head >> 32 == 0x48545450; /* HTTP */
+		break;
+	case 11211: /* its frame header's last two bytes are zero */
+		r = REFLECTOR_MEMCACHED;
+		is = length >= 8 && !(head & 0xffff);
+		break;
+	case 19:
 	case 17:
-		return length >= 64;
-	case 111: /* portmap: an RPC reply */
-		return length >= 24 && (__u32)head == 1;
-	case 137: /* NetBIOS: a response */
-		return length >= 50 && (head >> 40 & 0x80);
-	case 520: /* RIPv1: a response */
-		return first == 2 && length >= 24;
-	case 3283: /* Apple remote desktop */
-		return length >= 1000;
-	case 3702: /* WS-Discovery */
-		return head >> 40 == 0x3c3f78 || head >> 40 == 0x3c534f; /* <?x, <SO */
-	case 5683: /* CoAP: version 1, a response */
-		return (first & 0xc0) == 0x40 && second >= 0x40 && second < 0xc0;
-	case 37810: /* DVR: DHIP */
-		return head >> 32 == 0x20000000 && (__u32)head == 0x44484950;
-	case 47808: /* BACnet */
-		return first == 0x81 && length >= 12;
-	case 27960: /* another game's server, asked for its status */
+		r = REFLECTOR_CHARGEN;
+		is = length >= 64;
+		break;
+	case 111: /* an RPC reply */
+		r = REFLECTOR_PORTMAP;
+		is = length >= 24 && (__u32)head == 1;
+		break;
+	case 137: /* a response */
+		r = REFLECTOR_NETBIOS;
+		is = length >= 50 && (head >> 40 & 0x80);
+		break;
+	case 520: /* version 1, a response */
+		r = REFLECTOR_RIP;
+		is = first == 2 && length >= 24;
+		break;
+	case 3283:
+		r = REFLECTOR_ARD;
+		is = length >= 1000;
+		break;
+	case 3702:
+		r = REFLECTOR_WSD;
+		is = head >> 40 == 0x3c3f78 || head >> 40 == 0x3c534f; /* <?x, <SO */
+		break;
+	case 5683: /* version 1, a response */
+		r = REFLECTOR_COAP;
+		is = (first & 0xc0) == 0x40 && second >= 0x40 && second < 0xc0;
+		break;
+	case 37810: /* DHIP */
+		r = REFLECTOR_DVR;
+		is = head >> 32 == 0x20000000 && (__u32)head == 0x44484950;
+		break;
+	case 47808:
+		r = REFLECTOR_BACNET;
+		is = first == 0x81 && length >= 12;
+		break;
+	case 27960: /* asked for its status */
 	case 27015:
-		return head >> 32 == 0xffffffff && length >= 60;
+		r = REFLECTOR_GAME;
+		is = head >> 32 == 0xffffffff && length >= 60;
+		break;
 	}
-	return false;
+	return is ? r : REFLECTOR_NONE;
 }
 
-static __always_inline bool is_reflection(struct xdp_md *ctx, const struct pkt *p)
+static __always_inline enum reflector reflector_of(struct xdp_md *ctx, const struct pkt *p)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 at = p->l4 + sizeof(struct udphdr);
 	__u64 *head;
 
 	if (p->proto != IPPROTO_UDP || p->l4 > L4_MAX)
-		return false;
+		return REFLECTOR_NONE;
 	head = data + at;
 	if ((void *)(head + 1) > end)
-		return false;
+		return REFLECTOR_NONE;
 	return reflected(p->sport, bpf_be64_to_cpu(*head), p->l3_len - (at - p->l3));
+}
+
+/* Counted by whose answer it is: a report of an attack names them. */
+static __always_inline bool is_reflection(struct xdp_md *ctx, const struct pkt *p)
+{
+	enum reflector r = reflector_of(ctx, p);
+
+	if (!r)
+		return false;
+	STRANGER_COUNT(p, reflected[r & 31]);
+	return true;
 }

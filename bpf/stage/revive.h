@@ -31,6 +31,18 @@ static __always_inline bool exhausted(struct pkt *p, const struct flow *up)
 	       refuse(p, DROP_REASON_UNPROVEN_RATE, svc->enforce);
 }
 
+/* By a SYN a client begins another connection: its gate is to hear that one's first words, too. */
+static __always_inline bool gated_anew(const struct pkt *p)
+{
+	__u32 i = p->service;
+	struct service *svc;
+
+	if (!cfg.gates || p->proto != IPPROTO_TCP || !(p->tcp & TCP_SYN) || p->down || p->allowed)
+		return false;
+	svc = bpf_map_lookup_elem(&service, &i);
+	return svc && svc->gate;
+}
+
 /* The old tuple, server and port serve again. That the client was proven before is marked at the down half. */
 static __always_inline int revive_halves(struct pkt *p, struct flow *up, struct flow *down)
 {
@@ -45,6 +57,8 @@ static __always_inline int revive_halves(struct pkt *p, struct flow *up, struct 
 	if (!phase_revive(up)) /* another packet did it, or the reaper has it */
 		return carries(up->state) ? VERDICT_AGAIN : drop(p, DROP_REASON_RACE);
 	p->service = up->service; /* a server's first word may be another service's */
+	if (gated_anew(p))
+		__sync_fetch_and_or(&up->state, FLOW_GATED);
 	weak_leave(p, client_of(p), up);
 	up->seen = p->tick;
 	up->checked = p->tick - RECHECK_TICKS - 1; /* the way may have changed since */

@@ -22,7 +22,7 @@ type Record struct {
 	PeakBPS     uint64     `json:"peak_bps"`     // bits a second of refused packets
 	Sources     *uint64    `json:"sources"`      // at least so many different ones; see sources_how
 	LinkShare   *float64   `json:"link_share"`   // peak_bps of what the link carries; null where that is not known
-	PlayersLost *uint64    `json:"players_lost"` // packets of proven sessions that were dropped
+	PlayersLost *uint64    `json:"players_lost"` // packets of proven sessions that were dropped, and not for their own source's doing
 
 	SourcesHow string            `json:"sources_how,omitempty"` // how sources was found
 	Reason     string            `json:"reason"`                // why the service came to be under attack
@@ -36,8 +36,9 @@ type Record struct {
 	Answered   uint64            `json:"answered"` // queries that the edge answered
 	Drops      map[string]uint64 `json:"drops"`    // packets by reason
 	WouldDrop  map[string]uint64 `json:"would_drop"`
-	Measures   []Measure         `json:"measures"` // what was done, what stopped the most first
-	Timeline   []Moment          `json:"timeline"` // at most maxMoments
+	Reflectors map[string]uint64 `json:"reflectors,omitempty"` // packets of reflections, by whose answers they are
+	Measures   []Measure         `json:"measures"`             // what was done, what stopped the most first
+	Timeline   []Moment          `json:"timeline"`             // at most maxMoments
 }
 
 // Measure is something that was done against an attack.
@@ -62,7 +63,7 @@ const sourcesHow = "different address and port pairs among first packets, as the
 // clone is a copy that shares nothing that is written to.
 func (r *Record) clone() Record {
 	c := *r
-	c.Drops, c.WouldDrop = maps.Clone(r.Drops), maps.Clone(r.WouldDrop)
+	c.Drops, c.WouldDrop, c.Reflectors = maps.Clone(r.Drops), maps.Clone(r.WouldDrop), maps.Clone(r.Reflectors)
 	c.Kinds, c.Measures, c.Timeline = slices.Clone(r.Kinds), slices.Clone(r.Measures), slices.Clone(r.Timeline)
 	return c
 }
@@ -89,6 +90,12 @@ func (r *Record) take(o *observed, s *Sample, about *Service) {
 	}
 	for name, c := range n.would {
 		r.WouldDrop[name] += c.Packets
+	}
+	if r.Reflectors == nil && n.reflectors != nil {
+		r.Reflectors = map[string]uint64{}
+	}
+	for name, c := range n.reflectors {
+		r.Reflectors[name] += c
 	}
 	r.PeakPPS = max(r.PeakPPS, whole(n.per(n.packets())))
 	r.PeakBPS = max(r.PeakBPS, whole(8*n.per(n.refused.Bytes)))
@@ -125,6 +132,7 @@ func (r *Record) name(at time.Time, about *Service) {
 	}
 	kinds[randomSources] += r.Admitted
 	kinds[queryFlood] += r.Answered
+	r.split(kinds)
 	var total uint64
 	for _, n := range kinds {
 		total += n
@@ -143,6 +151,15 @@ func (r *Record) name(at time.Time, about *Service) {
 	}
 	for _, m := range byMost(measures) {
 		r.Measures = append(r.Measures, Measure{Name: m, Packets: measures[m]})
+	}
+}
+
+// split says of reflections whose answers they are, as far as that is known.
+func (r *Record) split(kinds map[string]uint64) {
+	for _, name := range byMost(r.Reflectors) {
+		n := min(r.Reflectors[name], kinds[reflection])
+		kinds[reflection] -= n
+		kinds[reflection+" "+name] = n
 	}
 }
 

@@ -45,8 +45,9 @@ type Sample struct {
 	Greylisted uint64 // first packets that have to come again
 	Returned   uint64 // that did
 	Drops      map[string]Count
-	WouldDrop  map[string]Count // where policy isn't enforced
-	PlayerLoss *uint64          // packets of proven sessions that were dropped; nil = not counted
+	WouldDrop  map[string]Count  // where policy isn't enforced
+	PlayerLoss *uint64           // packets of proven sessions that were dropped, and not for their own source's doing; nil = not counted
+	Reflectors map[string]uint64 // packets of reflections, by whose answers they are
 
 	Load Load
 }
@@ -67,6 +68,7 @@ type rates struct {
 	pressed                                                     uint64 // strangers who came as far as stricter gates would have stopped them, beside those who got in
 	drops, would                                                map[string]Count
 	loss                                                        *uint64
+	reflectors                                                  map[string]uint64
 }
 
 // between compares two samples. A counter that fell counts from 0.
@@ -93,6 +95,14 @@ func between(a, b *Sample) rates {
 	if a.PlayerLoss != nil && b.PlayerLoss != nil {
 		n := grown(*a.PlayerLoss, *b.PlayerLoss)
 		r.loss = &n
+	}
+	for name, now := range b.Reflectors {
+		if n := grown(a.Reflectors[name], now); n > 0 {
+			if r.reflectors == nil {
+				r.reflectors = map[string]uint64{}
+			}
+			r.reflectors[name] = n
+		}
 	}
 	return r
 }

@@ -102,6 +102,33 @@ func TestKindsFollowWhatDominates(t *testing.T) {
 	}
 }
 
+// Reflections are said by whose answers they are, and players' losses are counted.
+func TestReflectorsAndLosses(t *testing.T) {
+	tr, f := watched()
+	lost := uint64(7)
+	f.sample.PlayerLoss, f.sample.Reflectors = &lost, map[string]uint64{"dns": 1000}
+	follow(tr, f, time.Second, 12, nil)
+	for range 4 {
+		more := lost + 3
+		lost = more
+		f.sample.PlayerLoss = &more
+		f.sample.Reflectors = map[string]uint64{
+			"dns": f.sample.Reflectors["dns"] + 8000, "ntp": f.sample.Reflectors["ntp"] + 4000, "coap": f.sample.Reflectors["coap"] + 100,
+		}
+		follow(tr, f, 250*time.Millisecond, 12, map[string]float64{"reflection": 4 * 12_100})
+	}
+	all := tr.Records()
+	if len(all) != 1 {
+		t.Fatalf("%d attacks", len(all))
+	}
+	if got := strings.Join(all[0].Kinds, ", "); got != "reflection dns, reflection ntp" {
+		t.Errorf("made of %q", got)
+	}
+	if all[0].PlayersLost == nil || *all[0].PlayersLost == 0 {
+		t.Errorf("players lost %v", all[0].PlayersLost)
+	}
+}
+
 // What outlived the daemon is the state, in the fast path, and the record, in the store.
 func TestAnAttackGoesOnWithAnotherDaemon(t *testing.T) {
 	tr, f := watched()

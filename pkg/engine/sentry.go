@@ -235,7 +235,14 @@ func (s *sentry) loads(names []string, counts []loader.StrangerCount) []attack.L
 }
 
 func sampleOf(now time.Time, n *loader.StrangerCount) attack.Sample {
+	reflectors := map[string]uint64{}
+	for i, packets := range n.Reflected {
+		if packets > 0 {
+			reflectors[loader.Reflectors[i]] = packets
+		}
+	}
 	return attack.Sample{
+		PlayerLoss: &n.Lost, Reflectors: reflectors,
 		Time: now, Strangers: n.Strangers, Admitted: n.Admitted, Proven: n.Strong + n.Weak, Answered: n.Answered + n.Asked,
 		Greylisted: n.Greylisted, Returned: n.Returned,
 	}

@@ -141,7 +141,7 @@ func strangersOf(s loader.Strangers) model.Strangers {
 }
 
 // budgetOf is a budget of answers, divided by so much: a quarter of a second's at once, or one full packet.
-func budgetOf(n, by uint64) model.Rate { return model.PerSecond(n/by, max(n/by/4, 1472)) }
+func budgetOf(n, by uint64) model.Rate { return model.PerSecond((n+by-1)/by, max(n/by/4, 1472)) }
 
 // served are the ports of an edge's services, and the gate of each: "" = none.
 func (w *world) served() (ports []uint16, gate map[uint16]string) {

@@ -183,6 +183,14 @@ func (d draw) answeredWeakly() []step {
 		return nil
 	}
 	up, down := d.voices(s, d.IntN(80), d.IntN(400))
+	if s.Local && d.one(4) { // its server's answer is in parts
+		p := packet.NewUDP(s.Front, s.Client, string(d.bytes(600+d.IntN(1200))))
+		steps := []step{up}
+		for _, part := range p.Fragments(uint32(d.IntN(4)), 8*(20+d.IntN(60))) {
+			steps = append(steps, step{op: "send", n: 1, frame: part})
+		}
+		return steps
+	}
 	if s.Proto == packet.UDP && d.one(3) { // it asks as it plays
 		_, gates := d.w.served()
 		asks := d.frames(d.firstOf(s.Client, s.Front, gates[s.Front.Port()]).Bytes())
@@ -261,6 +269,9 @@ func (d draw) connects() []step {
 	}
 	if d.one(4) {
 		steps = append(steps, step{op: "pass", pass: 5100 * time.Millisecond}, step{op: "sweep"})
+		if d.one(2) { // and connects again, by the same port
+			steps = append(steps, seg(packet.SYN, nil), seg(packet.ACK, nil), seg(packet.ACK|packet.PSH, says()))
+		}
 	}
 	return steps
 }

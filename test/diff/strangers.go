@@ -176,7 +176,10 @@ func (w *world) settleStrangers() error {
 		got := model.Tried{
 			Strangers: now.Strangers - was.Strangers, Believed: now.Believed - was.Believed, Greylisted: now.Greylisted - was.Greylisted,
 			Returned: now.Returned - was.Returned, Admitted: now.Admitted - was.Admitted, Strong: now.Strong - was.Strong, Weak: now.Weak - was.Weak,
-			Answered: now.Answered - was.Answered, Asked: now.Asked - was.Asked, Evicted: now.Evicted - was.Evicted,
+			Answered: now.Answered - was.Answered, Asked: now.Asked - was.Asked, Evicted: now.Evicted - was.Evicted, Lost: now.Lost - was.Lost,
+		}
+		for i := range got.Reflected {
+			got.Reflected[i] = now.Reflected[i] - was.Reflected[i]
 		}
 		if want := w.model.Tried(i); got != want {
 			return differ("strangers of service %d (%s)\ngot  %+v\nwant %+v", i, w.model.Names[i], got, want)

@@ -215,6 +215,18 @@ func strangersWays() []way {
 				}
 			}
 		}},
+		{name: "a UDP server's answer in parts, local", ask: func(k *talk) {
+			if s, ok := k.session(says(k.client, localPort, "hello")); ok {
+				answer := packet.NewUDP(s.Front, s.Client, strings.Repeat("x", 1500))
+				for _, part := range answer.Fragments(uint32(k.client.Port())<<8|uint32(k.client.Addr().As16()[15]), 400) {
+					code, err := k.w.edge.Reply(part, 1)
+					must(k.t, err)
+					if code == loader.TCNext {
+						k.out += packet.Length(part)
+					}
+				}
+			}
+		}},
 		{name: "a TCP server's SYN and ACK", ask: func(k *talk) {
 			p := packet.NewTCP(k.client, vip(k.client, plainPort), packet.SYN, "") // as forgers send it: no option
 			if s, ok := k.session(p); ok {

@@ -69,13 +69,16 @@ func (e *Edge) admit(p *view) Outcome {
 		return drop(NoSession)
 	}
 	if w := e.table[p.tuple()]; w.Session != nil {
-		return e.revive(p, w.Session)
+		return e.revive(p, w.Session, j.welcome)
 	}
 	slot := 0
 	if !j.welcome {
 		e.tried(p.service).Strangers++
-		if isReflection(p) && e.refuse(p, Reflection, svc.Enforce) {
-			return drop(Reflection)
+		if r := isReflection(p); r > 0 {
+			e.tried(p.service).Reflected[r]++
+			if e.refuse(p, Reflection, svc.Enforce) {
+				return drop(Reflection)
+			}
 		}
 		if svc.gate != nil && p.proto == udp {
 			if o, done := e.gate(p, svc); done {
@@ -222,7 +225,7 @@ func (e *Edge) admitServer(p *view) (Outcome, bool) {
 		return drop(j.reason), true
 	}
 	if w := e.table[p.tuple()]; w.Session != nil && w.isDown {
-		return e.revive(p, w.Session), true
+		return e.revive(p, w.Session, j.welcome), true
 	}
 	s := &Session{Service: o.service, Proto: p.proto, Client: p.to(), Front: o.front, Face: p.to(), Server: p.from(),
 		ServerStarted: true, prefix: svc.prefix(p.dst)}

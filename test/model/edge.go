@@ -54,7 +54,7 @@ type Edge struct {
 	came                 map[int]*[2]bucket
 	strangers            map[int]*Tried
 	weak                 map[int]int
-	grey                 map[tuple]uint32 // the tick at which a stranger was noted
+	grey                 map[tuple]uint64 // the time (ns) at which a stranger was noted
 	sketch               map[uint32]*[sketchCells]sketchCell
 	prefixes             map[uint32]*bucket
 	answerBuckets        [2]bucket // of those who ask, and of those who ask again
@@ -84,7 +84,7 @@ func New(sizes Sizes) *Edge {
 		hops: map[HopKey]*Hop{}, links: map[int]Link{}, leaves: map[int]bool{}, serverWays: map[*Server]asked{},
 		hostSources: map[uint32]*bucket{}, counts: map[int]*Count{},
 		gates: Gates(), caches: map[cacheKey]*[4]*Answer{}, states: map[int]State{}, grace: map[int]uint64{}, came: map[int]*[2]bucket{},
-		strangers: map[int]*Tried{}, weak: map[int]int{}, grey: map[tuple]uint32{}, sketch: map[uint32]*[sketchCells]sketchCell{},
+		strangers: map[int]*Tried{}, weak: map[int]int{}, grey: map[tuple]uint64{}, sketch: map[uint32]*[sketchCells]sketchCell{},
 		prefixes: map[uint32]*bucket{}, regulars: map[sourceKey]bool{}, unproven4: newRing(sizes.Unproven), unproven6: newRing(sizes.Unproven),
 	}
 }

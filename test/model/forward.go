@@ -14,7 +14,11 @@ func (e *Edge) due(h *half) bool {
 func (e *Edge) forward(p *view, w way) (o Outcome) {
 	s, h := w.Session, w.half()
 	p.service, p.down = s.Service, w.isDown
+	playing := s.Proof != Unknown
 	defer func() {
+		if playing {
+			e.countLoss(p, o, 1)
+		}
 		if o.Reason == None {
 			o.Reason = p.refused
 		}

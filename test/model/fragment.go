@@ -28,6 +28,8 @@ type partWay struct {
 	hop      *Hop
 	expires  uint64 // tick
 
+	refused bool // it was a local server's, and did not leave: no later one may
+
 	limited bool // they draw on their source's buckets
 	source  sourceKey
 }
@@ -70,19 +72,25 @@ func (f *partWay) writeID(p *view, ip []byte) {
 // laterPart: follows its first within 10 s while its session lives, and is nobody's else. It is held to size and limits as any
 // packet, but draws on its source's buckets straight away. Nobody answers to one that is too big (RFC 1812 4.3.2.7): its first
 // was told.
-func (e *Edge) laterPart(p *view) Outcome {
+func (e *Edge) laterPart(p *view) (o Outcome) {
 	f := e.parts[p.partKey()]
 	var w way
-	if f != nil && f.service != 0 {
+	if f != nil && !f.refused && f.service != 0 {
 		w = e.half(f.tuple)
 	}
-	if f == nil || e.tick() >= f.expires || f.service != 0 && (w.Session == nil || w.Closing) {
+	if f == nil || f.refused || e.tick() >= f.expires || f.service != 0 && (w.Session == nil || w.Closing) {
 		if e.own[p.dst] {
 			return drop(FragmentOrphan)
 		}
 		return e.host(p)
 	}
 	p.service, p.down = f.service, f.down
+	playing := f.service != 0 && w.Proof != Unknown
+	defer func() {
+		if playing {
+			e.countLoss(p, o, 1)
+		}
+	}()
 	if r := e.partMayPass(p, f); r != None {
 		return drop(r)
 	}

@@ -6,20 +6,22 @@ package model
 // stranger is noted, and let in when it comes again: not at once, and not after a few seconds.
 
 const (
-	greyGeneration = 1536 // ticks. One is remembered in the generation in which it came, and in the next
-	greySlice      = 95   // ticks. One that comes again in the same slice, or the next, comes too soon
+	greyGeneration = 3 << 29 // ns. One is remembered in the generation in which it came, and in the next
+	greySlice      = 95      // ticks. One that comes again in the same slice, or the next, comes too soon
 )
 
 // seenAgain notes a stranger that is not remembered. True: it came before, long enough ago.
 func (e *Edge) seenAgain(p *view) bool {
-	now := uint32(e.tick()) // once in 52 days all are forgotten
 	first, ok := e.grey[p.tuple()]
-	if ok && now/greyGeneration-first/greyGeneration <= 1 {
-		return now/greySlice-first/greySlice > 1
+	if ok && e.Now/greyGeneration-first/greyGeneration <= 1 {
+		return slice(e.Now)-slice(first) > 1
 	}
-	e.grey[p.tuple()] = now
+	e.grey[p.tuple()] = e.Now
 	return false
 }
+
+// slice is that of a time: as ticks wrap, once in 52 days, nobody comes too soon.
+func slice(now uint64) uint32 { return uint32(now>>tickShift) / greySlice }
 
 // GreyLines are the lines of the fast path's table that strangers were noted in, of so many.
 func (e *Edge) GreyLines(of uint32) []uint32 {

@@ -167,7 +167,7 @@ func (e *Edge) takeUp(s *Session) Reason {
 	return None
 }
 
-func (e *Edge) revive(p *view, s *Session) Outcome {
+func (e *Edge) revive(p *view, s *Session, welcome bool) Outcome {
 	if !s.Closing { // StaleSlot hides it
 		return e.again(p)
 	}
@@ -177,6 +177,9 @@ func (e *Edge) revive(p *view, s *Session) Outcome {
 	}
 	if r := e.takeUp(s); r != None {
 		return drop(r)
+	}
+	if p.proto == tcp && p.flags&syn != 0 && !p.down && !welcome && e.services[s.Service].gate != nil { // another connection: its gate is to hear it
+		s.unheard = true
 	}
 	return e.again(p)
 }

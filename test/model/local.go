@@ -7,10 +7,17 @@ package model
 // frame into that many segments, each with headers of its own.
 func (e *Edge) Send(frame []byte, segments int) Outcome {
 	p, damage := parse(frame)
+	p.down = true
+	if damage == None && p.part == later && (p.proto == udp || p.proto == tcp) {
+		if f := e.parts[p.partKey()]; f != nil && f.refused && e.tick() < f.expires {
+			p.service = f.service
+			return e.sent(p, drop(FragmentOrphan), 1)
+		}
+		return Outcome{}
+	}
 	if damage != None || !p.hasPorts() {
 		return Outcome{}
 	}
-	p.down = true
 	if segments > 1 {
 		header := p.l4 - p.l3 + 8
 		if p.proto == tcp {
@@ -35,10 +42,20 @@ func (e *Edge) Send(frame []byte, segments int) Outcome {
 	if !w.Local {
 		return Outcome{}
 	}
-	return e.sent(p, e.answer(p, w, packets), packets)
+	playing := w.Proof != Unknown
+	o := e.answer(p, w, packets)
+	if playing {
+		e.countLoss(p, o, packets)
+	}
+	return e.sent(p, o, packets)
 }
 
 func (e *Edge) sent(p *view, o Outcome, packets uint64) Outcome {
+	if k := p.partKey(); p.part == first && o.Verdict == Drop { // its other parts are not to leave, either
+		e.parts[k] = &partWay{refused: true, service: p.service, expires: e.tick() + partsLive}
+	} else if f := e.parts[k]; p.part == first && f != nil && f.refused {
+		delete(e.parts, k)
+	}
 	o.Service, o.Shadow = p.service, p.shadow
 	e.count(p, o, packets)
 	return o

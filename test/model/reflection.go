@@ -7,10 +7,19 @@ import "bytes"
 // A reflector's answer, sent to a victim whose address somebody forged, is told by the port that it comes from and by its shape,
 // both: a player behind a NAT can have any port. (Ports and shapes: US-CERT TA14-017A, and captures.)
 
-func isReflection(p *view) bool {
-	if p.proto != udp || p.l4+8+8 > len(p.frame) {
-		return false
+// isReflection tells of which protocol's servers it is an answer, 0 = of none.
+func isReflection(p *view) int {
+	if p.proto != udp || p.l4+8+8 > len(p.frame) || !answers(p) {
+		return 0
 	}
+	return map[uint16]int{
+		53: 1, 5353: 1, 123: 2, 389: 3, 161: 4, 1900: 5, 11211: 6, 19: 7, 17: 7, 111: 8, 137: 9, 520: 10, 3283: 11, 3702: 12, 5683: 13, 37810: 14,
+		47808: 15, 27960: 16, 27015: 16,
+	}[p.sport]
+}
+
+// answers tells whether it has the shape of one.
+func answers(p *view) bool {
 	b, length := p.frame[p.l4+8:], p.length-(p.l4-p.l3)-8
 	response := b[2]&0x80 != 0 // as DNS and NetBIOS say it
 	starts := func(s string) bool { return bytes.HasPrefix(b, []byte(s)) }

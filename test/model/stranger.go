@@ -17,6 +17,9 @@ type Strangers struct {
 // Tried is what strangers tried with a service, and what became of it.
 type Tried struct {
 	Strangers, Believed, Greylisted, Returned, Admitted, Strong, Weak, Answered, Asked, Evicted uint64
+
+	Lost      uint64     // packets of proven sessions that were dropped, and not for their own source's doing
+	Reflected [17]uint64 // by protocol
 }
 
 // Add adds what they tried elsewhere.
@@ -31,6 +34,23 @@ func (t *Tried) Add(o Tried) {
 	t.Answered += o.Answered
 	t.Asked += o.Asked
 	t.Evicted += o.Evicted
+	t.Lost += o.Lost
+	for i := range t.Reflected {
+		t.Reflected[i] += o.Reflected[i]
+	}
+}
+
+// countLoss notes that a player's packet did not leave: but for what its own source is held to, what an operator wants kept out, and what
+// its sender is told of or has to do otherwise.
+func (e *Edge) countLoss(p *view, o Outcome, packets uint64) {
+	if o.Verdict != Drop && o.Verdict != Abort || p.query {
+		return
+	}
+	switch o.Reason {
+	case Denied, NotAllowed, PacketSize, RatePackets, RateBytes, BadAddress, TooBig, TTL:
+		return
+	}
+	e.tried(p.service).Lost += packets
 }
 
 func (e *Edge) tried(service int) *Tried {
