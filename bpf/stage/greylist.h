@@ -11,7 +11,8 @@
 #include "../lib/hash.h"
 #include "count.h"
 
-#define GREY_GENERATION_SHIFT 29 /* 1.6 s are three times 2^29 ns: counted from the time itself, for ticks wrap after 52 days */
+/* 1.6 s are three times 2^29 ns: counted from the time itself, for ticks wrap after 52 days. */
+#define GREY_GENERATION_SHIFT 29
 #define GREY_SLICE_TICKS 95 /* too soon: within this or the last one, so that 200 ms are never too soon */
 #define GREY_BITS 4 /* of 192, in a generation */
 #define GREY_RECENT_BITS 2 /* of 32, in a slice */
