@@ -20,6 +20,12 @@ static __always_inline __u64 *weak_prefix(const struct pkt *p, const __u8 *clien
 	return prefix_of(p, PREFIX_WEAK, client, 24, 48, p->service);
 }
 
+/* Does anything hold a service's weakly proven sessions? */
+static __always_inline bool weak_matters(const struct service *svc)
+{
+	return svc->gate || svc->weak_sessions || svc->weak_prefix || svc->weak_gain || svc->timeout_weak;
+}
+
 static __always_inline bool weak_join(const struct pkt *p, const __u8 *client, const struct service *svc)
 {
 	struct service_state *st = state_of(p);
@@ -169,6 +175,7 @@ static __always_inline int opening_down(struct pkt *p, struct flow *f, bool enfo
 static __always_inline int opening_up(struct pkt *p, struct flow *f, const struct service *svc)
 {
 	struct flow *down = other_half(p, f);
+	__u32 weak = 0;
 
 	if (!down || !(*(volatile __u32 *)&down->state & FLOW_ANSWERED)) {
 		if (svc->unanswered && f->packets >= svc->unanswered && !(down && down->state & FLOW_LASTING) &&
@@ -185,15 +192,17 @@ static __always_inline int opening_up(struct pkt *p, struct flow *f, const struc
 	} else {
 		if (f->state & FLOW_QUERY || p->query) /* to ask is no proof */
 			return 0;
-		if (!weak_join(p, p->src, svc))
+		weak = weak_matters(svc) ? FLOW_WEAK : 0;
+		if (weak && !weak_join(p, p->src, svc))
 			return 0; /* it stays unproven, and goes when newer ones come */
-		if (!phase_open(f, FLOW_WEAK)) { /* another packet was first, or it is over */
-			weak_free(p, p->src);
+		if (!phase_open(f, weak)) { /* another packet was first, or it is over */
+			if (weak)
+				weak_free(p, p->src);
 			return 0;
 		}
 		STRANGER_COUNT(p, weak);
 	}
-	phase_open(down, p->proto == IPPROTO_TCP ? 0 : FLOW_WEAK);
+	phase_open(down, weak);
 	return 0;
 }
 

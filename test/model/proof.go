@@ -131,6 +131,9 @@ func (e *Edge) prove(s *Session, p Proof) {
 func (e *Edge) joinWeak(s *Session, svc *service) bool {
 	n := e.weakOf(s)
 	q := &svc.Strangers
+	if svc.gate == nil && q.Weak == 0 && q.WeakPrefix == 0 && q.WeakGain == 0 && svc.Timeouts.Weak == 0 { // nothing holds them
+		return true
+	}
 	if q.Weak > 0 && e.weak[s.Service] >= q.Weak || q.WeakPrefix > 0 && n.used >= uint64(q.WeakPrefix) {
 		return false
 	}
