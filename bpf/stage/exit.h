@@ -142,10 +142,8 @@ static __always_inline int code_of(enum verdict v)
 	case VERDICT_REDIRECT:
 		return XDP_REDIRECT;
 	case VERDICT_DROP:
-		count_loss(p, 1);
 		return XDP_DROP;
 	default:
-		count_loss(p, 1);
 		return XDP_ABORTED;
 	}
 }
@@ -156,6 +154,8 @@ static __always_inline int parry_exit(struct pkt *p, enum verdict v)
 	int code = code_of(v);
 
 	count(p, v, 1);
+	if (code == XDP_DROP || code == XDP_ABORTED)
+		count_loss(p, 1);
 	note_trace(p, v);
 	return code | noteworthy(p, v, code);
 }
