@@ -340,7 +340,7 @@ type bpfFrag struct {
 	Source  bpfSourceKey
 	Sport   uint16
 	Dport   uint16
-	Pad     uint32
+	Refused uint32
 }
 
 type bpfFragKey struct {
@@ -648,6 +648,9 @@ type bpfPkt struct {
 	First     uint8
 	Whole     uint32
 	Rule      uint32
+	Weak      uint8
+	Playing   uint8
+	Pad       [6]uint8
 }
 
 type bpfPortCell struct {
@@ -833,6 +836,8 @@ type bpfService struct {
 	Answers          uint32
 	TimeoutSilent    uint32
 	GateParams       [6]uint64
+	WeakGain         uint32
+	Pad2             uint32
 }
 
 type bpfServiceCount struct {
@@ -906,7 +911,9 @@ type bpfStrangerCount struct {
 	Asked      uint64
 	Evicted    uint64
 	Sketched   uint64
-	Pad        [5]uint64
+	Lost       uint64
+	Reflected  [17]uint64
+	Pad        [3]uint64
 }
 
 type bpfTrace struct {

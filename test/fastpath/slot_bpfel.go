@@ -193,7 +193,7 @@ type slotFrag struct {
 	Source  slotSourceKey
 	Sport   uint16
 	Dport   uint16
-	Pad     uint32
+	Refused uint32
 }
 
 type slotFragKey struct {
@@ -646,6 +646,8 @@ type slotService struct {
 	Answers         uint32
 	TimeoutSilent   uint32
 	GateParams      [6]uint64
+	WeakGain        uint32
+	Pad2            uint32
 }
 
 type slotServiceCount struct {
@@ -709,7 +711,9 @@ type slotStrangerCount struct {
 	Asked      uint64
 	Evicted    uint64
 	Sketched   uint64
-	Pad        [5]uint64
+	Lost       uint64
+	Reflected  [17]uint64
+	Pad        [3]uint64
 }
 
 type slotTrace struct {
