@@ -36,6 +36,7 @@
 #define STAGES 5
 #define PREFIX_CELLS 65536 /* of what is kept by hash of a prefix or source: those that collide share */
 #define SKETCH_LINES 65536
+#define PREFIX_USES 65536 /* cells for limits by prefix */
 #define GREYLIST_PER_LINE 8 /* strangers that a line remembers at 24 bits each */
 #define ANSWER_PRIORITY 0x70617272 /* SO_PRIORITY of what the daemon sends in a service's name */
 #define SAMPLE_MAX 2048 /* bytes of a frame in a sample */
@@ -370,6 +371,21 @@ struct service {
 	__u64 gate_params[6];
 	__u32 weak_gain; /* bytes that a server may send a weakly proven client for each byte of the client's; 0 = no bound */
 	__u32 pad2;
+	struct rate prefix_packets; /* per prefix of sources (stage/wide.h) */
+	struct rate prefix_bytes;
+	struct rate prefix_sessions;
+	struct rate all_packets; /* of all together who are not proven */
+	struct rate all_bytes;
+	struct rate all_sessions;
+	__u8 wide4; /* how long such a prefix is */
+	__u8 wide6; /* at most 64 */
+	__u8 enforce_prefix;
+	__u8 enforce_all;
+	__u8 geo; /* 1 + the number of its rule (stage/geo.h); 0 = none */
+	__u8 geo_default; /* what becomes of whom the maps say nothing: 1 = refused */
+	__u8 pad3[2];
+	__u32 shared_sessions; /* lasting ones that make a source a shared address; 0 = none is */
+	__u32 shared_factor; /* by which its limits are wider then */
 };
 
 /* How a service fares. Written by the daemon alone. */
@@ -385,6 +401,17 @@ struct service_state {
 	__u64 admissions;
 	__u32 weak; /* sessions with FLOW_WEAK */
 	__u32 pad;
+	__u64 packets; /* GCRA words of the limits of all who are not proven */
+	__u64 bytes;
+	__u64 sessions;
+};
+
+/* What the sources of a prefix together have used of a service's limits: GCRA words. By keyed hash; those that collide share. */
+struct prefix_use {
+	__u64 packets;
+	__u64 bytes;
+	__u64 sessions;
+	__u64 pad;
 };
 
 /* Whose answers a reflection is made of (stage/reflection.h). */
@@ -505,6 +532,8 @@ struct source {
 	__u64 news;
 	__u32 sessions; /* admitted and not yet reaped; or one of the two below */
 	__u32 seen; /* tick */
+	__u32 lasting; /* of the sessions, those whose up half has FLOW_LASTING */
+	__u32 pad;
 };
 
 #define SOURCE_DYING (1u << 31) /* idle: deleted a second later, unless a session begins before */
@@ -834,10 +863,13 @@ struct cfg {
 	__u8 denial_shift; /* of a 32-bit hash, to the number of a line of denial */
 	__u8 gates; /* some service has a gate */
 	__u8 samples; /* enum sample_level */
+	__u8 prefixes; /* some service limits prefixes of sources */
+	__u8 all; /* some service limits all who are not proven together */
+	__u8 shared; /* some service has a rule for shared addresses */
+	__u8 geo; /* some service asks where its clients are */
 	__u32 unproven; /* slots for strangers' sessions, a power of two; 0 = no bound */
 	__u32 greylist; /* lines, a power of two */
 	__u32 sample_seed; /* so that nobody can choose a source that shares another's samples */
-	__u32 pad;
 };
 
 enum reap_op {
@@ -884,5 +916,6 @@ _Static_assert(sizeof(struct sketch_line) == 64, "one cache line");
 _Static_assert(sizeof(struct stranger_count) == 256, "four cache lines");
 _Static_assert(sizeof(struct sample) == 64, "pkg/sample reads it byte by byte");
 _Static_assert(__builtin_offsetof(struct noted, data) == __builtin_offsetof(struct noted, sample) + 64, "one record");
+_Static_assert(sizeof(struct prefix_use) == 32, "two a cache line: none lies in two");
 _Static_assert(sizeof(struct port_cell) == 8, "moved as one word");
 _Static_assert(DROP_REASON_LEN <= REASONS_MAX, "the stride holds every reason");

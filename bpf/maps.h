@@ -156,6 +156,15 @@ struct {
 	__uint(max_entries, PREFIX_KINDS *PREFIX_CELLS);
 } prefix_word SEC(".maps");
 
+/* What prefixes have used of services' limits (stage/wide.h). A flood of random ones can't fill it; mapped for the sake of alignment. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct prefix_use);
+	__uint(max_entries, PREFIX_USES);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} prefix_use SEC(".maps");
+
 /* Sources that have played: ns at which they last began to. Written by the fast path (stage/proof.h), kept over restarts by the
  * daemon. It owns nothing, so the least recently used may go. Sized by sizes.regulars. */
 struct {
@@ -529,6 +538,24 @@ struct {
 	__uint(max_entries, 64);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 } inside6 SEC(".maps");
+
+/* Where services' geo rules judge otherwise than of the rest of the world: bit n is rule n's (stage/geo.h). Written by the loader, kept
+ * from one generation to the next while the files and rules are the same. A miss: as the rest of the world. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__type(key, struct inside_key4);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} geo4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__type(key, struct inside_key6);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} geo6 SEC(".maps");
 
 /* ---- between the daemon and the programs that it runs ------------------------------------------------- */
 

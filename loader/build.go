@@ -17,7 +17,7 @@ const xdpHasFrags = 1 << 5 // BPF_F_XDP_HAS_FRAGS
 
 var generationMaps = []string{
 	bpfMapService, bpfMapFront4, bpfMapFront6, bpfMapFrontPort, bpfMapOwn4, bpfMapOwn6, bpfMapNatPick, bpfMapPoolTable,
-	bpfMapServer, bpfMapOrigin4, bpfMapOrigin6, bpfMapInside4, bpfMapInside6, bpfMapStages, bpfMapGates, bpfMapGateAnswerAt, bpfMapGateAnswer,
+	bpfMapServer, bpfMapOrigin4, bpfMapOrigin6, bpfMapInside4, bpfMapInside6, bpfMapGeo4, bpfMapGeo6, bpfMapStages, bpfMapGates, bpfMapGateAnswerAt, bpfMapGateAnswer,
 }
 
 // builder turns a plan into the contents of the generation's maps.
@@ -59,7 +59,7 @@ func newBuilder(p *Plan, np *natPlan, n *numbering, sizes Sizes) (*builder, erro
 		b.services[i] = old
 		b.services[i].Retired = flag(i > 0)
 		b.services[i].Table4, b.services[i].Table6 = noServer, noServer
-		b.services[i].Gate, b.services[i].Watched = 0, 0 // its number was another generation's
+		b.services[i].Gate, b.services[i].Watched, b.services[i].Geo = 0, 0, 0 // their numbers were another generation's
 	}
 	tables, err := b.pools()
 	if err != nil {
@@ -71,6 +71,7 @@ func newBuilder(p *Plan, np *natPlan, n *numbering, sizes Sizes) (*builder, erro
 		ever := b.services[number].Ever
 		b.services[number] = serviceOf(s, tables[s.Pool])
 		b.services[number].Gate, b.services[number].Watched = b.gate(s.Gate)
+		b.services[number].GeoDefault = p.Geo.refuses(s.Geo)
 		b.services[number].Ever |= ever
 		b.addFronts(s, number)
 	}
@@ -140,6 +141,7 @@ func serviceOf(s *Service, tables [2]uint32) bpfService {
 		Answers:        noServer,
 	}
 	s.Strangers.put(&out, s.Timeouts)
+	s.putWide(&out)
 	out.GateParams = s.GateParams
 	if s.Pool == "" {
 		out.Table4, out.Table6 = noServer, noServer
@@ -278,6 +280,7 @@ func (b *builder) cfg(c clock) bpfCfg {
 		cfg.Monitor |= flag(s.Enforce == 0 && s.Name[0] != 0)
 		cfg.Limits |= flag(s.Packets.Cost != 0 || s.Bytes.Cost != 0)
 		cfg.Sizes |= flag(s.MaxPacket != 0 && s.MaxPacket < 65535)
+		cfg.wide(&s)
 	}
 	cfg.Gates = flag(len(p.Gates) > 0)
 	cfg.Samples = uint8(p.Samples)

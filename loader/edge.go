@@ -43,6 +43,7 @@ type Edge struct {
 	clock   clock
 	mu      sync.RWMutex // guards gen; held for reading while a generation's programs and maps are in use
 	gen     *Generation
+	geo     *geoMaps   // of the last generation that was made; nil = it had none
 	reaping sync.Mutex // guards the reapers' boxes; taken after mu
 	modes   sync.Mutex // held while an element of service_mode is read and written back
 	links   attachments
@@ -230,7 +231,7 @@ func (e *Edge) Close() error {
 	if e.gen != nil {
 		errs = append(errs, e.gen.Close())
 	}
-	errs = append(errs, e.links.close())
+	errs = append(errs, e.links.close(), e.geo.close())
 	for _, m := range e.state {
 		errs = append(errs, m.Close())
 	}

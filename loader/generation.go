@@ -88,8 +88,13 @@ func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
 		return nil, err
 	}
 	spec := e.generationSpec(p, b)
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: e.stateFor(spec)})
+	use := e.stateFor(spec)
+	places, err := e.useGeo(p, spec, use)
 	if err != nil {
+		return nil, err
+	}
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: use})
+	if err = errors.Join(err, e.keepGeo(places)); err != nil {
 		return nil, explainLoad(err)
 	}
 	g := &Generation{

@@ -29,7 +29,7 @@ func fillTable(i uint32) []uint32 {
 }
 
 // featurePlan is a plan with each feature on or off.
-func featurePlan(ipv4, ipv6, nat, transparent, local, limits, sizes, frags bool) *Plan {
+func featurePlan(ipv4, ipv6, nat, transparent, local, limits, sizes, frags, wide bool) *Plan {
 	p := &Plan{Enforce: true, NATPorts: [2]uint16{2000, 2100}, Frags: frags, Host: HostBudget{
 		PacketsPerSecond: 1000, SourcePacketsPerSecond: 100, Always: []ProtoPort{{ProtoTCP, 22}}}}
 	pool := Pool{Name: "p", Table4: fillTable(0), Table6: fillTable(1), Servers: []Server{
@@ -50,7 +50,12 @@ func featurePlan(ipv4, ipv6, nat, transparent, local, limits, sizes, frags bool)
 			s.Pool = ""
 		}
 		if limits {
-			s.Limits = Limits{1000, 2000, 1e6, 1e6, 10, time.Minute, 64, 32, 64}
+			s.Limits = Limits{1000, 2000, 1e6, 1e6, 10, time.Minute, 64, 32, 64, Shared{}}
+		}
+		if wide {
+			s.Prefix = WideLimits{1000, 2000, 1e6, 1e6, 10, time.Minute, true, 24, 48}
+			s.Unproven, s.Limits.Shared, s.Geo = s.Prefix, Shared{8, 4}, 1
+			p.Geo = &GeoTable{Default: 1, Entries: []GeoEntry{{netip.MustParsePrefix("192.0.2.0/24"), 1}, {netip.MustParsePrefix("2001:db8::/32"), 1}}}
 		}
 		if sizes {
 			s.MaxPacket = 1200
@@ -75,14 +80,14 @@ func featurePlan(ipv4, ipv6, nat, transparent, local, limits, sizes, frags bool)
 // make kernels-load.
 func TestLoadMatrix(t *testing.T) {
 	need.Root(t)
-	names := []string{"ipv4", "ipv6", "nat", "transparent", "local", "limits", "sizes", "frags"}
+	names := []string{"ipv4", "ipv6", "nat", "transparent", "local", "limits", "sizes", "frags", "wide"}
 	type row struct {
 		name    string
-		on      [8]bool
+		on      [9]bool
 		samples SampleLevel
 	}
-	all := [8]bool{true, true, true, true, true, true, true, true}
-	rows := []row{{"all", all, SamplesAll}, {"none", [8]bool{}, SamplesNone}, {"always", all, SamplesAlways}, {"drops", all, SamplesDrops}}
+	all := [9]bool{true, true, true, true, true, true, true, true, true}
+	rows := []row{{"all", all, SamplesAll}, {"none", [9]bool{}, SamplesNone}, {"always", all, SamplesAlways}, {"drops", all, SamplesDrops}}
 	if os.Getenv("PARRY_LOAD") == "full" || !testing.Short() {
 		for i, n := range names {
 			off := all
@@ -99,7 +104,7 @@ func TestLoadMatrix(t *testing.T) {
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			began := time.Now()
-			p := featurePlan(r.on[0], r.on[1], r.on[2], r.on[3], r.on[4], r.on[5], r.on[6], r.on[7])
+			p := featurePlan(r.on[0], r.on[1], r.on[2], r.on[3], r.on[4], r.on[5], r.on[6], r.on[7], r.on[8])
 			p.Samples = r.samples
 			g, err := e.Prepare(p)
 			var v *ebpf.VerifierError

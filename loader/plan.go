@@ -17,7 +17,8 @@ type Plan struct {
 	Inside   []netip.Prefix // where servers are: clients from there reach transparent services by NAT
 	Frags    bool           // load for multi-buffer frames (jumbo)
 	Answers  AnswerBudget
-	Gates    []Gate // that services name, each once
+	Gates    []Gate    // that services name, each once
+	Geo      *GeoTable // nil: no service has a geo rule
 	Samples  SampleLevel
 }
 
@@ -88,9 +89,12 @@ type Service struct {
 	Limits        Limits
 	Timeouts      Timeouts
 	Strangers     Strangers
-	Gate          string    // name of one of Plan.Gates; "" = none
-	GateParams    [6]uint64 // what it is told of this service
-	Answers       bool      // its servers' answers are cached
+	Gate          string     // name of one of Plan.Gates; "" = none
+	GateParams    [6]uint64  // what it is told of this service
+	Answers       bool       // its servers' answers are cached
+	Prefix        WideLimits // of a prefix of sources
+	Unproven      WideLimits // of all together who are not proven
+	Geo           uint8      // 1 + the number of its rule in Plan.Geo; 0 = none
 }
 
 // Front is where a service listens: a range of ports, counted on from the ranges before it.
@@ -109,6 +113,7 @@ type Limits struct {
 	Window               time.Duration
 	Sessions             uint32
 	Prefix4, Prefix6     uint8
+	Shared               Shared
 }
 
 // Timeouts after which an idle session ends.

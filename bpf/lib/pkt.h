@@ -51,6 +51,12 @@ enum why {
 	WHY_SPEAKS_ON = 4, /* its session is not proven, or weakly: is it a query? */
 };
 
+enum new_taken {
+	NEW_SOURCE = 1, /* of its source's */
+	NEW_PREFIX = 2,
+	NEW_ALL = 4, /* of its service's */
+};
+
 struct pkt {
 	__u64 now; /* ns */
 	__u32 tick;
@@ -79,7 +85,7 @@ struct pkt {
 	__u8 to[16]; /* where it leaves for: what routes are asked about */
 	__u8 as[16]; /* the source it leaves with; of an answer by the edge, the edge's own address */
 	__u8 allowed; /* an allow entry names its client */
-	__u8 new_taken; /* a unit of its source's new sessions, for a session that is yet to be made */
+	__u8 new_taken; /* enum new_taken: units of new sessions, for one that is yet to be made */
 	__u8 known; /* enum known: what express found out */
 	__u8 ttl; /* or hop limit */
 	__u8 proof; /* enum gate_proof */
@@ -90,6 +96,7 @@ struct pkt {
 	__u8 why; /* enum why: it is a stranger's */
 	__u8 again; /* a stranger that had to come again, and did */
 	__u8 first; /* it began its session */
+	__u8 regular; /* a stranger that has played before */
 	__u32 whole; /* UDP: bytes of the datagram, by its own header */
 	__u32 rule; /* number of the operator's rule that judged it */
 	__u8 weak; /* its session is proven weakly */

@@ -314,8 +314,10 @@ NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
 	if (err)
 		return drop(p, err);
 	s = limit_session(p, svc);
-	if (!s)
+	if (!s) {
+		wide_undo(p, svc);
 		return drop(p, p->reason);
+	}
 	m = making_new((p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0) | source_prefix(p, svc) << FLOW_PREFIX_SHIFT |
 		       (p->proof == GATE_PROOF_STRONG ? PHASE_OPEN : PHASE_OPENING) | (p->again ? FLOW_AGAIN : 0) |
 		       (svc->watched && p->proto == IPPROTO_UDP ? FLOW_WATCHED : 0));

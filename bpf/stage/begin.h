@@ -9,21 +9,22 @@
 #include "flow.h"
 #include "revive.h"
 
-/* The first loan, put into the flow before anybody else can see it. Returns 0 or the enum drop_reason, as flow_loan does. */
+/* The first loan, put into the flow before anybody else can see it. Returns LOAN_REFUSED(). */
 static __always_inline int first_loan(const struct pkt *p, struct source *s, const struct service *svc,
 				      struct making *m)
 {
-	bool enforced = cfg.enforce && svc->enforce && svc->enforce_limits;
-	__u32 packets, bytes = 0;
+	struct loan l = {};
+	int refused;
 
-	packets = borrow(&s->packets, &svc->packets, p->now, 1, svc->packet_batch & LOAN_PACKETS_MAX, 0);
-	if (packets)
-		bytes = borrow(&s->bytes, &svc->bytes, p->now, p->l3_len, svc->byte_batch & LOAN_BYTES_MAX, 0);
-	m->word = loan_word(packets ? packets - (bytes || !enforced) : 0, bytes ? bytes - p->l3_len : 0,
+	loan_of(&l, s, wide_of_packet(p, svc), svc, m->flags);
+	refused = lend(&l, svc, m->flags, p->now, p->l3_len, true);
+	m->word = loan_word(loan_packets_left(&l, refused), loan_bytes_left(&l, refused, p->l3_len),
 			    loan_holder(p->tick));
-	m->lent_packets = packets;
-	m->lent_bytes = bytes;
-	return bytes ? 0 : packets ? DROP_REASON_RATE_BYTES : DROP_REASON_RATE_PACKETS;
+	m->lent_packets = l.lent_packets;
+	m->lent_bytes = l.lent_bytes;
+	m->drawn_packets = l.drawn_packets;
+	m->drawn_bytes = l.drawn_bytes;
+	return refused;
 }
 
 /* What becomes of the packet once its session is made: NEXT = first_leave sends it, and the session has counted it;
@@ -50,7 +51,13 @@ static __always_inline int first_of(struct xdp_md *ctx, struct pkt *p, struct so
 	}
 	if (!(m->flags & FLOW_UNLIMITED)) {
 		refused = first_loan(p, s, svc, m);
-		if (refused && refuse(p, refused, svc->enforce && svc->enforce_limits))
+		if (refused && loan_refuses(p, svc, refused))
+			return VERDICT_DROP;
+	}
+	if (cfg.all && FLOW_PHASE(m->flags) == PHASE_OPENING) {
+		refused = all_take(p, svc);
+		m->all_taken = !refused;
+		if (refused && refuse(p, refused, svc->enforce && svc->enforce_all))
 			return VERDICT_DROP;
 	}
 	m->packets = 1;
@@ -62,12 +69,21 @@ static __always_inline int first_of(struct xdp_md *ctx, struct pkt *p, struct so
 static __always_inline void first_undo(struct pkt *p, struct source *s, const struct service *svc,
 				       const struct making *m)
 {
+	struct loan l = {};
+
 	p->reason = DROP_REASON_NONE;
 	p->shadow = m->shadow;
+	loan_of(&l, s, wide_of_packet(p, svc), svc, m->flags);
 	if (m->lent_packets)
-		rate_give(&s->packets, &svc->packets, m->lent_packets);
+		rate_give(&s->packets, &l.packets, m->lent_packets);
 	if (m->lent_bytes)
-		rate_give(&s->bytes, &svc->bytes, m->lent_bytes);
+		rate_give(&s->bytes, &l.bytes, m->lent_bytes);
+	if (l.prefix) {
+		rate_give(&l.prefix->packets, &l.wide_packets, m->drawn_packets);
+		rate_give(&l.prefix->bytes, &l.wide_bytes, m->drawn_bytes);
+	}
+	if (cfg.all && m->all_taken)
+		all_give(p, svc);
 }
 
 /* By hop; NULL: to this host. */

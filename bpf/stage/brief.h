@@ -129,6 +129,8 @@ static __always_inline int brief(struct xdp_md *ctx, struct pkt *p)
 	svc = service_of(p);
 	if (!svc || !brief_admits(ctx, p, svc))
 		return BRIEF_NO;
+	if (cfg.geo && geo_refuses4(addr4(p->src), svc))
+		return parry_exit(p, drop(p, DROP_REASON_GEO));
 	v = svc->gate ? brief_gate(ctx, p, svc) : VERDICT_ADMIT;
 	if (v == VERDICT_ADMIT && p->proof != GATE_PROOF_STRONG && under_attack(p) && brief_greylists(p, svc))
 		v = VERDICT_DROP;

@@ -8,6 +8,7 @@
 
 #include "../lib/hash.h"
 #include "exit.h"
+#include "geo.h"
 
 /* Of the lists' two kinds and families, one function each; C has no way to pass a map on. */
 enum list_kind {
@@ -180,6 +181,8 @@ NOINLINE int policy(struct pkt *p, const struct service *svc)
 	    (deny_hit(p, 0, nets) || (p->service && deny_hit(p, p->service, nets))) &&
 	    refuse(p, DROP_REASON_DENIED, !svc || svc->enforce))
 		return DROP_REASON_DENIED;
+	if (cfg.geo && svc && geo_refuses(p, svc) && refuse(p, DROP_REASON_GEO, svc->enforce))
+		return DROP_REASON_GEO;
 	if (svc && svc->allowlist && refuse(p, DROP_REASON_NOT_ALLOWED, svc->enforce))
 		return DROP_REASON_NOT_ALLOWED;
 	return 0;
@@ -189,5 +192,5 @@ NOINLINE int policy(struct pkt *p, const struct service *svc)
  * so that each is counted. */
 static __always_inline bool would_deny(const struct pkt *p)
 {
-	return p->shadow == DROP_REASON_DENIED || p->shadow == DROP_REASON_NOT_ALLOWED;
+	return p->shadow == DROP_REASON_DENIED || p->shadow == DROP_REASON_NOT_ALLOWED || p->shadow == DROP_REASON_GEO;
 }

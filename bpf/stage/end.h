@@ -73,7 +73,7 @@ static __always_inline void end_release(const __u8 *client, __u32 family, struct
 
 	weak_leave(&p, client, up);
 	source_key_of(&k, family == 4 ? addr4(client) : addr_hi(client), family, up->service, FLOW_PREFIX(up->state));
-	limit_forget(&k);
+	limit_forget(&k, up->state & FLOW_LASTING);
 }
 
 /* Second step: a session that has been closing for a second is deleted. True: it is gone. */

@@ -65,10 +65,10 @@ NOINLINE int express_borrow(struct flow *f, __u64 client, __u32 family, __u64 no
 		return false;
 	i = f->service;
 	svc = bpf_map_lookup_elem(&service, &i);
-	if (!svc || !cfg.enforce || !svc->enforce || !svc->enforce_limits)
+	if (!svc || !cfg.enforce || !svc->enforce || !svc->enforce_limits || (cfg.prefixes && !svc->enforce_prefix))
 		return false;
 	source_key_of(&k, client, family, i, FLOW_PREFIX(f->state));
-	return !flow_loan(f, &k, svc, now, l3_len);
+	return !flow_loan(f, &k, client, svc, now, l3_len);
 }
 
 /* Bounds and tokens of what goes to a server. `client` is its address, of IPv6 the first word. */

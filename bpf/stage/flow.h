@@ -180,6 +180,11 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 			if (refused)
 				return refused;
 		}
+		if (cfg.all && FLOW_PHASE(state) == PHASE_OPENING) {
+			refused = unproven_limit(p, f);
+			if (refused)
+				return refused;
+		}
 	}
 	if (p->proto == IPPROTO_TCP && p->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
 		flow_tcp(p, f);

@@ -10,6 +10,7 @@
 #include "egress.h"
 #include "half.h"
 #include "limit.h"
+#include "proof.h"
 #include "rewrite.h"
 #include "session.h"
 
@@ -84,28 +85,26 @@ NOINLINE int frag_note(struct xdp_md *ctx, struct pkt *p, __u32 state, __u32 hop
 }
 
 /* A later fragment is bounded as any packet, and draws on its source's buckets straight away. */
-static __always_inline int frag_limit(struct pkt *p, const struct frag *f)
+static __always_inline int frag_limit(struct pkt *p, const struct frag *f, struct flow *half)
 {
-	__u32 i = p->service;
+	__u32 i = p->service, state = half ? half->state : f->state;
 	struct service *svc = bpf_map_lookup_elem(&service, &i);
+	struct loan l = {};
 	struct source *s;
-	bool enforced;
+	int refused;
 
 	if (!svc || !i || f->state & FLOW_RETURN) /* the host's own has budgets of its own */
 		return 0;
 	if (p->l3_len > svc->max_packet && refuse(p, DROP_REASON_PACKET_SIZE, svc->enforce))
 		return DROP_REASON_PACKET_SIZE;
-	if (f->state & FLOW_UNLIMITED)
-		return 0;
-	enforced = svc->enforce && svc->enforce_limits;
-	s = bpf_map_lookup_elem(&source, &f->source);
-	if (!s)
-		return 0;
-	if (!rate_take(&s->packets, &svc->packets, p->now, 1, 0) && refuse(p, DROP_REASON_RATE_PACKETS, enforced))
-		return DROP_REASON_RATE_PACKETS;
-	if (!rate_take(&s->bytes, &svc->bytes, p->now, p->l3_len, 0) && refuse(p, DROP_REASON_RATE_BYTES, enforced))
-		return DROP_REASON_RATE_BYTES;
-	return 0;
+	s = f->state & FLOW_UNLIMITED ? NULL : bpf_map_lookup_elem(&source, &f->source);
+	if (s) {
+		loan_of(&l, s, wide_of_packet(p, svc), svc, state);
+		refused = loan_refuses(p, svc, lend(&l, svc, state, p->now, p->l3_len, false));
+		if (refused)
+			return refused;
+	}
+	return cfg.all && half && FLOW_PHASE(state) == PHASE_OPENING ? unproven_limit(p, half) : 0;
 }
 
 static __always_inline int frag_rewrite(struct xdp_md *ctx, struct pkt *p, const struct frag *f)
@@ -185,7 +184,7 @@ NOINLINE int frag_later(struct xdp_md *ctx, struct pkt *p)
 	}
 	p->service = f->service;
 	p->down = !!(f->state & FLOW_RETURN);
-	err = frag_limit(p, f);
+	err = frag_limit(p, f, half);
 	if (err)
 		return drop(p, err);
 	if (f->state & FLOW_LOCAL) {

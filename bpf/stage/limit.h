@@ -2,7 +2,7 @@
 /*
  * Is it sending too much? Every source has one entry a service with exact buckets; flows borrow small batches
  * of tokens from it, so that an established packet needs no second lookup. What a flow borrowed and did not use
- * within two seconds goes back when it next asks.
+ * within two seconds goes back when it next asks. Where its prefix is limited, too, the same tokens are drawn from both (stage/wide.h).
  *
  * A loan is its CPU's, which alone spends of it, by a plain load and store: no packet interrupts another on its CPU.
  * All else is done to the word by compare-and-swap, and by another CPU only when the loan has no packets left or lapsed
@@ -15,6 +15,7 @@
 
 #include "../lib/rate.h"
 #include "exit.h"
+#include "wide.h"
 
 #define LAPSE_SHIFT 4 /* a loan's age is in 16 ticks */
 #define LAPSE 127 /* two seconds, as long as a check is believed; all ones, for it is compared as a mask */
@@ -78,13 +79,31 @@ static __always_inline __s64 source_join(struct source *s, const struct source_k
 	return n;
 }
 
+/* An address that many players share: so many of its sessions have lasted that its limits are wider (limits.source.shared). What
+ * makes it one takes each of them half a minute of play, both ways. */
+static __always_inline bool source_shared(const struct source *s, const struct service *svc)
+{
+	return cfg.shared && svc->shared_sessions && *(volatile const __u32 *)&s->lasting >= svc->shared_sessions;
+}
+
+static __always_inline struct rate source_rate(const struct rate *r, const struct service *svc, bool shared)
+{
+	struct rate wider = *r;
+
+	if (shared && r->cost)
+		wider.cost = r->cost / (svc->shared_factor ?: 1) ?: 1;
+	return wider;
+}
+
 /* One more session of this source, unless it had too many. A session that a server starts is counted, never
  * refused. Returns its source, which stays as long as it has sessions; NULL: p->reason says why not. */
 static NOINLINE struct source *limit_session(struct pkt *p, const struct service *svc)
 {
-	bool enforced = svc->enforce && svc->enforce_limits;
+	bool enforced = svc->enforce && svc->enforce_limits, shared;
 	struct source_key k = {};
 	struct source *s;
+	struct rate news;
+	__u32 most;
 	__s64 n;
 
 	source_key(&k, p, source_prefix(p, svc));
@@ -101,30 +120,52 @@ static NOINLINE struct source *limit_session(struct pkt *p, const struct service
 	}
 	if (p->unlimited || p->down)
 		return s;
-	if (!svc->max_sessions || n < svc->max_sessions || !refuse(p, DROP_REASON_TOO_MANY_SESSIONS, enforced)) {
-		p->new_taken = !p->query && rate_take(&s->news, &svc->sessions, p->now, 1, 0);
-		if (p->query || p->new_taken || !refuse(p, DROP_REASON_RATE_SESSIONS, enforced))
+	shared = source_shared(s, svc);
+	most = shared ? svc->max_sessions * svc->shared_factor : svc->max_sessions;
+	if (!most || n < most || !refuse(p, DROP_REASON_TOO_MANY_SESSIONS, enforced)) {
+		news = source_rate(&svc->sessions, svc, shared);
+		if (!p->query && rate_take(&s->news, &news, p->now, 1, 0))
+			p->new_taken |= NEW_SOURCE;
+		if (p->query || p->new_taken & NEW_SOURCE || !refuse(p, DROP_REASON_RATE_SESSIONS, enforced))
 			return s;
 	}
 	__sync_fetch_and_add(&s->sessions, -1);
 	return NULL;
 }
 
-/* The session is over. */
-static __always_inline void limit_forget(const struct source_key *k)
+/* The session is over. lasting: it was one of those that had lasted. */
+static __always_inline void limit_forget(const struct source_key *k, bool lasting)
 {
 	struct source *s = bpf_map_lookup_elem(&source, k);
 
-	if (s && s->sessions && !(s->sessions & SOURCE_DYING))
-		__sync_fetch_and_add(&s->sessions, -1);
+	if (!s || !s->sessions || s->sessions & SOURCE_DYING)
+		return;
+	if (lasting)
+		__sync_fetch_and_add(&s->lasting, -1);
+	__sync_fetch_and_add(&s->sessions, -1);
+}
+
+/* One more of its sessions has lasted, or one that had begins anew. */
+static __always_inline void limit_lasting(const struct pkt *p, const struct flow *up, __s32 more)
+{
+	struct source_key k = {};
+	struct source *s;
+
+	source_key(&k, p, FLOW_PREFIX(up->state));
+	s = bpf_map_lookup_elem(&source, &k);
+	if (s)
+		__sync_fetch_and_add(&s->lasting, more);
 }
 
 /* The session that limit_session counted did not come to be: limits count admitted attempts. */
-static __always_inline void limit_undo(const struct pkt *p, struct source *s, const struct service *svc)
+static __always_inline void limit_undo(struct pkt *p, struct source *s, const struct service *svc)
 {
+	struct rate news = source_rate(&svc->sessions, svc, source_shared(s, svc));
+
 	__sync_fetch_and_add(&s->sessions, -1);
-	if (p->new_taken)
-		rate_give(&s->news, &svc->sessions, 1);
+	if (p->new_taken & NEW_SOURCE)
+		rate_give(&s->news, &news, 1);
+	wide_undo(p, svc);
 }
 
 #define LOAN_HOLDER_BITS (LOAN_CPU_BITS + LOAN_TICK_BITS)
@@ -162,23 +203,146 @@ static __always_inline bool loan_anothers(__u64 word, __u32 holder)
 
 /* Takes units from one bucket: a batch where it is to be had, else just what this packet needs. Returns how
  * many, 0 = none. */
-static __always_inline __u32 borrow(__u64 *word, const struct rate *r, __u64 now, __u32 need, __u32 batch, __u32 back)
+static __always_inline __u32 borrow(__u64 *word, const struct rate *r, __u64 now, __u32 need, __u32 batch)
 {
-	if (batch > need && rate_take(word, r, now, batch, back))
+	if (batch > need && rate_take(word, r, now, batch, 0))
 		return batch;
-	return rate_take(word, r, now, need, back) ? need : 0;
+	return rate_take(word, r, now, need, 0) ? need : 0;
 }
 
-/* The flow has no tokens for this packet: borrows from its source and spends. Returns 0, or the enum drop_reason that
- * its source's buckets give. What is left of an older loan goes back with the same compare-and-swap; what a refusal
- * leaves of it stays with the flow. */
-static __always_inline int flow_loan(struct flow *f, const struct source_key *k, const struct service *svc, __u64 now,
-				     __u32 l3_len)
+/* What a flow borrows: of its source and its source's prefix. */
+struct loan {
+	struct source *source;
+	struct prefix_use *prefix; /* NULL: its service limits none */
+	struct rate packets, bytes; /* its source's */
+	struct rate wide_packets, wide_bytes;
+	__u32 lent_packets, lent_bytes; /* by its source, this packet's among them */
+	__u32 drawn_packets, drawn_bytes; /* of the prefix */
+};
+
+/* Reasons of a refusal: by the source's limits in the low byte, by the prefix's above it. */
+#define LOAN_REFUSED(source, prefix) ((source) | (prefix) << 8)
+#define LOAN_BY_SOURCE(refused) ((refused)&0xff)
+#define LOAN_BY_PREFIX(refused) ((refused) >> 8)
+
+static __always_inline void loan_of(struct loan *l, struct source *s, struct prefix_use *u, const struct service *svc,
+				    __u32 state)
 {
-	bool enforced = cfg.enforce && svc->enforce && svc->enforce_limits, anothers;
+	bool shared = source_shared(s, svc);
+
+	l->source = s;
+	l->prefix = u;
+	l->packets = source_rate(&svc->packets, svc, shared);
+	l->bytes = source_rate(&svc->bytes, svc, shared);
+	if (u) {
+		l->wide_packets = wide_share(&svc->prefix_packets, state);
+		l->wide_bytes = wide_share(&svc->prefix_bytes, state);
+	}
+}
+
+static __always_inline void loan_return(const struct loan *l, __u32 packets, __u32 bytes)
+{
+	if (packets && l->packets.cost)
+		rate_give(&l->source->packets, &l->packets, packets);
+	if (bytes && l->bytes.cost)
+		rate_give(&l->source->bytes, &l->bytes, bytes);
+	if (!l->prefix)
+		return;
+	if (packets && l->wide_packets.cost)
+		rate_give(&l->prefix->packets, &l->wide_packets, packets);
+	if (bytes && l->wide_bytes.cost)
+		rate_give(&l->prefix->bytes, &l->wide_bytes, bytes);
+}
+
+/* Keeps so much of what the source lent. */
+static __always_inline void loan_keep(struct loan *l, __u32 packets, __u32 bytes)
+{
+	if (l->lent_packets > packets) {
+		rate_give(&l->source->packets, &l->packets, l->lent_packets - packets);
+		l->lent_packets = packets;
+	}
+	if (l->lent_bytes > bytes) {
+		rate_give(&l->source->bytes, &l->bytes, l->lent_bytes - bytes);
+		l->lent_bytes = bytes;
+	}
+}
+
+/* Both of the source's tokens, or neither. */
+static __always_inline int loan_source(struct loan *l, __u64 now, __u32 l3_len, __u32 packets, __u32 bytes)
+{
+	l->lent_bytes = 0;
+	l->lent_packets = borrow(&l->source->packets, &l->packets, now, 1, packets);
+	if (!l->lent_packets)
+		return DROP_REASON_RATE_PACKETS;
+	l->lent_bytes = borrow(&l->source->bytes, &l->bytes, now, l3_len, bytes);
+	if (l->lent_bytes)
+		return 0;
+	loan_keep(l, 0, 0);
+	return DROP_REASON_RATE_BYTES;
+}
+
+/* Both of the prefix's, as many as its source lent or just what this packet needs; or neither. */
+static __always_inline int loan_prefix(struct loan *l, __u64 now, __u32 l3_len)
+{
+	l->drawn_packets = l->drawn_bytes = 0;
+	if (!l->prefix)
+		return 0;
+	l->drawn_packets = borrow(&l->prefix->packets, &l->wide_packets, now, 1, l->lent_packets);
+	if (!l->drawn_packets)
+		return DROP_REASON_PREFIX_PACKETS;
+	l->drawn_bytes = borrow(&l->prefix->bytes, &l->wide_bytes, now, l3_len, l->lent_bytes);
+	if (l->drawn_bytes)
+		return 0;
+	rate_give(&l->prefix->packets, &l->wide_packets, l->drawn_packets);
+	l->drawn_packets = 0;
+	return DROP_REASON_PREFIX_BYTES;
+}
+
+/* Tokens for this packet, and for others after it where there are enough: of the unproven, whose packets may be forged, for none. What
+ * refuses and is not enforced is told, and the packet costs the other one what it needs. Returns LOAN_REFUSED(). */
+static __always_inline int lend(struct loan *l, const struct service *svc, __u32 state, __u64 now, __u32 l3_len,
+				bool batch)
+{
+	bool many = batch && !(l->prefix && FLOW_PHASE(state) == PHASE_OPENING);
+	int by_source, by_prefix;
+
+	by_source = loan_source(l, now, l3_len, many ? svc->packet_batch & LOAN_PACKETS_MAX : 0,
+				many ? svc->byte_batch & LOAN_BYTES_MAX : 0); /* the loader made it fit */
+	if (by_source && cfg.enforce && svc->enforce && svc->enforce_limits) {
+		l->drawn_packets = l->drawn_bytes = 0;
+		return LOAN_REFUSED(by_source, 0);
+	}
+	by_prefix = loan_prefix(l, now, l3_len);
+	if (by_prefix && cfg.enforce && svc->enforce && svc->enforce_prefix)
+		loan_keep(l, 0, 0);
+	else if (by_prefix)
+		loan_keep(l, 1, l3_len);
+	else if (l->prefix)
+		loan_keep(l, l->drawn_packets, l->drawn_bytes);
+	return LOAN_REFUSED(by_source, by_prefix);
+}
+
+/* What is left of it for the flow's next packets. */
+static __always_inline __u32 loan_packets_left(const struct loan *l, int refused)
+{
+	return !refused && l->lent_packets ? l->lent_packets - 1 : 0;
+}
+
+static __always_inline __u32 loan_bytes_left(const struct loan *l, int refused, __u32 l3_len)
+{
+	return !refused && l->lent_bytes > l3_len ? l->lent_bytes - l3_len : 0;
+}
+
+/* The flow has no tokens for this packet: borrows from its source and spends. `client` is its address, as source_key_of has
+ * it. What is left of an older loan goes back first. Returns LOAN_REFUSED(). */
+static __always_inline int flow_loan(struct flow *f, const struct source_key *k, __u64 client,
+				     const struct service *svc, __u64 now, __u32 l3_len)
+{
 	struct source *s = bpf_map_lookup_elem(&source, k);
-	__u32 packets, bytes = 0, tick = now >> TICK_SHIFT, holder = loan_holder(tick);
-	__u32 packets_left, bytes_left, batch;
+	__u32 tick = now >> TICK_SHIFT, holder = loan_holder(tick), packets, bytes, state = f->state;
+	struct loan l = {};
+	bool anothers;
+	int refused;
 	__u64 had;
 
 	if (!s) {
@@ -186,34 +350,40 @@ static __always_inline int flow_loan(struct flow *f, const struct source_key *k,
 		return 0;
 	}
 	s->seen = tick;
+	loan_of(&l, s, wide_of(client, k->family, k->service, svc), svc, state);
 	had = *(volatile __u64 *)&f->word;
 	anothers = loan_anothers(had, holder);
-	if (anothers || __sync_val_compare_and_swap(&f->word, had, 0) != had)
-		had = 0;
-	batch = anothers ? 0 : svc->packet_batch & LOAN_PACKETS_MAX; /* the loader made it fit */
-	packets = borrow(&s->packets, &svc->packets, now, 1, batch, LOAN_PACKETS(had));
-	batch = anothers ? 0 : svc->byte_batch & LOAN_BYTES_MAX;
-	if (packets)
-		bytes = borrow(&s->bytes, &svc->bytes, now, l3_len, batch, LOAN_BYTES(had));
-	packets_left = packets ? packets - (bytes || !enforced) : LOAN_PACKETS(had);
-	bytes_left = bytes ? bytes - l3_len : LOAN_BYTES(had);
-	if (anothers || __sync_val_compare_and_swap(&f->word, 0, loan_word(packets_left, bytes_left, holder))) {
-		rate_give(&s->packets, &svc->packets, packets_left); /* another CPU's loan is there */
-		rate_give(&s->bytes, &svc->bytes, bytes_left);
-	}
-	return bytes ? 0 : packets ? DROP_REASON_RATE_BYTES : DROP_REASON_RATE_PACKETS;
+	if (!anothers && __sync_val_compare_and_swap(&f->word, had, 0) == had)
+		loan_return(&l, LOAN_PACKETS(had), LOAN_BYTES(had));
+	refused = lend(&l, svc, state, now, l3_len, !anothers);
+	packets = loan_packets_left(&l, refused);
+	bytes = loan_bytes_left(&l, refused, l3_len);
+	if (anothers || __sync_val_compare_and_swap(&f->word, 0, loan_word(packets, bytes, holder)))
+		loan_return(&l, packets, bytes); /* another CPU's loan is there */
+	return refused;
+}
+
+/* Is the refusal carried out? */
+static __always_inline int loan_refuses(struct pkt *p, const struct service *svc, int refused)
+{
+	if (LOAN_BY_SOURCE(refused) && refuse(p, LOAN_BY_SOURCE(refused), svc->enforce && svc->enforce_limits))
+		return LOAN_BY_SOURCE(refused);
+	if (LOAN_BY_PREFIX(refused) && refuse(p, LOAN_BY_PREFIX(refused), svc->enforce && svc->enforce_prefix))
+		return LOAN_BY_PREFIX(refused);
+	return 0;
 }
 
 NOINLINE int limit_borrow(struct pkt *p, struct flow *f, const struct service *svc)
 {
 	struct source_key k = {};
-	int refused;
+	const __u8 *client;
 
 	if (!p || !f || !svc)
 		return DROP_REASON_INTERNAL;
 	source_key(&k, p, FLOW_PREFIX(f->state));
-	refused = flow_loan(f, &k, svc, p->now, p->l3_len);
-	return refused && refuse(p, refused, svc->enforce && svc->enforce_limits) ? refused : 0;
+	client = client_of(p);
+	return loan_refuses(p, svc,
+			    flow_loan(f, &k, p->family == 4 ? addr4(client) : addr_hi(client), svc, p->now, p->l3_len));
 }
 
 /* Spends the flow's own tokens. False: it must borrow. */

@@ -28,7 +28,8 @@ static __always_inline int newcomer_may(struct pkt *p, const struct service *svc
 {
 	struct service_state *st = state_of(p);
 
-	if (!st || is_regular(p))
+	p->regular = is_regular(p);
+	if (!st || p->regular)
 		return 0;
 	if (!under_attack(p) && rate_take(&st->strangers, &svc->strangers, p->now, 1, 0))
 		return 0;
@@ -54,12 +55,17 @@ static NOINLINE int newcomer(struct pkt *p, const struct service *svc, __u32 *sl
 	int err;
 
 	if (!is_newcomer(p))
-		return 0;
+		return wide_begin(p, svc, true);
 	if ((!cfg.gates || !svc->gate || p->proto != IPPROTO_UDP) &&
 	    stranger_rate(p, svc)) /* else it was asked behind the gate */
 		return DROP_REASON_STRANGER_RATE;
-	err = newcomer_may(p, svc);
-	return err ?: unproven_room(p, slot);
+	err = newcomer_may(p, svc) ?: wide_begin(p, svc, p->regular);
+	if (err)
+		return err;
+	err = unproven_room(p, slot);
+	if (err)
+		wide_undo(p, svc);
+	return err;
 }
 
 /* What the up half of its session is marked with. A connection that is older than the edge has said its first words already. */

@@ -242,6 +242,30 @@ NOINLINE int flow_opening(struct pkt *p, struct flow *f)
 	return p->down ? opening_down(p, f, svc->enforce) : opening_up(p, f, svc);
 }
 
+/* A packet of a session that is not proven draws on what its service takes from all such together. One that its client has taken
+ * up again after it was proven never goes without. */
+NOINLINE int unproven_limit(struct pkt *p, struct flow *f)
+{
+	struct service *svc;
+	struct flow *down;
+	int refused;
+	__u32 i;
+
+	if (!p || !f)
+		return DROP_REASON_INTERNAL;
+	i = p->service;
+	svc = bpf_map_lookup_elem(&service, &i);
+	if (!svc || FLOW_PHASE(*(volatile __u32 *)&f->state) != PHASE_OPENING) /* this packet has proven it */
+		return 0;
+	refused = all_take(p, svc);
+	if (!refused)
+		return 0;
+	down = other_half(p, f);
+	if (down && down->state & FLOW_LASTING)
+		return 0;
+	return refuse(p, refused, svc->enforce && svc->enforce_all) ? refused : 0;
+}
+
 /* ---- playing on ---- */
 
 static __always_inline void remember(const struct pkt *p)
@@ -270,6 +294,7 @@ NOINLINE int flow_lasting(struct pkt *p, struct flow *f)
 	old = __sync_fetch_and_or(&f->state, FLOW_LASTING);
 	if (old & FLOW_LASTING)
 		return 0;
+	limit_lasting(p, f, 1);
 	if (old & FLOW_STRONG || !under_attack(p))
 		remember(p);
 	weak_leave(p, p->src, f);

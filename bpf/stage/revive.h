@@ -47,6 +47,7 @@ static __always_inline bool gated_anew(const struct pkt *p)
 static __always_inline int revive_halves(struct pkt *p, struct flow *up, struct flow *down)
 {
 	bool known = up->state & (FLOW_STRONG | FLOW_WEAK | FLOW_LASTING) || (down && down->state & FLOW_LASTING);
+	bool lasted = up->state & FLOW_LASTING;
 
 	if (up->state & FLOW_KILLED)
 		return drop(p, DROP_REASON_SESSION_KILLED);
@@ -59,6 +60,8 @@ static __always_inline int revive_halves(struct pkt *p, struct flow *up, struct 
 	p->service = up->service; /* a server's first word may be another service's */
 	if (gated_anew(p))
 		__sync_fetch_and_or(&up->state, FLOW_GATED);
+	if (lasted) /* it has to last again */
+		limit_lasting(p, up, -1);
 	weak_leave(p, client_of(p), up);
 	up->seen = p->tick;
 	up->checked = p->tick - RECHECK_TICKS - 1; /* the way may have changed since */

@@ -37,8 +37,11 @@ struct making {
 	__u64 word; /* what is left to it of its first loan */
 	__u32 lent_packets; /* and what that took from its source */
 	__u32 lent_bytes;
+	__u32 drawn_packets; /* and from its source's prefix */
+	__u32 drawn_bytes;
 	__u8 shadow; /* what policy would have said before that */
-	__u8 pad[3];
+	__u8 all_taken; /* of the limits of the unproven */
+	__u8 pad[2];
 	struct flow_key6 key; /* where IPv6 halves are put together */
 	union { /* the half that was put together last: the up half */
 		struct flow4 half4;

@@ -97,7 +97,7 @@ func turns() []string {
 	if s := os.Getenv("PARRY_FUZZ_KINDS"); s != "" {
 		return strings.Split(s, ",")
 	}
-	return []string{"all", "gates", "strict", "strangers", "full", "brief", "watch", "strangers", "plain"}
+	return []string{"all", "gates", "strict", "strangers", "full", "brief", "wide", "watch", "strangers", "wide", "plain"}
 }
 
 // duration is how long to fuzz: PARRY_FUZZ, else a minute where all is tested, else as long as nobody minds.

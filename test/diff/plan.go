@@ -252,6 +252,7 @@ func configOf(p *loader.Plan) model.Config {
 	}
 	for i := range p.Services {
 		c.Services = append(c.Services, serviceOf(&p.Services[i]))
+		c.Services[i].Geo = geoOf(p, p.Services[i].Geo)
 	}
 	for _, pool := range p.Pools {
 		m := model.Pool{Name: pool.Name, Table4: pool.Table4, Table6: pool.Table6}
@@ -273,7 +274,9 @@ func serviceOf(s *loader.Service) model.Service {
 			Packets: model.PerSecond(l.Packets, l.PacketBurst), Bytes: model.PerSecond(l.Bytes, l.ByteBurst),
 			News:     model.Rate{Units: uint64(l.NewSessions), Window: l.Window, Burst: uint64(l.NewSessions)},
 			Sessions: int(l.Sessions), Prefix4: int(l.Prefix4), Prefix6: int(l.Prefix6),
+			Shared: model.Shared{Sessions: int(l.Shared.Sessions), Factor: int(max(l.Shared.Factor, 1))},
 		},
+		Prefix: wideOf(s.Prefix), Unproven: wideOf(s.Unproven),
 	}
 	for _, f := range s.Fronts {
 		m.Fronts = append(m.Fronts, model.Front(f))

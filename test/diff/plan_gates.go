@@ -127,6 +127,7 @@ func strangerEdges() map[string]edge {
 			guarded(func(p *loader.Plan) { p.Answers = loader.AnswerBudget{} }),
 		}},
 		"strangers": {of(sizes(4096, 64), 8), []*loader.Plan{enforced}, []*loader.Plan{enforced, plain}},
+		"wide":      wideEdge(of(sizes(4096, 4096), 64)),
 		"brief":     {of(sizes(4096, 4096), 64), []*loader.Plan{enforced}, []*loader.Plan{enforced, plain}},
 	}
 }

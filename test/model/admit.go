@@ -71,8 +71,14 @@ func (e *Edge) admit(p *view) Outcome {
 	if w := e.table[p.tuple()]; w.Session != nil {
 		return e.revive(p, w.Session, j.welcome)
 	}
-	slot := 0
-	if !j.welcome {
+	var slot int
+	var b begun
+	if j.welcome {
+		var r Reason
+		if b, r = e.mayBegin(p, svc, true, j.unlimited); r != None {
+			return drop(r)
+		}
+	} else {
 		e.tried(p.service).Strangers++
 		if r := isReflection(p); r > 0 {
 			e.tried(p.service).Reflected[r]++
@@ -86,13 +92,14 @@ func (e *Edge) admit(p *view) Outcome {
 			}
 		}
 		var r Reason
-		if slot, r = e.newcomer(p, svc); r != None {
+		if slot, b, r = e.newcomer(p, svc); r != None {
 			return drop(r)
 		}
 	}
 	p.heard = p.proto == udp
 	a, r := e.attempt(p, p.src, svc, j.unlimited)
 	if r != None {
+		b.undo()
 		return drop(r)
 	}
 	s := &Session{Service: p.service, Proto: p.proto, Client: p.from(), Front: p.to(), Face: p.from(), prefix: svc.prefix(p.src),
@@ -107,6 +114,7 @@ func (e *Edge) admit(p *view) Outcome {
 		return e.again(p)
 	}
 	a.undo()
+	b.undo()
 	return drop(r)
 }
 

@@ -54,6 +54,9 @@ type Service struct {
 	Gate          string // "" = none
 	Params        [6]uint64
 	Cached        bool // its servers' answers are cached
+	Prefix        Wide // of a prefix of sources
+	Unproven      Wide // of all together who are not proven
+	Geo           *Geo // nil: from anywhere
 }
 
 // Front is a range of ports that a service listens on. Offset is that of First among the service's ports.
@@ -69,6 +72,7 @@ type Limits struct {
 	Packets, Bytes, News Rate
 	Sessions             int // at a time; 0 = no limit
 	Prefix4, Prefix6     int // how long a prefix is one source
+	Shared               Shared
 }
 
 // Timeouts of idle sessions.
@@ -109,7 +113,7 @@ type service struct {
 // limited tells whether some service, even one that went, limits its sources' packets or bytes.
 func (e *Edge) limited() bool {
 	for _, s := range e.services {
-		if s.Limits.Packets.Units != 0 || s.Limits.Bytes.Units != 0 {
+		if s.Limits.Packets.Units|s.Limits.Bytes.Units|s.Prefix.Packets.Units|s.Prefix.Bytes.Units != 0 {
 			return true
 		}
 	}

@@ -58,6 +58,13 @@ const (
 	Reflection       Reason = "reflection"
 	ImpossibleSource Reason = "impossible_source"
 	Silent           Reason = "silent"
+	PrefixPackets    Reason = "prefix_packets"
+	PrefixBytes      Reason = "prefix_bytes"
+	PrefixSessions   Reason = "prefix_sessions"
+	ServicePackets   Reason = "service_packets"
+	ServiceBytes     Reason = "service_bytes"
+	ServiceSessions  Reason = "service_sessions"
+	WrongPlace       Reason = "geo"
 	AnswerQueued     Reason = "answer_queued"
 )
 

@@ -59,6 +59,8 @@ type Edge struct {
 	prefixes             map[uint32]*bucket
 	answerBuckets        [2]bucket // of those who ask, and of those who ask again
 	regulars             map[sourceKey]bool
+	wide                 map[uint32]*wideUse // by cell
+	unproven             map[int]*wideUse    // by service: of all who are not proven
 	unproven4, unproven6 *ring
 }
 
@@ -85,7 +87,7 @@ func New(sizes Sizes) *Edge {
 		hostSources: map[uint32]*bucket{}, counts: map[int]*Count{},
 		gates: Gates(), caches: map[cacheKey]*[4]*Answer{}, states: map[int]State{}, grace: map[int]uint64{}, came: map[int]*[2]bucket{},
 		strangers: map[int]*Tried{}, weak: map[int]int{}, grey: map[tuple]uint64{}, sketch: map[uint32]*[sketchCells]sketchCell{},
-		prefixes: map[uint32]*bucket{}, regulars: map[sourceKey]bool{}, unproven4: newRing(sizes.Unproven), unproven6: newRing(sizes.Unproven),
+		prefixes: map[uint32]*bucket{}, regulars: map[sourceKey]bool{}, wide: map[uint32]*wideUse{}, unproven: map[int]*wideUse{}, unproven4: newRing(sizes.Unproven), unproven6: newRing(sizes.Unproven),
 	}
 }
 

@@ -98,10 +98,12 @@ func (e *Edge) mayPass(p *view, w way) Reason {
 	if p.length > svc.MaxPacket && e.refuse(p, PacketSize, svc.Enforce) {
 		return PacketSize
 	}
-	if !e.anyLimit || p.unlimited {
-		return None
+	if e.anyLimit && !p.unlimited {
+		if r := e.spend(p, w.Session, svc); r != None {
+			return r
+		}
 	}
-	return e.spend(p, w.Session, svc)
+	return e.drawUnproven(p, w.Session, svc)
 }
 
 // recheck judges a session's client anew. Where policy only watches and would refuse it, the check does not count as made:

@@ -91,7 +91,7 @@ func (e *Edge) laterPart(p *view) (o Outcome) {
 			e.countLoss(p, o, 1)
 		}
 	}()
-	if r := e.partMayPass(p, f); r != None {
+	if r := e.partMayPass(p, f, w.Session); r != None {
 		return drop(r)
 	}
 	if f.pass {
@@ -117,7 +117,7 @@ func (e *Edge) laterPart(p *view) (o Outcome) {
 	return e.leave(p, hop, ip)
 }
 
-func (e *Edge) partMayPass(p *view, f *partWay) Reason {
+func (e *Edge) partMayPass(p *view, f *partWay, s *Session) Reason {
 	if p.service == 0 || p.down {
 		return None
 	}
@@ -125,16 +125,10 @@ func (e *Edge) partMayPass(p *view, f *partWay) Reason {
 	if p.length > svc.MaxPacket && e.refuse(p, PacketSize, svc.Enforce) {
 		return PacketSize
 	}
-	src := e.sources[f.source]
-	if !f.limited || src == nil {
-		return None
+	if src := e.sources[f.source]; f.limited && src != nil {
+		if r, _ := e.lend(p, e.loanOf(src, s, svc), svc, 0, 0); r != None {
+			return r
+		}
 	}
-	l, enforced := &svc.Limits, svc.Enforce && svc.EnforceLimits
-	if !src.packets.take(l.Packets, e.Now, 1, 0) && e.refuse(p, RatePackets, enforced) {
-		return RatePackets
-	}
-	if !src.bytes.take(l.Bytes, e.Now, uint64(p.length), 0) && e.refuse(p, RateBytes, enforced) {
-		return RateBytes
-	}
-	return None
+	return e.drawUnproven(p, s, svc)
 }

@@ -106,6 +106,9 @@ func (e *Edge) delete(s *Session) {
 	}
 	if src := e.sources[sourceOf(s.Client.Addr(), s.Service, s.prefix)]; src != nil && src.sessions > 0 {
 		src.sessions--
+		if s.lasting {
+			src.lasting--
+		}
 	}
 }
 
@@ -158,6 +161,9 @@ func (e *Edge) takeUp(s *Session) Reason {
 		return StrangersFull
 	}
 	e.leaveWeak(s)
+	if src := e.sources[sourceOf(s.Client.Addr(), s.Service, s.prefix)]; s.lasting && src != nil {
+		src.lasting-- // it has to last again
+	}
 	s.known = s.known || s.Proof != Unknown
 	s.Closing, s.Answered, s.Proof, s.lasting = false, false, Unknown, false
 	s.up.stale = true

@@ -15,6 +15,7 @@ type sourceKey struct {
 type source struct {
 	packets, bytes, news bucket
 	sessions             int
+	lasting              int    // of them, that have lasted
 	seen                 uint64 // tick
 	dying                bool   // idle: it goes with the next sweep, unless a session begins (life.go)
 }
@@ -41,14 +42,14 @@ func (s *service) prefix(a netip.Addr) int {
 // admitted is one admitted attempt at a session: who is to be told if nothing comes of it.
 type admitted struct {
 	source *source
-	rate   Rate
+	rate   meter
 	news   bool // a unit of the new sessions' bucket was taken
 }
 
 func (a admitted) undo() {
 	a.source.sessions--
 	if a.news {
-		a.source.news.give(a.rate, 1)
+		a.source.news.restore(a.rate, 1)
 	}
 }
 
@@ -65,13 +66,16 @@ func (e *Edge) attempt(p *view, client netip.Addr, s *service, free bool) (admit
 		e.sources[k] = src
 	}
 	src.seen, src.dying = e.tick(), false
-	a := admitted{source: src, rate: s.Limits.News}
+	a, most := admitted{source: src, rate: s.Limits.News.meter()}, s.Limits.Sessions
+	if src.shared(s) {
+		a.rate, most = a.rate.wider(s.Limits.Shared.Factor), most*s.Limits.Shared.Factor
+	}
 	if !free {
 		enforced := s.Enforce && s.EnforceLimits
-		if s.Limits.Sessions > 0 && src.sessions >= s.Limits.Sessions && e.refuse(p, TooManySessions, enforced) {
+		if most > 0 && src.sessions >= most && e.refuse(p, TooManySessions, enforced) {
 			return admitted{}, TooManySessions
 		}
-		a.news = !p.query && src.news.take(s.Limits.News, e.Now, 1, 0) // a query is no connection
+		a.news = !p.query && src.news.draw(a.rate, e.Now, 1) // a query is no connection
 		if !a.news && !p.query && e.refuse(p, RateSessions, enforced) {
 			return admitted{}, RateSessions
 		}
@@ -103,19 +107,14 @@ func batch(r Rate, most uint64) uint64 {
 	return min(max(r.Burst/256, 1), most)
 }
 
-// borrow takes a batch, where it is to be had and more than is needed, else just what is needed. 0: not to be had.
-func (b *bucket) borrow(r Rate, now, need, batch, back uint64) uint64 {
-	if batch > need && b.take(r, now, batch, back) {
-		return batch
-	}
-	if b.take(r, now, need, back) {
-		return need
-	}
-	return 0
+// batch is how much a session borrows at once of a service's sources, and no more than of their prefixes.
+func (s *service) batch() (packets, bytes uint64) {
+	l, w := &s.Limits, &s.Prefix
+	return min(batch(l.Packets, mostPackets), batch(w.Packets, mostPackets)), min(batch(l.Bytes, mostBytes), batch(w.Bytes, mostBytes))
 }
 
-// spend takes one packet of its session's tokens, or of its source's buckets. What is left of an older loan goes back when
-// there is a new one; a packet that is refused uses nothing.
+// spend takes one packet of its session's tokens, or of its source's buckets and its prefix's. What is left of an older loan goes back
+// first; a packet that is refused uses nothing. Who is not proven borrows for one packet alone where prefixes are limited.
 func (e *Edge) spend(p *view, s *Session, svc *service) Reason {
 	now, t, need := e.tick()/loanGrain, &s.up.tokens, uint64(p.length)
 	if t.packets > 0 && t.bytes >= need && now-t.borrowed <= loanLasts {
@@ -125,22 +124,18 @@ func (e *Edge) spend(p *view, s *Session, svc *service) Reason {
 	}
 	src := e.sources[sourceOf(s.Client.Addr(), s.Service, s.prefix)]
 	src.seen = e.tick()
-	l, enforced := &svc.Limits, svc.Enforce && svc.EnforceLimits
-	t.borrowed = now
-	packets := src.packets.borrow(l.Packets, e.Now, 1, batch(l.Packets, mostPackets), t.packets)
-	if packets == 0 {
-		return refusal(RatePackets, e.refuse(p, RatePackets, enforced))
+	l := e.loanOf(src, s, svc)
+	l.giveBack(t.packets, t.bytes)
+	*t = tokens{borrowed: now}
+	packets, bytes := svc.batch()
+	if l.prefix != nil && s.Proof == Unknown {
+		packets, bytes = 0, 0
 	}
-	t.packets = packets
-	bytes := src.bytes.borrow(l.Bytes, e.Now, need, batch(l.Bytes, mostBytes), t.bytes)
-	if bytes == 0 && e.refuse(p, RateBytes, enforced) {
-		return RateBytes
+	r, left := e.lend(p, l, svc, packets, bytes)
+	if left {
+		t.packets, t.bytes = l.lentPackets-1, l.lentBytes-need
 	}
-	t.packets--
-	if bytes > 0 {
-		t.bytes = bytes - need
-	}
-	return None
+	return r
 }
 
 func refusal(r Reason, carried bool) Reason {

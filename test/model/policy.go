@@ -70,7 +70,7 @@ type judgement struct {
 	refused   bool // it would be refused, were policy enforced
 }
 
-// judge: allow wins over deny; a service of `access: allowlist` refuses who is on neither.
+// judge: allow wins over deny and over where a client is; a service of `access: allowlist` refuses who is on neither.
 func (e *Edge) judge(p *view, client netip.Addr, s *service) judgement {
 	if v, ok := e.findFor(Allow, client, p.service); ok {
 		return judgement{welcome: true, unlimited: v.Unlimited}
@@ -80,6 +80,13 @@ func (e *Edge) judge(p *view, client netip.Addr, s *service) judgement {
 		j.refused = true
 		if e.refuse(p, Denied, s == nil || s.Enforce) {
 			j.reason = Denied
+			return j
+		}
+	}
+	if s != nil && s.Geo != nil && s.Geo.refuses(client) {
+		j.refused = true
+		if e.refuse(p, WrongPlace, s.Enforce) {
+			j.reason = WrongPlace
 			return j
 		}
 	}

@@ -166,6 +166,9 @@ func (e *Edge) lasting(s *Session) {
 		return
 	}
 	s.lasting = true
+	if src := e.sources[sourceOf(s.Client.Addr(), s.Service, s.prefix)]; src != nil {
+		src.lasting++
+	}
 	if s.Proof == Strong || e.states[s.Service] != Attack {
 		e.regulars[regularOf(s.Client.Addr(), s.Service)] = true
 	}

@@ -142,17 +142,24 @@ func (e *Edge) tooMany(p *view, svc *service) bool {
 
 // newcomer: may one more stranger come in? Who is proven may. The others up to a rate; beyond it, and always under attack, those
 // alone who have played before or who come again, within budgets.
-func (e *Edge) newcomer(p *view, svc *service) (slot int, r Reason) {
+func (e *Edge) newcomer(p *view, svc *service) (slot int, b begun, r Reason) {
 	if p.proof == Strong {
-		return 0, None
+		b, r = e.mayBegin(p, svc, true, false)
+		return 0, b, r
 	}
 	if (svc.gate == nil || p.proto == tcp) && e.tooMany(p, svc) { // of the others it was asked behind their gate
-		return 0, StrangerRate
+		return 0, b, StrangerRate
 	}
 	if r := e.mayComeIn(p, svc); r != None {
-		return 0, r
+		return 0, b, r
 	}
-	return e.room(p)
+	if b, r = e.mayBegin(p, svc, e.regulars[regularOf(p.src, p.service)], false); r != None {
+		return 0, b, r
+	}
+	if slot, r = e.room(p); r != None {
+		b.undo()
+	}
+	return slot, b, r
 }
 
 func (e *Edge) mayComeIn(p *view, svc *service) Reason {
