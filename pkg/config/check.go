@@ -36,6 +36,7 @@ func (k *checker) all() {
 	k.services()
 	k.listens()
 	k.transparents()
+	k.geo()
 	k.regions()
 }
 
@@ -130,6 +131,7 @@ func (k *checker) always() {
 // where the fault shows.
 func (k *checker) limits(path string, l Limits) {
 	s := path + ".source"
+	k.wide(path, l)
 	k.bucket(s, "packets_per_second", "burst", l.Source.PacketsPerSecond, l.Source.Burst)
 	k.bucket(s, "bytes_per_second", "bytes_burst", l.Source.BytesPerSecond, l.Source.BytesBurst)
 	const fullPacket = 1500

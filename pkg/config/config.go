@@ -45,6 +45,8 @@ type Config struct {
 	Queries Queries `yaml:"queries"`
 	// Attack says when a service counts as elevated, and when as attacked; a service's own is laid over it key by key.
 	Attack Attack `yaml:"attack"`
+	// Geo names the files that say which country and network an address is in.
+	Geo GeoFiles `yaml:"geo"`
 	// Services are what players connect to. At least one, at most 1023.
 	Services []Service `yaml:"services" check:"required last items=1023"`
 	// Pools are groups of servers that services forward to. At most 1023, with at most 4095 servers together.
@@ -140,6 +142,10 @@ type Host struct {
 type Limits struct {
 	// Source is what each source may send, over all its flows to the service.
 	Source SourceLimits `yaml:"source"`
+	// Prefix is what all sources of one prefix may send to the service together.
+	Prefix PrefixLimits `yaml:"prefix"`
+	// Service is what all who are not proven may send to the service together.
+	Service ServiceLimits `yaml:"service"`
 	// MaxPacket is the longest accepted packet, in bytes from the IP header on.
 	MaxPacket uint32 `yaml:"max_packet" check:"min=64 max=65535"`
 	// Enforce false counts what the limits would have dropped and drops nothing. Limits are enforced where both this
@@ -206,6 +212,8 @@ type SourceLimits struct {
 	IPv4Prefix uint8 `yaml:"ipv4_prefix" check:"min=8 max=32"`
 	// IPv6Prefix is the length of the prefix that counts as one IPv6 source.
 	IPv6Prefix uint8 `yaml:"ipv6_prefix" check:"min=16 max=64"`
+	// Shared says when a source is an address that many players share.
+	Shared SharedLimits `yaml:"shared"`
 }
 
 // Attack says when a service's state goes up and down. It goes up at once, and down by one step after it was below the

@@ -61,8 +61,10 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 	limits := Limits{
 		Source: SourceLimits{
 			PacketsPerSecond: 1000, Burst: 2000, NewSessions: 10, Window: 60 * time.Second, Sessions: 64,
-			IPv4Prefix: 32, IPv6Prefix: 64,
+			IPv4Prefix: 32, IPv6Prefix: 64, Shared: SharedLimits{Sessions: 8, Factor: 4},
 		},
+		Prefix:    PrefixLimits{IPv4: 24, IPv6: 48, Window: time.Minute, Enforce: pointer(true)},
+		Service:   ServiceLimits{Window: time.Second, Enforce: pointer(true)},
 		MaxPacket: 65535, Enforce: pointer(true),
 	}
 	timeouts := Timeouts{UDP: time.Minute, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second, Weak: 20 * time.Second, Silent: 5 * time.Second}
@@ -83,7 +85,7 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		},
 		Timeouts: timeouts,
 		Host:     Host{PacketsPerSecond: 200000, SourcePacketsPerSecond: 50000, Always: []ProtoPort{{"tcp", 22}}},
-		Limits:   limits, Strangers: strangers, Queries: queries, Attack: attack,
+		Limits:   limits, Strangers: strangers, Queries: queries, Attack: attack, Geo: GeoFiles{Refresh: 24 * time.Hour},
 		Services: []Service{{
 			Name: "arena", Listen: []Listen{{netip.MustParseAddr("203.0.113.10"), 27960, 27960}}, Protocol: []string{"udp"},
 			Game: "quake3", Class: "fps", Gate: "quake3", Forward: "nat", Pool: "p", Access: "open", Fragments: "drop",
@@ -106,7 +108,7 @@ func TestServiceLimitsAreLaidOverTheFiles(t *testing.T) {
 	}
 	file := SourceLimits{
 		PacketsPerSecond: 500, Burst: 1000, BytesPerSecond: 40000, BytesBurst: 80000, NewSessions: 3,
-		Window: time.Minute, Sessions: 64, IPv4Prefix: 32, IPv6Prefix: 64,
+		Window: time.Minute, Sessions: 64, IPv4Prefix: 32, IPv6Prefix: 64, Shared: SharedLimits{Sessions: 8, Factor: 4},
 	}
 	for _, tc := range []struct {
 		name, rest string

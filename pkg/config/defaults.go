@@ -32,8 +32,10 @@ func Default() *Config {
 		Limits: Limits{
 			Source: SourceLimits{
 				PacketsPerSecond: 1000, NewSessions: 10, Window: 60 * time.Second, Sessions: 64,
-				IPv4Prefix: 32, IPv6Prefix: 64,
+				IPv4Prefix: 32, IPv6Prefix: 64, Shared: SharedLimits{Sessions: 8, Factor: 4},
 			},
+			Prefix:    PrefixLimits{IPv4: 24, IPv6: 48, Window: 60 * time.Second},
+			Service:   ServiceLimits{Window: time.Second},
 			MaxPacket: 65535,
 		},
 		Strangers: Strangers{SourcePacketsPerSecond: 100, UnansweredPackets: 20, WeakPerPrefix: 64},
@@ -43,6 +45,7 @@ func Default() *Config {
 			Attack:   AttackLevel{StrangersPerSecond: 1000, RefusedPerSecond: 5000, TimesUsual: 10},
 			Hold:     30 * time.Second,
 		},
+		Geo: GeoFiles{Refresh: 24 * time.Hour},
 	}
 }
 
@@ -97,10 +100,12 @@ func (c *Config) complete() {
 		limits = limits && enforce
 		s.Enforce, s.Limits.Enforce = &enforce, &limits
 		s.Limits.Source.complete()
+		s.Limits.completeWide(limits)
 	}
 	c.Limits.Source.complete()
 	limitsOn = limitsOn && c.Enforce
 	c.Limits.Enforce = &limitsOn
+	c.Limits.completeWide(limitsOn)
 }
 
 // complete derives the bursts that weren't written. The same values come out of a second call.

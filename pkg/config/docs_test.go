@@ -111,12 +111,17 @@ func structs() []section {
 		{"host", reflect.ValueOf(c.Host)},
 		{"limits", reflect.ValueOf(c.Limits)},
 		{"limits.source", reflect.ValueOf(c.Limits.Source)},
+		{"limits.source.shared", reflect.ValueOf(c.Limits.Source.Shared)},
+		{"limits.prefix", reflect.ValueOf(c.Limits.Prefix)},
+		{"limits.service", reflect.ValueOf(c.Limits.Service)},
 		{"strangers", reflect.ValueOf(c.Strangers)},
 		{"queries", reflect.ValueOf(c.Queries)},
 		{"attack", reflect.ValueOf(c.Attack)},
 		{"attack.elevated", reflect.ValueOf(c.Attack.Elevated)},
 		{"attack.attack", reflect.ValueOf(c.Attack.Attack)},
+		{"geo", reflect.ValueOf(c.Geo)},
 		{"services[]", element(Service{})},
+		{"services[].geo", reflect.ValueOf(element(Service{}).Interface().(Service).Geo)},
 		{"pools[]", element(Pool{})},
 		{"pools[].servers[]", element(Server{})},
 		{"regions[]", element(Region{})},
@@ -189,7 +194,7 @@ func allowed(f field) string {
 }
 
 func defaultText(s section, f field) string {
-	if f.key == "burst" {
+	if s.path == "limits.source" && f.key == "burst" {
 		return "`2000` (twice the rate)"
 	}
 	v := s.defaults.FieldByIndex(f.index)
@@ -198,7 +203,7 @@ func defaultText(s section, f field) string {
 		return ""
 	case s.path == "services[]" && f.key == "enforce":
 		return "the file's"
-	case s.path == "limits" && f.key == "enforce":
+	case strings.HasPrefix(s.path, "limits") && f.key == "enforce":
 		return "`true`"
 	}
 	text := plain(v)

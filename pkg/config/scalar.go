@@ -214,6 +214,8 @@ func checkFormat(format, s string) *fault {
 			}
 			return faultf(hint, "%q is no country code: want two capital letters", s)
 		}
+	case "place":
+		return placeFault(s)
 	case "interface":
 		if s == "" || len(s) > 15 || s == "." || s == ".." || strings.ContainsAny(s, "/: \t\n") {
 			return faultf("", "%q is no interface name: want 1 to 15 characters without space, / or :", s)

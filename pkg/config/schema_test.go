@@ -94,6 +94,8 @@ func refine(p *jsonschema.Schema, f field, part section) *jsonschema.Schema {
 		value.Pattern = gateForm.String()
 	case "country":
 		value.Pattern = countryForm.String()
+	case "place":
+		value.Pattern = placeForm.String()
 	}
 	if f.rules.items > 0 {
 		n := uint64(f.rules.items)

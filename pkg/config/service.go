@@ -49,6 +49,8 @@ type Service struct {
 	Pool string `yaml:"pool"`
 	// Access `allowlist` refuses every source that isn't on the allow list: for admin ports.
 	Access string `yaml:"access" check:"enum=open|allowlist"`
+	// Geo is from where it takes players: from anywhere if it is not written.
+	Geo GeoRule `yaml:"geo"`
 	// Fragments is what becomes of a stranger's fragmented packet: with `admit` its first fragment may begin a session, with `drop` (a game's
 	// first packet is short) it is dropped. Fragments of a session are forwarded either way.
 	Fragments string `yaml:"fragments" check:"enum=drop|admit"`
