@@ -49,10 +49,13 @@ type Engine struct {
 	events   *event.Log
 	memory   *memory
 	sentry   *sentry
+	// reloaded tells who waits by the configuration's times that they may be others.
+	reloaded chan struct{}
 
 	mu     sync.Mutex // guards all below; edge: what makes and installs generations, attaches, and writes hops and links
 	cfg    *config.Config
 	gates  *gates
+	places *places
 	edge   *loader.Edge
 	ifaces []loader.Interface      // that the fast path is to be on
 	broken map[string]string       // interface name: why it is not
@@ -82,11 +85,15 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	places, err := placesFor(cfg, nil)
+	if err != nil {
+		return err
+	}
 	if err := prepareHost(cfg, o.Log); err != nil {
 		return err
 	}
 	e := &Engine{
-		opts: o, log: o.Log, started: time.Now(), cfg: cfg, gates: gates, broken: map[string]string{}, wanted: map[nexthop.Key]bool{},
+		opts: o, log: o.Log, started: time.Now(), cfg: cfg, gates: gates, places: places, reloaded: make(chan struct{}, 1), broken: map[string]string{}, wanted: map[nexthop.Key]bool{},
 		links: map[int]loader.LinkInfo{}, down: map[nexthop.Key]bool{}, health: health{lastReloadOK: true, errors: map[string]uint64{}},
 		captures: captures{memory: sample.NewMemory()},
 	}
@@ -175,6 +182,7 @@ func (e *Engine) attach() (err error) {
 		Type: event.DaemonStart, Text: fmt.Sprintf("parry %s runs on %s", e.opts.Version, c.Node),
 		Data: map[string]any{"version": e.opts.Version, "interfaces": names(e.ifaces), "services": len(c.Services), "adopted": e.edge.Adopted()},
 	})
+	e.tellPlaces()
 	e.log.Info("parry runs", "version", e.opts.Version, "node", c.Node, "interfaces", names(e.ifaces), "services", len(c.Services),
 		"enforce", c.Enforce, "adopted", e.edge.Adopted(), "took_ms", time.Since(e.started).Milliseconds(), "pid", os.Getpid(),
 		"go", runtime.Version())
@@ -197,6 +205,7 @@ func (e *Engine) planOf(c *config.Config, ifaces []loader.Interface) (*loader.Pl
 	}
 	plan.Gates = e.gates.used(c)
 	plan.Samples = e.captures.level()
+	e.places.put(c, plan)
 	return plan, keys, nil
 }
 
@@ -292,13 +301,22 @@ func (e *Engine) tryReload() error {
 	if c.Sizes != e.cfg.Sizes {
 		e.log.Warn("sizes stay as they are while the maps hold state; `parry detach` and a new start apply them")
 	}
-	before := e.gates
+	before, known := e.gates, e.places
 	if e.gates, err = gatesFor(c, nil); err == nil {
-		err = e.install(c, ifaces)
+		if e.places, err = placesFor(c, known); err == nil {
+			err = e.install(c, ifaces)
+		}
 	}
 	if err != nil {
-		e.gates = before
+		e.gates, e.places = before, known
 		return err
+	}
+	if e.places.db != known.db {
+		e.tellPlaces()
+	}
+	select {
+	case e.reloaded <- struct{}{}:
+	default:
 	}
 	return e.lists.l.Bump()
 }

@@ -126,7 +126,9 @@ func serviceOf(s *config.Service) loader.Service {
 		Limits: loader.Limits{
 			Packets: l.PacketsPerSecond, PacketBurst: l.Burst, Bytes: l.BytesPerSecond, ByteBurst: l.BytesBurst,
 			NewSessions: l.NewSessions, Window: l.Window, Sessions: l.Sessions, Prefix4: l.IPv4Prefix, Prefix6: l.IPv6Prefix,
+			Shared: loader.Shared(l.Shared),
 		},
+		Prefix: prefixLimits(&s.Limits.Prefix), Unproven: serviceLimits(&s.Limits.Service),
 		Timeouts: loader.Timeouts{UDP: s.Timeouts.UDP, TCP: s.Timeouts.TCP, Closing: s.Timeouts.Closing, Opening: s.Timeouts.Opening, Weak: s.Timeouts.Weak, Silent: s.Timeouts.Silent},
 	}
 	copy(out.GateParams[:], s.GateParams)
@@ -147,6 +149,20 @@ func serviceOf(s *config.Service) loader.Service {
 		}
 	}
 	return out
+}
+
+func prefixLimits(l *config.PrefixLimits) loader.WideLimits {
+	return loader.WideLimits{
+		Packets: l.PacketsPerSecond, PacketBurst: l.Burst, Bytes: l.BytesPerSecond, ByteBurst: l.BytesBurst,
+		NewSessions: l.NewSessions, Window: l.Window, Enforce: isTrue(l.Enforce), Bits4: l.IPv4, Bits6: l.IPv6,
+	}
+}
+
+func serviceLimits(l *config.ServiceLimits) loader.WideLimits {
+	return loader.WideLimits{
+		Packets: l.PacketsPerSecond, PacketBurst: l.Burst, Bytes: l.BytesPerSecond, ByteBurst: l.BytesBurst,
+		NewSessions: l.NewSessions, Window: l.Window, Enforce: isTrue(l.Enforce),
+	}
 }
 
 // poolOf places a pool's servers. One that can't be reached now is still there: its route may come.

@@ -100,7 +100,12 @@ func replayEdge(c *config.Config, e *loader.Edge) error {
 	if err != nil {
 		return err
 	}
+	places, err := placesFor(c, nil)
+	if err != nil {
+		return err
+	}
 	plan.Inside, plan.Gates = nil, gates.used(c)
+	places.put(c, plan)
 	for i := range plan.Services {
 		plan.Services[i].Answers = false // a capture has no server to ask
 	}

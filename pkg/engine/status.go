@@ -15,6 +15,7 @@ import (
 	"parry/pkg/api"
 	"parry/pkg/attack"
 	"parry/pkg/config"
+	"parry/pkg/geo"
 	"parry/pkg/metrics"
 )
 
@@ -159,6 +160,9 @@ func (e *Engine) tables(v *view) []api.Table {
 	all := []api.Table{}
 	for _, f := range v.fills {
 		all = append(all, api.Table{Name: f.Name, Entries: f.Entries, Capacity: f.Size})
+	}
+	if n, _ := e.places.entries(); n > 0 {
+		all = append(all, api.Table{Name: "geo_prefixes", Entries: n, Capacity: 2 * geo.MaxEntries})
 	}
 	return all
 }
@@ -348,13 +352,15 @@ func (e *Engine) metricsOf(c *config.Service, v *view) metrics.Service {
 	if n == nil {
 		n = &loader.ServiceCount{}
 	}
-	l := c.Limits.Source
+	l, prefix, all := c.Limits.Source, c.Limits.Prefix, c.Limits.Service
 	out := metrics.Service{
 		Name: c.Name, Enforce: e.cfg.Enforce && *c.Enforce, Up: direction(n.Up, n, true),
 		Down:  &metrics.Direction{Packets: n.Down.Packets, Bytes: n.Down.Bytes},
 		Drops: map[string]uint64{}, WouldDrop: map[string]uint64{}, Sessions: map[string]uint64{},
 		Limits: map[string]uint64{
 			"packets_per_second": l.PacketsPerSecond, "bytes_per_second": l.BytesPerSecond, "new_sessions": uint64(l.NewSessions), "sessions": uint64(l.Sessions),
+			"prefix.packets_per_second": prefix.PacketsPerSecond, "prefix.bytes_per_second": prefix.BytesPerSecond, "prefix.new_sessions": uint64(prefix.NewSessions),
+			"service.packets_per_second": all.PacketsPerSecond, "service.bytes_per_second": all.BytesPerSecond, "service.new_sessions": uint64(all.NewSessions),
 		},
 	}
 	standing, strangers := e.sentry.standing(c.Name)

@@ -30,7 +30,9 @@ const (
 	DaemonStop           = "daemon.stop"
 	GateLoad             = "gate.load"
 	GateUnload           = "gate.unload"
-	Lost                 = "lost" // told to one reader alone: what it was too slow for is gone
+	GeoRead              = "geo.read"    // which country and network addresses are in
+	GeoRefused           = "geo.refused" // such a file can't be used: what was known before holds
+	Lost                 = "lost"        // told to one reader alone: what it was too slow for is gone
 )
 
 // Event is one thing that happened.
