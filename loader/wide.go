@@ -29,8 +29,11 @@ func (l WideLimits) sessions() bpfRate {
 // limited tells whether packets or bytes are, so that flows have to borrow.
 func (l WideLimits) limited() bool { return l.Packets > 0 || l.Bytes > 0 }
 
-// putWide writes the limits of a service that hold for more than one source. A flow borrows what neither of its source's buckets nor
-// of its prefix's is more than a 256th.
+// A prefix has many more flows than a source, each of which may hold a loan: so that 250 of them pass no more than 2 % too much in ten
+// seconds, a loan is a smaller part of its bucket.
+const prefixBatch = 8
+
+// putWide writes the limits of a service that hold for more than one source.
 func (s *Service) putWide(out *bpfService) {
 	p, a := s.Prefix, s.Unproven
 	out.PrefixPackets, out.PrefixBytes, out.PrefixSessions = p.packets(), p.bytes(), p.sessions()
@@ -39,8 +42,8 @@ func (s *Service) putWide(out *bpfService) {
 	if p.limited() || p.NewSessions > 0 {
 		out.Wide4, out.Wide6 = p.Bits4, p.Bits6
 	}
-	out.PacketBatch = min(out.PacketBatch, batchOf(p.Packets, p.PacketBurst, loanPackets))
-	out.ByteBatch = min(out.ByteBatch, batchOf(p.Bytes, p.ByteBurst, loanBytes))
+	out.PacketBatch = min(out.PacketBatch, batchOf(p.Packets, p.PacketBurst/prefixBatch, loanPackets))
+	out.ByteBatch = min(out.ByteBatch, batchOf(p.Bytes, p.ByteBurst/prefixBatch, loanBytes))
 	out.SharedSessions, out.SharedFactor = s.Limits.Shared.Sessions, max(s.Limits.Shared.Factor, 1)
 	out.Geo = s.Geo
 }

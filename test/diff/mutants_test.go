@@ -28,7 +28,7 @@ type mutant struct {
 
 // mutants are faults that a review might miss, all over the fast path.
 func mutants() []mutant {
-	return append(strangerMutants(), []mutant{
+	return append(append(strangerMutants(), wideMutants()...), []mutant{
 		{"a first fragment's UDP length is that of the part", "stage/parse.h", "(p->frag == FRAG_NONE && len > rest)", "len > rest", "", ""},
 		{"routing headers are followed", "stage/parse.h", "p->proto == NEXTHDR_ROUTING && h->left", "0", "", ""},
 		{"a TTL of 1 is forwarded", "stage/rewrite.h", "	if (ip->ttl <= 1)", "	if (!ip->ttl)", "", ""},
@@ -36,9 +36,9 @@ func mutants() []mutant {
 		{"a UDP checksum that comes out as 0 is sent", "stage/rewrite.h", "udp->check = check ?: 0xffff", "udp->check = check", "", ""},
 		{"one port is left out of the sums", "stage/session.h", "				csum_change2(m->face_port, m->client_port));\n}\n\nstatic __always_inline void up6", "				0);\n}\n\nstatic __always_inline void up6", "", ""},
 		{"a bucket gives one less", "lib/rate.h", "(__s64)(tat - t) > (__s64)burst", "(__s64)(tat - t) >= (__s64)burst", "", ""},
-		{"loans are forgotten", "stage/limit.h", "now, 1, batch, LOAN_PACKETS(had))", "now, 1, batch, 0)", "", ""},
+		{"loans are forgotten", "stage/limit.h", "		loan_return(&l, LOAN_PACKETS(had), LOAN_BYTES(had));\n", "		;\n", "", ""},
 		{"loans last longer", "stage/limit.h", "#define LAPSE 127", "#define LAPSE 255", "", ""},
-		{"one session too many", "stage/limit.h", "n < svc->max_sessions", "n <= svc->max_sessions", "", ""},
+		{"one session too many", "stage/limit.h", "!most || n < most", "!most || n <= most", "", ""},
 		{"only the client's silence counts", "stage/reap.h", "return other < idle ? other : idle;", "return idle;", "", ""},
 		{"TCP's ports rest as short as UDP's", "stage/end.h", "#define REST_TCP (60", "#define REST_TCP (30", "", ""},
 		{"one FIN closes", "stage/reap.h", "flags & FLOW_FIN_CLIENT && flags & FLOW_FIN_SERVER", "flags & FLOW_FIN_CLIENT || flags & FLOW_FIN_SERVER", "", ""},
@@ -48,7 +48,7 @@ func mutants() []mutant {
 		{"fragments outlive their session", "stage/frag.h", "return half && carries(half->state) ? half : NULL;", "return half;", "", ""},
 		{"fragments follow for ever", "stage/frag.h", "(__s32)(f->expires - p->tick) <= 0", "0", "", ""},
 		{"two players' fragments may merge", "stage/frag.h", "		ip->id = id;\n", "		;\n", "", ""},
-		{"later fragments cost nothing", "stage/frag.h", "	if (f->state & FLOW_UNLIMITED)\n		return 0;", "	return 0;", "", ""},
+		{"later fragments cost nothing", "stage/frag.h", "	s = f->state & FLOW_UNLIMITED ? NULL : bpf_map_lookup_elem(&source, &f->source);", "	s = NULL;", "", ""},
 		{"a router is shown to nobody", "stage/icmp.h", "return !p->down && !(f->state & FLOW_NAT);", "return false;", "", ""},
 		{"what lies behind an error is taken for it", "stage/icmp.h", "|| x->l4 + (x->proto == IPPROTO_UDP ? 8 : 18) > x->end)", ")", "", ""},
 		{"the budget of ICMP errors is nobody's", "stage/icmp.h", "if (!icmp_budget(p))", "if (0)", "", ""},
@@ -62,8 +62,8 @@ func mutants() []mutant {
 		{"a limit is used up by those who were refused", "stage/admit.h", "		first_undo(p, s, svc, m);\n	}\n	limit_undo(p, s, svc);", "		first_undo(p, s, svc, m);\n	}", "", ""},
 		{"first packets: one that is too big", "stage/begin.h", "if (!h || p->l3_len > h->mtu)", "if (!h)", "", ""},
 		{"first packets: a TTL of 1", "stage/begin.h", "p->frag || p->ttl <= 1 ||", "p->frag ||", "", ""},
-		{"first packets: what was lent for no session is kept", "stage/begin.h", "	if (m->lent_packets)\n		rate_give(&s->packets, &svc->packets, m->lent_packets);\n", "", "", ""},
-		{"first packets: their sessions get no tokens", "stage/begin.h", "bytes ? bytes - p->l3_len : 0,\n			    loan_holder(p->tick));", "0, loan_holder(p->tick));", "", ""},
+		{"first packets: what was lent for no session is kept", "stage/begin.h", "	if (m->lent_packets)\n		rate_give(&s->packets, &l.packets, m->lent_packets);\n", "", "", ""},
+		{"first packets: their sessions get no tokens", "stage/begin.h", "loan_bytes_left(&l, refused, p->l3_len),\n			    loan_holder(p->tick));", "0, loan_holder(p->tick));", "", ""},
 		{"first packets: not of their session", "stage/begin.h", "	m->packets = 1;\n", "", "", ""},
 		{"a check is believed for three seconds", "stage/flow.h", "#define RECHECK_TICKS (2 *", "#define RECHECK_TICKS (3 *", "", ""},
 		{"a way to a server is believed for ever", "stage/admit.h", "p->tick - (__u32)(way >> 32) <= RECHECK_TICKS", "1", "", ""},

@@ -107,10 +107,11 @@ func batch(r Rate, most uint64) uint64 {
 	return min(max(r.Burst/256, 1), most)
 }
 
-// batch is how much a session borrows at once of a service's sources, and no more than of their prefixes.
+// batch is how much a session borrows at once of a service's sources, and no more than of their prefixes: of those an eighth as much.
 func (s *service) batch() (packets, bytes uint64) {
 	l, w := &s.Limits, &s.Prefix
-	return min(batch(l.Packets, mostPackets), batch(w.Packets, mostPackets)), min(batch(l.Bytes, mostBytes), batch(w.Bytes, mostBytes))
+	eighth := func(r Rate) Rate { r.Burst /= 8; return r }
+	return min(batch(l.Packets, mostPackets), batch(eighth(w.Packets), mostPackets)), min(batch(l.Bytes, mostBytes), batch(eighth(w.Bytes), mostBytes))
 }
 
 // spend takes one packet of its session's tokens, or of its source's buckets and its prefix's. What is left of an older loan goes back
