@@ -36,6 +36,8 @@
 #define STAGES 5
 #define PREFIX_CELLS 65536 /* of what is kept by hash of a prefix or source: those that collide share */
 #define SKETCH_LINES 65536
+#define HEAVY_CELLS 4096
+#define HEAVY_EVERY 16 /* of a service's strangers' packets, on a CPU, one is looked at */
 #define PREFIX_USES 65536 /* cells for limits by prefix */
 #define GREYLIST_PER_LINE 8 /* strangers that a line remembers at 24 bits each */
 #define ANSWER_PRIORITY 0x70617272 /* SO_PRIORITY of what the daemon sends in a service's name */
@@ -479,6 +481,16 @@ struct grey_line {
 /* A line of the sketch: counters of packets, each with the window that it counts (stage/sketch.h). */
 struct sketch_line {
 	__u32 cell[16];
+};
+
+/* A prefix that sends much, over all services (stage/heavy.h). */
+struct heavy {
+	__u64 prefix; /* family << 56 | the first 24 or 48 bits of its addresses */
+	__u64 services; /* bit n: some service whose number is n, but for multiples of 64 */
+	__u32 window;
+	__u32 votes;
+	__u32 hits; /* since the cell became its own; grows */
+	__u32 pad;
 };
 
 /* A query that the daemon is to answer. */

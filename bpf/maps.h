@@ -165,6 +165,16 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } prefix_use SEC(".maps");
 
+/* Prefixes of which strangers send the most (stage/heavy.h), by keyed hash: of those that share a cell, the one that most is of. The daemon
+ * reads it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct heavy);
+	__uint(max_entries, HEAVY_CELLS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} heavy SEC(".maps");
+
 /* Sources that have played: ns at which they last began to. Written by the fast path (stage/proof.h), kept over restarts by the
  * daemon. It owns nothing, so the least recently used may go. Sized by sizes.regulars. */
 struct {

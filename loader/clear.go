@@ -59,7 +59,7 @@ func (e *Edge) Clear() error {
 // knows which it used.
 func (e *Edge) ClearHashed() error {
 	return errors.Join(zero[uint64](e.state[bpfMapHostSource]), zero[uint64](e.state[bpfMapPrefixWord]),
-		zero[bpfPrefixUse](e.state[bpfMapPrefixUse]), zero[bpfGreyLine](e.state[bpfMapGreylist]), zero[bpfSketchLine](e.state[bpfMapSketch]))
+		zero[bpfHeavy](e.state[bpfMapHeavy]), zero[bpfPrefixUse](e.state[bpfMapPrefixUse]), zero[bpfGreyLine](e.state[bpfMapGreylist]), zero[bpfSketchLine](e.state[bpfMapSketch]))
 }
 
 // zero writes every value of an array.

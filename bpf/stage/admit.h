@@ -9,6 +9,7 @@
 #include "../lib/ring.h"
 #include "begin.h"
 #include "flow.h"
+#include "heavy.h"
 #include "newcomer.h"
 #include "reflection.h"
 #include "revive.h"
@@ -289,7 +290,7 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 		return err;
 	if (p->allowed)
 		return VERDICT_ADMIT;
-	STRANGER_COUNT(p, strangers);
+	stranger_seen(p);
 	if (is_reflection(ctx, p) && refuse(p, DROP_REASON_REFLECTION, svc->enforce))
 		return VERDICT_DROP;
 	return VERDICT_ADMIT;

@@ -92,7 +92,7 @@ static __always_inline bool brief_greylists(struct pkt *p, const struct service 
 	if (known && !grey_soon(l, h))
 		return false;
 	if (!svc->gate) {
-		STRANGER_COUNT(p, strangers);
+		stranger_seen(p);
 		if (stranger_rate(p, svc))
 			return true;
 	}
@@ -109,7 +109,7 @@ static __always_inline int brief_gate(struct xdp_md *ctx, struct pkt *p, const s
 	__u32 zero = 0;
 	int code;
 
-	STRANGER_COUNT(p, strangers);
+	stranger_seen(p);
 	code = gate_call(ctx, gate_show(ctx, p, svc, answers_of(p, svc)));
 	g = bpf_map_lookup_elem(&gate_box, &zero);
 	return g ? judged(ctx, p, svc, g, code) : VERDICT_ABORT;

@@ -49,7 +49,7 @@ remembered. - stands for what isn't known.`,
 			if r.End != nil {
 				lasted = show.Duration(r.End.Sub(r.Start))
 			}
-			err := t.Row(r.ID, r.Service, r.Start.Local().Format(time.DateTime), lasted, show.SI(float64(r.PeakPPS), "pkt/s"), show.SI(float64(r.PeakBPS), "bit/s"),
+			err := t.Row(r.ID, r.Target(), r.Start.Local().Format(time.DateTime), lasted, show.SI(float64(r.PeakPPS), "pkt/s"), show.SI(float64(r.PeakBPS), "bit/s"),
 				known(r.Sources, show.Count[uint64]), known(r.LinkShare, show.Percent), known(r.PlayersLost, show.Count[uint64]),
 				strings.Join(r.Kinds, ", "))
 			if err != nil {

@@ -17,7 +17,7 @@ type AttackFilter struct{ ID, Service string }
 func (f AttackFilter) Apply(all []attack.Record) []attack.Record {
 	picked := []attack.Record{}
 	for i := range all {
-		if (f.ID == "" || f.ID == all[i].ID) && (f.Service == "" || f.Service == all[i].Service) {
+		if (f.ID == "" || f.ID == all[i].ID) && (f.Service == "" || all[i].On(f.Service)) {
 			picked = append(picked, all[i])
 		}
 	}

@@ -63,6 +63,13 @@ func makeMeanings() map[string]meaning {
 				"packet_size", "bad_ethernet", "bad_ipv4", "bad_ipv6", "bad_extension", "bad_udp", "bad_tcp", "bad_icmp", "icmp_unrelated", "icmp_rate",
 			},
 		},
+		{meaning{fixedSources, "limits of a prefix of sources", true, false}, []string{"prefix_packets", "prefix_bytes"}},
+		{meaning{connections, "limits on new sessions of a prefix of sources", true, false}, []string{"prefix_sessions"}},
+		{
+			meaning{randomSources, "limits of all who are not proven", true, false},
+			[]string{"service_packets", "service_bytes", "service_sessions"},
+		},
+		{meaning{listed, "rules about countries and networks", false, false}, []string{"geo"}},
 		{meaning{listed, "deny and allow lists", false, false}, []string{"denied", "not_allowed"}},
 	} {
 		for _, reason := range m.reasons {

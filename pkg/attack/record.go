@@ -14,7 +14,7 @@ import (
 // not 0. Counters are of what came meanwhile.
 type Record struct {
 	ID          string     `json:"id"`
-	Service     string     `json:"service"`
+	Service     string     `json:"service"` // "": on several, see services
 	Start       time.Time  `json:"start"`
 	End         *time.Time `json:"end"`          // when it was last over the threshold; null: it goes on
 	Kinds       []string   `json:"kinds"`        // what it was made of, the most first
@@ -23,6 +23,10 @@ type Record struct {
 	Sources     *uint64    `json:"sources"`      // at least so many different ones; see sources_how
 	LinkShare   *float64   `json:"link_share"`   // peak_bps of what the link carries; null where that is not known
 	PlayersLost *uint64    `json:"players_lost"` // packets of proven sessions that were dropped, and not for their own source's doing
+
+	Prefix   string   `json:"prefix,omitempty"`      // of a carpet: the prefix that it is spread over
+	Sourced  bool     `json:"from_prefix,omitempty"` // that prefix is its sources'
+	Services []string `json:"services,omitempty"`    // of a carpet: those that it is on
 
 	SourcesHow string            `json:"sources_how,omitempty"` // how sources was found
 	Reason     string            `json:"reason"`                // why the service came to be under attack
@@ -64,6 +68,7 @@ const sourcesHow = "different address and port pairs among first packets, as the
 func (r *Record) clone() Record {
 	c := *r
 	c.Drops, c.WouldDrop, c.Reflectors = maps.Clone(r.Drops), maps.Clone(r.WouldDrop), maps.Clone(r.Reflectors)
+	c.Services = slices.Clone(r.Services)
 	c.Kinds, c.Measures, c.Timeline = slices.Clone(r.Kinds), slices.Clone(r.Measures), slices.Clone(r.Timeline)
 	return c
 }
@@ -139,6 +144,9 @@ func (r *Record) name(at time.Time, about *Service) {
 	}
 	old := r.Kinds
 	r.Kinds, r.Measures = []string{}, []Measure{}
+	if r.Prefix != "" {
+		r.Kinds = append(r.Kinds, carpet)
+	}
 	for _, k := range byMost(kinds) {
 		if n := kinds[k]; n > 0 && float64(n) >= kindShare*float64(total) {
 			r.Kinds = append(r.Kinds, about.detailed(k))

@@ -14,13 +14,14 @@ import (
 // Report writes an attack for people who weren't there: as Markdown or as plain text.
 func (r *Record) Report(w io.Writer, markdown bool, now time.Time) error {
 	p := page{markdown: markdown}
-	p.title("Attack on " + r.Service)
+	p.title("Attack on " + r.Target())
 	p.text(r.summary(now))
 	p.table("", [][2]string{
 		{"id", r.ID},
 		{"start", r.Start.Format(time.RFC3339)},
 		{"end", r.endText()},
 		{"why it counts as one", r.Reason},
+		{"on", strings.Join(r.on(), ", ")},
 		{"made of", strings.Join(r.Kinds, ", ")},
 		{"peak", r.Peak()},
 		{"share of the link", known(r.LinkShare, show.Percent)},
@@ -65,6 +66,14 @@ func (r *Record) summary(now time.Time) string {
 // Peak is the highest rate in words.
 func (r *Record) Peak() string {
 	return show.SI(float64(r.PeakPPS), "pkt/s") + ", " + show.SI(float64(r.PeakBPS), "bit/s")
+}
+
+// on are the services that it is on.
+func (r *Record) on() []string {
+	if r.Service != "" {
+		return []string{r.Service}
+	}
+	return r.Services
 }
 
 func (r *Record) endText() string {

@@ -4,6 +4,7 @@ package attack
 
 import (
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -13,7 +14,8 @@ type Service struct {
 	Name       string
 	Protocols  []string // udp, tcp
 	Thresholds Thresholds
-	LinkBPS    uint64 // bits a second that its way in carries; 0 = not known
+	LinkBPS    uint64         // bits a second that its way in carries; 0 = not known
+	Prefixes   []netip.Prefix // that its addresses are in: a /24 or /48 each
 }
 
 // Tracker follows the states of all services and writes down their attacks. It may be used from several goroutines.
@@ -22,6 +24,12 @@ type Tracker struct {
 	services map[string]*tracked
 	book     book
 	moves    map[string]map[State]uint64 // by service: how often it came to be in a state
+
+	covers, comers map[netip.Prefix]*cover // the edge's own prefixes; those of sources
+	carpetLimits   Thresholds
+	linkBPS        uint64
+	looked         time.Time // at prefixes of sources
+	seconds        float64   // between that look and the one before
 }
 
 type tracked struct {
@@ -29,6 +37,8 @@ type tracked struct {
 	machine *Machine
 	gates   *Machine // of how strict its gates are to be: never worse than the other one
 	open    *Record  // its attack that goes on; nil = none
+	rates   rates    // of its last sample
+	fresh   bool     // they are from after the last look for carpets
 }
 
 // Known is what a Tracker may be told of a service when it first hears of it: as it was before the daemon started.
@@ -65,7 +75,9 @@ func NewTracker(records []Record) *Tracker {
 
 // Configure says which services there are. One that is new begins as known says, or under attack if its attack of before had no
 // end: whether that goes on shows. One that is gone is forgotten, and its attack has ended.
-func (t *Tracker) Configure(services []Service, known func(name string) Known, now time.Time) {
+//
+// whole says what is enough for an attack on several together.
+func (t *Tracker) Configure(services []Service, whole Thresholds, known func(name string) Known, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	kept := map[string]*tracked{}
@@ -87,7 +99,29 @@ func (t *Tracker) Configure(services []Service, known func(name string) Known, n
 			delete(t.moves, name)
 		}
 	}
-	t.book.endOthers(func(r *Record) bool { s := kept[r.Service]; return s != nil && s.open == r })
+	for _, s := range services {
+		t.linkBPS = s.LinkBPS
+	}
+	if whole.Hold <= 0 {
+		whole.Hold = time.Second
+	}
+	t.configureCarpets(whole, now)
+	t.book.endOthers(t.goesOn)
+}
+
+// goesOn tells whether an attack is still followed.
+func (t *Tracker) goesOn(r *Record) bool {
+	if s := t.services[r.Service]; s != nil {
+		return s.open == r
+	}
+	for _, m := range []map[netip.Prefix]*cover{t.covers, t.comers} {
+		for _, c := range m {
+			if c.open == r {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // take begins to follow a service.
@@ -128,7 +162,10 @@ func (t *Tracker) Observe(name string, s Sample) News {
 		}
 		t.moves[name][o.change.To]++
 	}
-	began := v.open == nil && v.machine.state == Attack
+	if v.fresh = o.sampled; v.fresh {
+		v.rates = o.rates
+	}
+	began := v.open == nil && v.machine.state == Attack && t.carpeted(name) == nil // what is more of a carpet is that attack's
 	if began {
 		v.open = t.book.begin(name, s.Time, v.machine)
 		v.open.Usual = calm.Strangers
@@ -171,6 +208,9 @@ func (t *Tracker) Standing(name string) (Standing, bool) {
 	}
 	out := Standing{Usual: v.machine.calm, Gates: v.gates.state, Moves: map[State]uint64{}}
 	out.State, out.Since, out.Why = v.machine.State()
+	if c := t.carpeted(name); c != nil {
+		c.raise(&out)
+	}
 	for s, n := range t.moves[name] {
 		out.Moves[s] = n
 	}

@@ -22,7 +22,7 @@ func unknown(string) Known { return Known{} }
 // watched is a tracker of arena that has seen a calm minute.
 func watched() (*Tracker, *feed) {
 	t, f := NewTracker(nil), newFeed()
-	t.Configure([]Service{arena()}, unknown, epoch())
+	t.Configure([]Service{arena()}, defaults(), unknown, epoch())
 	follow(t, f, time.Minute, 12, nil)
 	return t, f
 }
@@ -147,7 +147,7 @@ func TestAnAttackGoesOnWithAnotherDaemon(t *testing.T) {
 	} {
 		next := NewTracker(row.kept)
 		later := f.at.Add(3 * time.Second)
-		next.Configure([]Service{arena()}, func(string) Known { return Known{Gates: row.state, Calm: Calm{Strangers: 12}} }, later)
+		next.Configure([]Service{arena()}, defaults(), func(string) Known { return Known{Gates: row.state, Calm: Calm{Strangers: 12}} }, later)
 		all := next.Records()
 		if len(all) != row.count {
 			t.Errorf("%s: %d attacks", row.name, len(all))
@@ -190,7 +190,7 @@ func TestAnAttackEndsWhileNobodyLooks(t *testing.T) {
 	last := f.at
 	next := NewTracker(throughJSON(t, tr.Records()))
 	f.at = f.at.Add(time.Hour)
-	next.Configure([]Service{arena()}, func(string) Known { return Known{Gates: Attack} }, f.at)
+	next.Configure([]Service{arena()}, defaults(), func(string) Known { return Known{Gates: Attack} }, f.at)
 	follow(next, f, time.Minute, 12, nil)
 	if all := next.Records(); len(all) != 1 || all[0].End == nil || !all[0].End.Equal(last) {
 		t.Errorf("it is remembered as %+v", all)
@@ -232,7 +232,7 @@ func TestGatesAreStrictOnlyWhileNeeded(t *testing.T) {
 func TestGatesNeverRunAhead(t *testing.T) {
 	tr, f := NewTracker(nil), newFeed()
 	f.lets = true
-	tr.Configure([]Service{arena()}, unknown, epoch())
+	tr.Configure([]Service{arena()}, defaults(), unknown, epoch())
 	follow(tr, f, 20*time.Minute, 190, map[string]float64{"reflection": 180})
 	follow(tr, f, 5*time.Second, 1300, nil)
 	standing, _ := tr.Standing("arena")
@@ -244,7 +244,7 @@ func TestGatesNeverRunAhead(t *testing.T) {
 func TestAServiceThatGoesIsForgotten(t *testing.T) {
 	tr, f := watched()
 	follow(tr, f, time.Second, 40_000, nil)
-	tr.Configure(nil, unknown, f.at)
+	tr.Configure(nil, defaults(), unknown, f.at)
 	if _, ok := tr.Standing("arena"); ok {
 		t.Error("it stands")
 	}
@@ -261,7 +261,7 @@ func TestNewThresholdsHoldForTheNextSample(t *testing.T) {
 	follow(tr, f, time.Second, 900, nil)
 	s := arena()
 	s.Thresholds.Attack.Strangers = 800
-	tr.Configure([]Service{s}, func(string) Known { t.Error("it is known"); return Known{} }, f.at)
+	tr.Configure([]Service{s}, defaults(), func(string) Known { t.Error("it is known"); return Known{} }, f.at)
 	if news := follow(tr, f, f.interval, 900, nil); len(news) != 1 || news[0].Start == nil {
 		t.Errorf("news: %+v", news)
 	}
@@ -272,7 +272,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	tr := NewTracker(nil)
 	s := arena()
 	s.Thresholds.Hold = time.Second
-	tr.Configure([]Service{s}, unknown, epoch())
+	tr.Configure([]Service{s}, defaults(), unknown, epoch())
 	store := map[string]bool{}
 	save := func() {
 		records, gone := tr.Changed()

@@ -124,7 +124,7 @@ func must(t *testing.T, errs ...error) {
 // underAttack has arena attacked, with what is usual learned before.
 func underAttack(m *memory) *attack.Tracker {
 	th := attack.Thresholds{Elevated: attack.Level{Strangers: 200, Times: 4}, Attack: attack.Level{Strangers: 1000, Times: 10}, Hold: time.Minute}
-	m.tracker.Configure([]attack.Service{{Name: "arena", Thresholds: th}}, func(string) attack.Known { return attack.Known{} }, noon)
+	m.tracker.Configure([]attack.Service{{Name: "arena", Thresholds: th}}, th, func(string) attack.Known { return attack.Known{} }, noon)
 	for i, strangers := range []uint64{0, 50, 50_000} {
 		m.tracker.Observe("arena", attack.Sample{Time: noon.Add(time.Duration(i) * time.Second), Strangers: strangers})
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,7 @@ type strangers interface {
 	ReasonsOf(service int) (map[string]loader.ReasonCount, error)
 	StrangerCounts() ([]loader.StrangerCount, error)
 	StrangerLoad() (loader.StrangerLoad, error)
+	Heavies() ([]loader.Heavy, error)
 	State(service uint16) (loader.State, error)
 	SetState(service uint16, s loader.State) error
 }
@@ -62,6 +64,8 @@ type sentry struct {
 	monitored map[int]bool                 // service numbers of those that don't enforce, or not all
 	busy      bool                         // some service was not normal at the last sample
 	last      []uint64                     // greylisted, by service number, of the last sample
+	heavies   map[netip.Prefix]uint64      // packets of prefixes of sources, as last read
+	seen      uint64                       // strangers of all services, at the last sample
 	greylist  uint64                       // strangers that it is made for
 	limits    map[string]uint64            // by service: packets a second that a stranger may send
 	strangers map[string]map[string]uint64 // by service, what became of its strangers; the inner maps are not changed after
@@ -96,14 +100,14 @@ func (s *sentry) configure(c *config.Config, linkBPS uint64, calm map[string]att
 	for i := range c.Services {
 		v := &c.Services[i]
 		services = append(services, attack.Service{
-			Name: v.Name, Protocols: v.Protocol, Thresholds: thresholdsOf(&v.Attack), LinkBPS: linkBPS,
+			Name: v.Name, Protocols: v.Protocol, Thresholds: thresholdsOf(&v.Attack), LinkBPS: linkBPS, Prefixes: prefixesOf(v),
 		})
 	}
 	s.greylist, s.limits = uint64(c.Sizes.Greylist), map[string]uint64{}
 	for i := range c.Services {
 		s.limits[c.Services[i].Name] = uint64(c.Services[i].Strangers.SourcePacketsPerSecond)
 	}
-	s.tracker.Configure(services, func(name string) attack.Known {
+	s.tracker.Configure(services, thresholdsOf(&c.Attack), func(name string) attack.Known {
 		return attack.Known{Gates: attack.State(s.written[name]), Calm: calm[name]}
 	}, s.now())
 	return errors.Join(errs...)
@@ -178,7 +182,7 @@ func (s *sentry) sample() error {
 		}
 		s.tell(names[i], news)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.carpets(now, names[:n]))...)
 }
 
 // standing is how a service fares, and what strangers it had.

@@ -21,13 +21,14 @@ import (
 
 // fakePath is a fast path of counters that a test moves.
 type fakePath struct {
-	names  []string
-	counts []loader.StrangerCount
-	reason map[string]uint64 // drops of service 1
-	load   loader.StrangerLoad
-	states map[uint16]loader.State
-	broken error // SetState fails with it
-	asked  int   // calls of ReasonsOf
+	names   []string
+	counts  []loader.StrangerCount
+	reason  map[string]uint64 // drops of service 1
+	load    loader.StrangerLoad
+	heavies []loader.Heavy
+	states  map[uint16]loader.State
+	broken  error // SetState fails with it
+	asked   int   // calls of ReasonsOf
 }
 
 func (f *fakePath) ServiceNames() []string { return f.names }
@@ -50,6 +51,7 @@ func (f *fakePath) ReasonsOf(service int) (map[string]loader.ReasonCount, error)
 }
 func (f *fakePath) StrangerCounts() ([]loader.StrangerCount, error) { return f.counts, nil }
 func (f *fakePath) StrangerLoad() (loader.StrangerLoad, error)      { return f.load, nil }
+func (f *fakePath) Heavies() ([]loader.Heavy, error)                { return f.heavies, nil }
 func (f *fakePath) State(service uint16) (loader.State, error)      { return f.states[service], nil }
 func (f *fakePath) SetState(service uint16, s loader.State) error {
 	if f.broken == nil {
