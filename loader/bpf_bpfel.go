@@ -93,10 +93,13 @@ type bpfCfg struct {
 	DenialShift uint8
 	Gates       uint8
 	Samples     uint8
+	Prefixes    uint8
+	All         uint8
+	Shared      uint8
+	Geo         uint8
 	Unproven    uint32
 	Greylist    uint32
 	SampleSeed  uint32
-	Pad         uint32
 }
 
 type bpfClocks struct {
@@ -444,6 +447,16 @@ type bpfGreyLine struct {
 	Recent     uint64
 }
 
+type bpfHeavy struct {
+	_        structs.HostLayout
+	Prefix   uint64
+	Services uint64
+	Window   uint32
+	Votes    uint32
+	Hits     uint32
+	Pad      uint32
+}
+
 type bpfHop struct {
 	_       structs.HostLayout
 	Ifindex uint32
@@ -529,33 +542,36 @@ type bpfListEntry struct {
 }
 
 type bpfMaking struct {
-	_           structs.HostLayout
-	Client      [16]uint8
-	Vip         [16]uint8
-	Server      [16]uint8
-	Face        [16]uint8
-	ClientPort  uint16
-	VipPort     uint16
-	ServerPort  uint16
-	FacePort    uint16
-	Slot        uint32
-	Flags       uint32
-	UpFlags     uint32
-	Epoch       uint32
-	UpHop       uint16
-	DownHop     uint16
-	Packets     uint32
-	Bytes       uint32
-	_           [4]byte
-	Word        uint64
-	LentPackets uint32
-	LentBytes   uint32
-	Shadow      uint8
-	Pad         [3]uint8
-	Key         bpfFlowKey6
-	_           [4]byte
-	Half4       bpfFlow4
-	_           [24]byte
+	_            structs.HostLayout
+	Client       [16]uint8
+	Vip          [16]uint8
+	Server       [16]uint8
+	Face         [16]uint8
+	ClientPort   uint16
+	VipPort      uint16
+	ServerPort   uint16
+	FacePort     uint16
+	Slot         uint32
+	Flags        uint32
+	UpFlags      uint32
+	Epoch        uint32
+	UpHop        uint16
+	DownHop      uint16
+	Packets      uint32
+	Bytes        uint32
+	_            [4]byte
+	Word         uint64
+	LentPackets  uint32
+	LentBytes    uint32
+	DrawnPackets uint32
+	DrawnBytes   uint32
+	Shadow       uint8
+	AllTaken     uint8
+	Pad          [2]uint8
+	Key          bpfFlowKey6
+	_            [4]byte
+	Half4        bpfFlow4
+	_            [24]byte
 }
 
 type bpfNat6 struct {
@@ -646,11 +662,14 @@ type bpfPkt struct {
 	Why       uint8
 	Again     uint8
 	First     uint8
+	Regular   uint8
+	_         [3]byte
 	Whole     uint32
 	Rule      uint32
 	Weak      uint8
 	Playing   uint8
 	Pad       [6]uint8
+	_         [4]byte
 }
 
 type bpfPortCell struct {
@@ -658,6 +677,14 @@ type bpfPortCell struct {
 	Freed uint32
 	Port  uint16
 	Rest  uint16
+}
+
+type bpfPrefixUse struct {
+	_        structs.HostLayout
+	Packets  uint64
+	Bytes    uint64
+	Sessions uint64
+	Pad      uint64
 }
 
 type bpfRate struct {
@@ -838,6 +865,21 @@ type bpfService struct {
 	GateParams       [6]uint64
 	WeakGain         uint32
 	Pad2             uint32
+	PrefixPackets    bpfRate
+	PrefixBytes      bpfRate
+	PrefixSessions   bpfRate
+	AllPackets       bpfRate
+	AllBytes         bpfRate
+	AllSessions      bpfRate
+	Wide4            uint8
+	Wide6            uint8
+	EnforcePrefix    uint8
+	EnforceAll       uint8
+	Geo              uint8
+	GeoDefault       uint8
+	Pad3             [2]uint8
+	SharedSessions   uint32
+	SharedFactor     uint32
 }
 
 type bpfServiceCount struct {
@@ -865,6 +907,9 @@ type bpfServiceState struct {
 	Admissions uint64
 	Weak       uint32
 	Pad        uint32
+	Packets    uint64
+	Bytes      uint64
+	Sessions   uint64
 }
 
 type bpfSessionPhase uint32
@@ -889,6 +934,8 @@ type bpfSource struct {
 	News     uint64
 	Sessions uint32
 	Seen     uint32
+	Lasting  uint32
+	Pad      uint32
 }
 
 type bpfSourceKey struct {
@@ -989,7 +1036,10 @@ const (
 	bpfMapGateBox        = "gate_box"
 	bpfMapGateSecret     = "gate_secret"
 	bpfMapGates          = "gates"
+	bpfMapGeo4           = "geo4"
+	bpfMapGeo6           = "geo6"
 	bpfMapGreylist       = "greylist"
+	bpfMapHeavy          = "heavy"
 	bpfMapHop            = "hop"
 	bpfMapHopIndex       = "hop_index"
 	bpfMapHopOnce        = "hop_once"
@@ -1018,6 +1068,7 @@ const (
 	bpfMapOwn6           = "own6"
 	bpfMapPacket         = "packet"
 	bpfMapPoolTable      = "pool_table"
+	bpfMapPrefixUse      = "prefix_use"
 	bpfMapPrefixWord     = "prefix_word"
 	bpfMapReapBox4       = "reap_box4"
 	bpfMapReapBox6       = "reap_box6"
@@ -1168,7 +1219,10 @@ type bpfMapSpecs struct {
 	GateBox       *ebpf.MapSpec `ebpf:"gate_box"`
 	GateSecret    *ebpf.MapSpec `ebpf:"gate_secret"`
 	Gates         *ebpf.MapSpec `ebpf:"gates"`
+	Geo4          *ebpf.MapSpec `ebpf:"geo4"`
+	Geo6          *ebpf.MapSpec `ebpf:"geo6"`
 	Greylist      *ebpf.MapSpec `ebpf:"greylist"`
+	Heavy         *ebpf.MapSpec `ebpf:"heavy"`
 	Hop           *ebpf.MapSpec `ebpf:"hop"`
 	HopIndex      *ebpf.MapSpec `ebpf:"hop_index"`
 	HopOnce       *ebpf.MapSpec `ebpf:"hop_once"`
@@ -1197,6 +1251,7 @@ type bpfMapSpecs struct {
 	Own6          *ebpf.MapSpec `ebpf:"own6"`
 	Packet        *ebpf.MapSpec `ebpf:"packet"`
 	PoolTable     *ebpf.MapSpec `ebpf:"pool_table"`
+	PrefixUse     *ebpf.MapSpec `ebpf:"prefix_use"`
 	PrefixWord    *ebpf.MapSpec `ebpf:"prefix_word"`
 	ReapBox4      *ebpf.MapSpec `ebpf:"reap_box4"`
 	ReapBox6      *ebpf.MapSpec `ebpf:"reap_box6"`
@@ -1285,7 +1340,10 @@ type bpfMaps struct {
 	GateBox       *ebpf.Map `ebpf:"gate_box"`
 	GateSecret    *ebpf.Map `ebpf:"gate_secret"`
 	Gates         *ebpf.Map `ebpf:"gates"`
+	Geo4          *ebpf.Map `ebpf:"geo4"`
+	Geo6          *ebpf.Map `ebpf:"geo6"`
 	Greylist      *ebpf.Map `ebpf:"greylist"`
+	Heavy         *ebpf.Map `ebpf:"heavy"`
 	Hop           *ebpf.Map `ebpf:"hop"`
 	HopIndex      *ebpf.Map `ebpf:"hop_index"`
 	HopOnce       *ebpf.Map `ebpf:"hop_once"`
@@ -1314,6 +1372,7 @@ type bpfMaps struct {
 	Own6          *ebpf.Map `ebpf:"own6"`
 	Packet        *ebpf.Map `ebpf:"packet"`
 	PoolTable     *ebpf.Map `ebpf:"pool_table"`
+	PrefixUse     *ebpf.Map `ebpf:"prefix_use"`
 	PrefixWord    *ebpf.Map `ebpf:"prefix_word"`
 	ReapBox4      *ebpf.Map `ebpf:"reap_box4"`
 	ReapBox6      *ebpf.Map `ebpf:"reap_box6"`
@@ -1371,7 +1430,10 @@ func (m *bpfMaps) Close() error {
 		m.GateBox,
 		m.GateSecret,
 		m.Gates,
+		m.Geo4,
+		m.Geo6,
 		m.Greylist,
+		m.Heavy,
 		m.Hop,
 		m.HopIndex,
 		m.HopOnce,
@@ -1400,6 +1462,7 @@ func (m *bpfMaps) Close() error {
 		m.Own6,
 		m.Packet,
 		m.PoolTable,
+		m.PrefixUse,
 		m.PrefixWord,
 		m.ReapBox4,
 		m.ReapBox6,

@@ -16,18 +16,21 @@ func (r *Record) Report(w io.Writer, markdown bool, now time.Time) error {
 	p := page{markdown: markdown}
 	p.title("Attack on " + r.Target())
 	p.text(r.summary(now))
-	p.table("", [][2]string{
+	facts := [][2]string{
 		{"id", r.ID},
 		{"start", r.Start.Format(time.RFC3339)},
 		{"end", r.endText()},
 		{"why it counts as one", r.Reason},
-		{"on", strings.Join(r.on(), ", ")},
 		{"made of", strings.Join(r.Kinds, ", ")},
 		{"peak", r.Peak()},
 		{"share of the link", known(r.LinkShare, show.Percent)},
 		{"sources", r.sourcesText()},
 		{"packets that players lost at the edge", known(r.PlayersLost, show.Count[uint64])},
-	})
+	}
+	if r.Prefix != "" {
+		facts = append(facts, [2]string{"services", strings.Join(r.Services, ", ")})
+	}
+	p.table("", facts)
 	p.table("Strangers", [][2]string{
 		{"packets", show.Count(r.Strangers)},
 		{"had to come again", show.Count(r.Greylisted)},
@@ -66,14 +69,6 @@ func (r *Record) summary(now time.Time) string {
 // Peak is the highest rate in words.
 func (r *Record) Peak() string {
 	return show.SI(float64(r.PeakPPS), "pkt/s") + ", " + show.SI(float64(r.PeakBPS), "bit/s")
-}
-
-// on are the services that it is on.
-func (r *Record) on() []string {
-	if r.Service != "" {
-		return []string{r.Service}
-	}
-	return r.Services
 }
 
 func (r *Record) endText() string {

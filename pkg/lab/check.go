@@ -4,6 +4,8 @@ package lab
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -35,6 +37,7 @@ func (r *Report) judge() {
 	r.checkNewcomers()
 	r.checkQueries()
 	r.checkReflector()
+	r.checkSeen()
 	r.Passed = true
 	for _, c := range r.Checks {
 		r.Passed = r.Passed && c.OK
@@ -98,6 +101,23 @@ func (r *Report) checkQueries() {
 		answered += q.Answered
 	}
 	r.check("queries", float64(answered) >= answeredShare*float64(asked), fmt.Sprintf("%d of %d answered", answered, asked), "99 of 100")
+}
+
+// checkSeen: what is spread over many services is one attack on all of them, where the edge says what it saw.
+func (r *Report) checkSeen() {
+	if r.rooms == 0 || r.Seen == nil {
+		return
+	}
+	var texts []string
+	for _, s := range r.Seen {
+		texts = append(texts, fmt.Sprintf("%s on %d services", strings.Join(s.Kinds, ", "), s.Services))
+	}
+	found := strings.Join(texts, "; ")
+	if found == "" {
+		found = "none"
+	}
+	r.check("one_attack", len(r.Seen) == 1 && slices.Contains(r.Seen[0].Kinds, "carpet") && r.Seen[0].Services >= r.rooms,
+		found, fmt.Sprintf("one carpet, on %d services", r.rooms))
 }
 
 func (r *Report) checkReflector() {

@@ -42,6 +42,18 @@ type Sized interface {
 	Memory() (uint64, error)
 }
 
+// Historian is an edge that writes down what attacks it saw.
+type Historian interface {
+	// Attacks are those since it began.
+	Attacks(ctx context.Context) ([]Seen, error)
+}
+
+// Seen is an attack as the edge saw it.
+type Seen struct {
+	Kinds    []string `json:"kinds"`
+	Services int      `json:"services"` // that it was on
+}
+
 // EdgeStatus is an edge's counters.
 type EdgeStatus struct {
 	Drops    map[string]uint64 // packets by reason
@@ -58,4 +70,6 @@ var (
 	_ Mortal  = (*ParryEdge)(nil)
 	_ Keeper  = (*ParryEdge)(nil)
 	_ Sized   = (*ParryEdge)(nil)
+
+	_ Historian = (*ParryEdge)(nil)
 )

@@ -175,6 +175,20 @@ func hostICMP() []Stream {
 	}
 }
 
+// Each room gets more than is usual and less than what an attack on it begins at; all of them together many times that.
+const (
+	carpetRooms = 40
+	carpetRate  = 250 // packets a second to each
+)
+
+func carpetUDP() []Stream {
+	var all []Stream
+	for n := range carpetRooms {
+		all = append(all, Stream{Sources: anyone(false), Target: room(n), Protocol: UDP, Payload: junk(64), Random: true, RandomBytes: 64})
+	}
+	return all
+}
+
 func mixed() []Stream {
 	return slices.Concat(randomUDP(), fixedUDP(), blindTwoWay(), a2s(), raknetPing(), getstatus(), fragments(), reflection(), hostUDP(), hostICMP())
 }

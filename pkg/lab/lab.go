@@ -89,6 +89,9 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.site.Close()) }()
+	if err := l.site.addRooms(scenario.rooms); err != nil {
+		return nil, err
+	}
 	if l.edge, err = o.Edge(l.site); err != nil {
 		return nil, err
 	}

@@ -133,6 +133,19 @@ func (e *ParryEdge) Sessions(ctx context.Context) (map[netip.AddrPort]string, er
 	return known, nil
 }
 
+// Attacks asks the daemon.
+func (e *ParryEdge) Attacks(ctx context.Context) ([]Seen, error) {
+	records, err := e.client.Attacks(ctx, api.AttackFilter{})
+	if err != nil {
+		return nil, err
+	}
+	all := []Seen{}
+	for i := range records {
+		all = append(all, Seen{Kinds: records[i].Kinds, Services: max(len(records[i].Services), 1)})
+	}
+	return all, nil
+}
+
 // Memory adds up the maps that are pinned.
 func (e *ParryEdge) Memory() (uint64, error) {
 	var sum uint64

@@ -42,6 +42,7 @@ func TestParryKeepsPlayersPlaying(t *testing.T) {
 		{"fixed-udp", false, "unproven_rate", fixedAttackers * (1000 + 2000)},
 		{"random-udp", true, "greylisted", 0},
 		{"getstatus", true, "greylisted", 0},
+		{"carpet", true, "greylisted", 0},
 	} {
 		t.Run(tt.scenario, func(t *testing.T) {
 			r, err := Run(t.Context(), Options{Scenario: tt.scenario, Duration: MinDuration, Short: tt.short, Edge: Parry(binary), View: Quiet{},

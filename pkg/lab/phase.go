@@ -182,7 +182,7 @@ func (l *lab) flood(ctx context.Context, p phase) error {
 	if err != nil {
 		return err
 	}
-	f, err := g.Run(ctx, Load{Rate: l.Rate})
+	f, err := g.Run(ctx, Load{Rate: p.wave.bounded(l.Rate)})
 	l.rec.addFlood(f)
 	return errors.Join(err, g.Close())
 }

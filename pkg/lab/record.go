@@ -49,6 +49,7 @@ type recorder struct {
 	sure    map[netip.AddrPort]string // established players' sessions before the attack
 	evicted int                       // of them, gone after it
 	memory  *MemoryReport
+	seen    []Seen // attacks, by the edge's own word
 }
 
 func (r *recorder) begin(i int, p phase) {
@@ -134,6 +135,13 @@ func (r *recorder) held(ctx context.Context, l *lab) error {
 				r.evicted++
 			}
 		}
+	}
+	if h, ok := l.edge.(Historian); ok {
+		seen, err := h.Attacks(ctx)
+		if err != nil {
+			return fmt.Errorf("list the attacks: %w", err)
+		}
+		r.seen = seen
 	}
 	if m, ok := l.edge.(Sized); ok {
 		n, err := m.Memory()

@@ -23,6 +23,7 @@ type Report struct {
 	Attack     AttackReport  `json:"attack"`
 	Evicted    *int          `json:"evicted"` // established players' sessions gone after the attack; null where the edge can't say
 	Memory     *MemoryReport `json:"memory"`  // null where the edge can't say
+	Seen       []Seen        `json:"seen"`    // the attacks that the edge saw; null where it can't say
 	Block      *BlockResult  `json:"block"`   // null where the edge can't block
 	Restart    *CrashResult  `json:"restart"` // null where the edge has no daemon
 	// LinkDropped are players' and servers' packets that a full link dropped before they were in at the edge.
@@ -31,6 +32,8 @@ type Report struct {
 	SocketDropped uint64 `json:"socket_dropped"`
 	// Damaged are packets that arrived behind the edge with a wrong UDP checksum. All went in with a right one.
 	Damaged uint64 `json:"damaged"`
+
+	rooms int // services beside the games'
 }
 
 // GroupReport is what one group of players felt. Lost packets were in at the edge and not out of it; unanswered are

@@ -18,6 +18,8 @@ type Scenario struct {
 	waves []wave
 	// share is how much longer it takes than others where all are played.
 	share int
+	// rooms is how many services there are beside the games', each on an address of its own.
+	rooms int
 }
 
 // wave is a stretch of an attack.
@@ -25,6 +27,7 @@ type wave struct {
 	name    string
 	streams func() []Stream // nil: no flood
 	bots    int             // that play slowly, from real sockets
+	rate    uint64          // packets a second at most, 0 = as many as the machine makes
 }
 
 // slowBots is how many machines join and play as people do, only to be in the way.
@@ -53,6 +56,8 @@ func Scenarios() []Scenario {
 			waves: []wave{{name: "slow-bots", bots: slowBots}}, share: 1},
 		flood("host-udp", "UDP to a closed port of the edge itself", hostUDP),
 		flood("host-icmp", "a flood of pings to the edge itself", hostICMP),
+		{Name: "carpet", What: fmt.Sprintf("a little UDP to each of %d services, too little for any of them to notice, from forged addresses", carpetRooms),
+			waves: []wave{{name: "carpet", streams: carpetUDP, rate: carpetRate * carpetRooms}}, share: 1, rooms: carpetRooms},
 		{Name: "mix", What: "all of these floods and bots at once", waves: []wave{{name: "mix", streams: mixed, bots: slowBots}}, share: 1},
 	}
 }
@@ -82,6 +87,14 @@ func findScenario(name string) (Scenario, error) {
 
 // attacks says that the scenario does something.
 func (s Scenario) attacks() bool { return len(s.waves) > 0 }
+
+// bounded is the wave's own rate or the one that was asked for, whichever is less; 0 = none.
+func (w wave) bounded(rate uint64) uint64 {
+	if rate == 0 || w.rate > 0 && w.rate < rate {
+		return w.rate
+	}
+	return rate
+}
 
 // all is what the wave sends.
 func (w wave) all() []Stream {

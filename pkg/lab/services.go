@@ -57,6 +57,22 @@ func services() []service {
 	}
 }
 
+// room is where the n-th of the further services of a scenario listens: each on an address of its own beside the games'.
+func room(n int) netip.AddrPort {
+	b := arena4.Addr().As4()
+	b[3] = byte(100 + n)
+	return netip.AddrPortFrom(netip.AddrFrom4(b), arena4.Port())
+}
+
+// services are all that the edge is asked to forward: the games', and the scenario's own.
+func (s *Site) services() []service {
+	all := services()
+	for n := range s.rooms {
+		all = append(all, service{fmt.Sprint("room", n+1), "udp", arenaGame, room(n), services()[0].servers})
+	}
+	return all
+}
+
 // profile is the `game:` of a service.
 func (s service) profile() string {
 	if s.protocol == "tcp" {
@@ -96,12 +112,12 @@ func (s *Site) Config(pin, state, socket string) string {
 	fmt.Fprintf(&b, "pin: %s\nstate: %s\napi: {socket: %s}\n", pin, state, socket)
 	// One CPU plays, attacks and defends here: the host gets a budget that such a flood is sure to exceed.
 	fmt.Fprintf(&b, "host: {packets_per_second: 50000, source_packets_per_second: 20000}\nservices:\n")
-	for _, v := range services() {
+	for _, v := range s.services() {
 		fmt.Fprintf(&b, "  - {name: %s, listen: \"%s\", protocol: %s, game: %s, forward: nat, pool: %s}\n",
 			v.name, v.listen, v.protocol, v.profile(), v.name)
 	}
 	b.WriteString("pools:\n")
-	for _, v := range services() {
+	for _, v := range s.services() {
 		fmt.Fprintf(&b, "  - name: %s\n    servers:\n", v.name)
 		for i, addr := range v.servers {
 			fmt.Fprintf(&b, "      - {name: %s-%d, address: \"%s\"}\n", v.name, i+1, addr)

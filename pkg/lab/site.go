@@ -33,6 +33,7 @@ type Site struct {
 	World                             *netns.World
 	Players, Attackers, Edge, Servers *netns.Host
 
+	rooms      int // services beside the games'
 	legs       [3]leg
 	toPlayer   *Meter // what left the edge towards players
 	toServer   *Meter // and towards servers
@@ -129,6 +130,20 @@ func (s *Site) addresses() error {
 		s.legs[attackersLeg].far.AddAddress(single(suspectAddr)),
 		s.Edge.Sysctl("net.ipv4.ip_forward", "1"), s.Edge.Sysctl("net.ipv6.conf.all.forwarding", "1"),
 	)
+}
+
+// addRooms gives the edge so many further addresses, for a service each.
+func (s *Site) addRooms(n int) error {
+	lo, err := s.Edge.Interface("lo")
+	if err != nil {
+		return err
+	}
+	s.rooms = n
+	var errs []error
+	for i := range n {
+		errs = append(errs, lo.AddAddress(single(room(i).Addr())))
+	}
+	return errors.Join(errs...)
 }
 
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

@@ -74,10 +74,13 @@ type slotCfg struct {
 	DenialShift uint8
 	Gates       uint8
 	Samples     uint8
+	Prefixes    uint8
+	All         uint8
+	Shared      uint8
+	Geo         uint8
 	Unproven    uint32
 	Greylist    uint32
 	SampleSeed  uint32
-	Pad         uint32
 }
 
 type slotClocks struct {
@@ -284,6 +287,16 @@ type slotGreyLine struct {
 	Recent     uint64
 }
 
+type slotHeavy struct {
+	_        structs.HostLayout
+	Prefix   uint64
+	Services uint64
+	Window   uint32
+	Votes    uint32
+	Hits     uint32
+	Pad      uint32
+}
+
 type slotHop struct {
 	_       structs.HostLayout
 	Ifindex uint32
@@ -367,33 +380,36 @@ type slotListEntry struct {
 }
 
 type slotMaking struct {
-	_           structs.HostLayout
-	Client      [16]uint8
-	Vip         [16]uint8
-	Server      [16]uint8
-	Face        [16]uint8
-	ClientPort  uint16
-	VipPort     uint16
-	ServerPort  uint16
-	FacePort    uint16
-	Slot        uint32
-	Flags       uint32
-	UpFlags     uint32
-	Epoch       uint32
-	UpHop       uint16
-	DownHop     uint16
-	Packets     uint32
-	Bytes       uint32
-	_           [4]byte
-	Word        uint64
-	LentPackets uint32
-	LentBytes   uint32
-	Shadow      uint8
-	Pad         [3]uint8
-	Key         slotFlowKey6
-	_           [4]byte
-	Half4       slotFlow4
-	_           [24]byte
+	_            structs.HostLayout
+	Client       [16]uint8
+	Vip          [16]uint8
+	Server       [16]uint8
+	Face         [16]uint8
+	ClientPort   uint16
+	VipPort      uint16
+	ServerPort   uint16
+	FacePort     uint16
+	Slot         uint32
+	Flags        uint32
+	UpFlags      uint32
+	Epoch        uint32
+	UpHop        uint16
+	DownHop      uint16
+	Packets      uint32
+	Bytes        uint32
+	_            [4]byte
+	Word         uint64
+	LentPackets  uint32
+	LentBytes    uint32
+	DrawnPackets uint32
+	DrawnBytes   uint32
+	Shadow       uint8
+	AllTaken     uint8
+	Pad          [2]uint8
+	Key          slotFlowKey6
+	_            [4]byte
+	Half4        slotFlow4
+	_            [24]byte
 }
 
 type slotNat6 struct {
@@ -493,6 +509,14 @@ type slotPortCell struct {
 	Freed uint32
 	Port  uint16
 	Rest  uint16
+}
+
+type slotPrefixUse struct {
+	_        structs.HostLayout
+	Packets  uint64
+	Bytes    uint64
+	Sessions uint64
+	Pad      uint64
 }
 
 type slotReapItem4 struct {
@@ -648,6 +672,45 @@ type slotService struct {
 	GateParams      [6]uint64
 	WeakGain        uint32
 	Pad2            uint32
+	PrefixPackets   struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
+	PrefixBytes struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
+	PrefixSessions struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
+	AllPackets struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
+	AllBytes struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
+	AllSessions struct {
+		_     structs.HostLayout
+		Cost  uint64
+		Burst uint64
+	}
+	Wide4          uint8
+	Wide6          uint8
+	EnforcePrefix  uint8
+	EnforceAll     uint8
+	Geo            uint8
+	GeoDefault     uint8
+	Pad3           [2]uint8
+	SharedSessions uint32
+	SharedFactor   uint32
 }
 
 type slotServiceCount struct {
@@ -675,6 +738,9 @@ type slotServiceState struct {
 	Admissions uint64
 	Weak       uint32
 	Pad        uint32
+	Packets    uint64
+	Bytes      uint64
+	Sessions   uint64
 }
 
 type slotSketchLine struct {
@@ -689,6 +755,8 @@ type slotSource struct {
 	News     uint64
 	Sessions uint32
 	Seen     uint32
+	Lasting  uint32
+	Pad      uint32
 }
 
 type slotSourceKey struct {
@@ -771,7 +839,10 @@ const (
 	slotMapGateBox       = "gate_box"
 	slotMapGateSecret    = "gate_secret"
 	slotMapGates         = "gates"
+	slotMapGeo4          = "geo4"
+	slotMapGeo6          = "geo6"
 	slotMapGreylist      = "greylist"
+	slotMapHeavy         = "heavy"
 	slotMapHop           = "hop"
 	slotMapHopIndex      = "hop_index"
 	slotMapHostBucket    = "host_bucket"
@@ -798,6 +869,7 @@ const (
 	slotMapOwn4          = "own4"
 	slotMapOwn6          = "own6"
 	slotMapPoolTable     = "pool_table"
+	slotMapPrefixUse     = "prefix_use"
 	slotMapPrefixWord    = "prefix_word"
 	slotMapReapBox4      = "reap_box4"
 	slotMapReapBox6      = "reap_box6"
@@ -909,7 +981,10 @@ type slotMapSpecs struct {
 	GateBox       *ebpf.MapSpec `ebpf:"gate_box"`
 	GateSecret    *ebpf.MapSpec `ebpf:"gate_secret"`
 	Gates         *ebpf.MapSpec `ebpf:"gates"`
+	Geo4          *ebpf.MapSpec `ebpf:"geo4"`
+	Geo6          *ebpf.MapSpec `ebpf:"geo6"`
 	Greylist      *ebpf.MapSpec `ebpf:"greylist"`
+	Heavy         *ebpf.MapSpec `ebpf:"heavy"`
 	Hop           *ebpf.MapSpec `ebpf:"hop"`
 	HopIndex      *ebpf.MapSpec `ebpf:"hop_index"`
 	HostBucket    *ebpf.MapSpec `ebpf:"host_bucket"`
@@ -936,6 +1011,7 @@ type slotMapSpecs struct {
 	Own4          *ebpf.MapSpec `ebpf:"own4"`
 	Own6          *ebpf.MapSpec `ebpf:"own6"`
 	PoolTable     *ebpf.MapSpec `ebpf:"pool_table"`
+	PrefixUse     *ebpf.MapSpec `ebpf:"prefix_use"`
 	PrefixWord    *ebpf.MapSpec `ebpf:"prefix_word"`
 	ReapBox4      *ebpf.MapSpec `ebpf:"reap_box4"`
 	ReapBox6      *ebpf.MapSpec `ebpf:"reap_box6"`
@@ -1023,7 +1099,10 @@ type slotMaps struct {
 	GateBox       *ebpf.Map `ebpf:"gate_box"`
 	GateSecret    *ebpf.Map `ebpf:"gate_secret"`
 	Gates         *ebpf.Map `ebpf:"gates"`
+	Geo4          *ebpf.Map `ebpf:"geo4"`
+	Geo6          *ebpf.Map `ebpf:"geo6"`
 	Greylist      *ebpf.Map `ebpf:"greylist"`
+	Heavy         *ebpf.Map `ebpf:"heavy"`
 	Hop           *ebpf.Map `ebpf:"hop"`
 	HopIndex      *ebpf.Map `ebpf:"hop_index"`
 	HostBucket    *ebpf.Map `ebpf:"host_bucket"`
@@ -1050,6 +1129,7 @@ type slotMaps struct {
 	Own4          *ebpf.Map `ebpf:"own4"`
 	Own6          *ebpf.Map `ebpf:"own6"`
 	PoolTable     *ebpf.Map `ebpf:"pool_table"`
+	PrefixUse     *ebpf.Map `ebpf:"prefix_use"`
 	PrefixWord    *ebpf.Map `ebpf:"prefix_word"`
 	ReapBox4      *ebpf.Map `ebpf:"reap_box4"`
 	ReapBox6      *ebpf.Map `ebpf:"reap_box6"`
@@ -1106,7 +1186,10 @@ func (m *slotMaps) Close() error {
 		m.GateBox,
 		m.GateSecret,
 		m.Gates,
+		m.Geo4,
+		m.Geo6,
 		m.Greylist,
+		m.Heavy,
 		m.Hop,
 		m.HopIndex,
 		m.HostBucket,
@@ -1133,6 +1216,7 @@ func (m *slotMaps) Close() error {
 		m.Own4,
 		m.Own6,
 		m.PoolTable,
+		m.PrefixUse,
 		m.PrefixWord,
 		m.ReapBox4,
 		m.ReapBox6,
