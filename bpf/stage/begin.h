@@ -74,13 +74,11 @@ static __always_inline void first_undo(struct pkt *p, struct source *s, const st
 	p->reason = DROP_REASON_NONE;
 	p->shadow = m->shadow;
 	loan_of(&l, s, wide_of_packet(p, svc), svc, m->flags);
-	if (m->lent_packets)
-		rate_give(&s->packets, &l.packets, m->lent_packets);
-	if (m->lent_bytes)
-		rate_give(&s->bytes, &l.bytes, m->lent_bytes);
+	loan_give(&l, &s->packets, &svc->packets, false, m->lent_packets);
+	loan_give(&l, &s->bytes, &svc->bytes, false, m->lent_bytes);
 	if (l.prefix) {
-		rate_give(&l.prefix->packets, &l.wide_packets, m->drawn_packets);
-		rate_give(&l.prefix->bytes, &l.wide_bytes, m->drawn_bytes);
+		loan_give(&l, &l.prefix->packets, &svc->prefix_packets, true, m->drawn_packets);
+		loan_give(&l, &l.prefix->bytes, &svc->prefix_bytes, true, m->drawn_bytes);
 	}
 	if (cfg.all && m->all_taken)
 		all_give(p, svc);

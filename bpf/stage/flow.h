@@ -66,18 +66,6 @@ NOINLINE int recheck(struct xdp_md *ctx, struct pkt *p, struct flow *f)
 	return 0;
 }
 
-NOINLINE int flow_borrow(struct pkt *p, struct flow *f)
-{
-	struct service *svc;
-
-	if (!p || !f)
-		return DROP_REASON_INTERNAL;
-	svc = service_of(p);
-	if (!svc)
-		return DROP_REASON_INTERNAL;
-	return limit_borrow(p, f, svc);
-}
-
 NOINLINE int flow_size(struct pkt *p)
 {
 	struct service *svc;
@@ -176,7 +164,7 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 				return refused;
 		}
 		if (cfg.limits && !(state & FLOW_UNLIMITED) && !limit_spend(f, loan_holder(p->tick), p->l3_len)) {
-			refused = flow_borrow(p, f);
+			refused = limit_borrow(p, f);
 			if (refused)
 				return refused;
 		}

@@ -210,12 +210,14 @@ static __always_inline __u32 borrow(__u64 *word, const struct rate *r, __u64 now
 	return rate_take(word, r, now, need, 0) ? need : 0;
 }
 
-/* What a flow borrows: of its source and its source's prefix. */
+/* What a flow borrows: of its source and its source's prefix. Rates are made of the service's where they are used: the stack has
+ * no room for them. */
 struct loan {
 	struct source *source;
 	struct prefix_use *prefix; /* NULL: its service limits none */
-	struct rate packets, bytes; /* its source's */
-	struct rate wide_packets, wide_bytes;
+	const struct service *svc;
+	__u32 state; /* of the flow */
+	bool shared;
 	__u32 lent_packets, lent_bytes; /* by its source, this packet's among them */
 	__u32 drawn_packets, drawn_bytes; /* of the prefix */
 };
@@ -228,41 +230,49 @@ struct loan {
 static __always_inline void loan_of(struct loan *l, struct source *s, struct prefix_use *u, const struct service *svc,
 				    __u32 state)
 {
-	bool shared = source_shared(s, svc);
-
 	l->source = s;
 	l->prefix = u;
-	l->packets = source_rate(&svc->packets, svc, shared);
-	l->bytes = source_rate(&svc->bytes, svc, shared);
-	if (u) {
-		l->wide_packets = wide_share(&svc->prefix_packets, state);
-		l->wide_bytes = wide_share(&svc->prefix_bytes, state);
-	}
+	l->svc = svc;
+	l->state = state;
+	l->shared = source_shared(s, svc);
+}
+
+/* Takes of the source's buckets, or of the prefix's; and gives back. */
+static __always_inline __u32 loan_take(const struct loan *l, __u64 *word, const struct rate *r, bool wide, __u64 now,
+				       __u32 need, __u32 batch)
+{
+	struct rate mine = wide ? wide_share(r, l->state) : source_rate(r, l->svc, l->shared);
+
+	return borrow(word, &mine, now, need, batch);
+}
+
+static __always_inline void loan_give(const struct loan *l, __u64 *word, const struct rate *r, bool wide, __u32 units)
+{
+	struct rate mine = wide ? *r : source_rate(r, l->svc, l->shared);
+
+	if (units && mine.cost)
+		rate_give(word, &mine, units);
 }
 
 static __always_inline void loan_return(const struct loan *l, __u32 packets, __u32 bytes)
 {
-	if (packets && l->packets.cost)
-		rate_give(&l->source->packets, &l->packets, packets);
-	if (bytes && l->bytes.cost)
-		rate_give(&l->source->bytes, &l->bytes, bytes);
+	loan_give(l, &l->source->packets, &l->svc->packets, false, packets);
+	loan_give(l, &l->source->bytes, &l->svc->bytes, false, bytes);
 	if (!l->prefix)
 		return;
-	if (packets && l->wide_packets.cost)
-		rate_give(&l->prefix->packets, &l->wide_packets, packets);
-	if (bytes && l->wide_bytes.cost)
-		rate_give(&l->prefix->bytes, &l->wide_bytes, bytes);
+	loan_give(l, &l->prefix->packets, &l->svc->prefix_packets, true, packets);
+	loan_give(l, &l->prefix->bytes, &l->svc->prefix_bytes, true, bytes);
 }
 
 /* Keeps so much of what the source lent. */
 static __always_inline void loan_keep(struct loan *l, __u32 packets, __u32 bytes)
 {
 	if (l->lent_packets > packets) {
-		rate_give(&l->source->packets, &l->packets, l->lent_packets - packets);
+		loan_give(l, &l->source->packets, &l->svc->packets, false, l->lent_packets - packets);
 		l->lent_packets = packets;
 	}
 	if (l->lent_bytes > bytes) {
-		rate_give(&l->source->bytes, &l->bytes, l->lent_bytes - bytes);
+		loan_give(l, &l->source->bytes, &l->svc->bytes, false, l->lent_bytes - bytes);
 		l->lent_bytes = bytes;
 	}
 }
@@ -271,10 +281,10 @@ static __always_inline void loan_keep(struct loan *l, __u32 packets, __u32 bytes
 static __always_inline int loan_source(struct loan *l, __u64 now, __u32 l3_len, __u32 packets, __u32 bytes)
 {
 	l->lent_bytes = 0;
-	l->lent_packets = borrow(&l->source->packets, &l->packets, now, 1, packets);
+	l->lent_packets = loan_take(l, &l->source->packets, &l->svc->packets, false, now, 1, packets);
 	if (!l->lent_packets)
 		return DROP_REASON_RATE_PACKETS;
-	l->lent_bytes = borrow(&l->source->bytes, &l->bytes, now, l3_len, bytes);
+	l->lent_bytes = loan_take(l, &l->source->bytes, &l->svc->bytes, false, now, l3_len, bytes);
 	if (l->lent_bytes)
 		return 0;
 	loan_keep(l, 0, 0);
@@ -284,16 +294,18 @@ static __always_inline int loan_source(struct loan *l, __u64 now, __u32 l3_len, 
 /* Both of the prefix's, as many as its source lent or just what this packet needs; or neither. */
 static __always_inline int loan_prefix(struct loan *l, __u64 now, __u32 l3_len)
 {
+	struct prefix_use *u = l->prefix;
+
 	l->drawn_packets = l->drawn_bytes = 0;
-	if (!l->prefix)
+	if (!u)
 		return 0;
-	l->drawn_packets = borrow(&l->prefix->packets, &l->wide_packets, now, 1, l->lent_packets);
+	l->drawn_packets = loan_take(l, &u->packets, &l->svc->prefix_packets, true, now, 1, l->lent_packets);
 	if (!l->drawn_packets)
 		return DROP_REASON_PREFIX_PACKETS;
-	l->drawn_bytes = borrow(&l->prefix->bytes, &l->wide_bytes, now, l3_len, l->lent_bytes);
+	l->drawn_bytes = loan_take(l, &u->bytes, &l->svc->prefix_bytes, true, now, l3_len, l->lent_bytes);
 	if (l->drawn_bytes)
 		return 0;
-	rate_give(&l->prefix->packets, &l->wide_packets, l->drawn_packets);
+	loan_give(l, &u->packets, &l->svc->prefix_packets, true, l->drawn_packets);
 	l->drawn_packets = 0;
 	return DROP_REASON_PREFIX_BYTES;
 }
@@ -373,12 +385,16 @@ static __always_inline int loan_refuses(struct pkt *p, const struct service *svc
 	return 0;
 }
 
-NOINLINE int limit_borrow(struct pkt *p, struct flow *f, const struct service *svc)
+NOINLINE int limit_borrow(struct pkt *p, struct flow *f)
 {
+	const struct service *svc;
 	struct source_key k = {};
 	const __u8 *client;
 
-	if (!p || !f || !svc)
+	if (!p || !f)
+		return DROP_REASON_INTERNAL;
+	svc = service_of(p);
+	if (!svc)
 		return DROP_REASON_INTERNAL;
 	source_key(&k, p, FLOW_PREFIX(f->state));
 	client = client_of(p);

@@ -62,7 +62,7 @@ func mutants() []mutant {
 		{"a limit is used up by those who were refused", "stage/admit.h", "		first_undo(p, s, svc, m);\n	}\n	limit_undo(p, s, svc);", "		first_undo(p, s, svc, m);\n	}", "", ""},
 		{"first packets: one that is too big", "stage/begin.h", "if (!h || p->l3_len > h->mtu)", "if (!h)", "", ""},
 		{"first packets: a TTL of 1", "stage/begin.h", "p->frag || p->ttl <= 1 ||", "p->frag ||", "", ""},
-		{"first packets: what was lent for no session is kept", "stage/begin.h", "	if (m->lent_packets)\n		rate_give(&s->packets, &l.packets, m->lent_packets);\n", "", "", ""},
+		{"first packets: what was lent for no session is kept", "stage/begin.h", "	loan_give(&l, &s->packets, &svc->packets, false, m->lent_packets);\n", "", "", ""},
 		{"first packets: their sessions get no tokens", "stage/begin.h", "loan_bytes_left(&l, refused, p->l3_len),\n			    loan_holder(p->tick));", "0, loan_holder(p->tick));", "", ""},
 		{"first packets: not of their session", "stage/begin.h", "	m->packets = 1;\n", "", "", ""},
 		{"a check is believed for three seconds", "stage/flow.h", "#define RECHECK_TICKS (2 *", "#define RECHECK_TICKS (3 *", "", ""},

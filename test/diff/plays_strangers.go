@@ -29,6 +29,7 @@ func strangersMoves() []move {
 		{40, draw.fares},
 		{4, draw.inGrace},
 		{60, draw.cached},
+		{1, draw.neighbours},
 		{20, func(d draw) []step { return passing(pick(d, []time.Duration{199e6, 200e6, 3e9, 1 << 34, 30e9})) }},
 	}
 }

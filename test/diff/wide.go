@@ -8,6 +8,7 @@ import (
 
 	"parry/loader"
 	"parry/test/model"
+	"parry/test/packet"
 )
 
 // Limits of more than one source, shared addresses, and rules about where players are.
@@ -54,26 +55,31 @@ func widen(p *loader.Plan) {
 		case 1:
 			prefix.Bytes, prefix.ByteBurst, prefix.Bits4, prefix.Bits6 = 4000, 6000, 16, 32
 			s.Limits.Packets, s.Limits.PacketBurst = 200, 600
+			if s.Name == "open" { // a loan is for two packets (neighbours)
+				*prefix = loader.WideLimits{Packets: 20, PacketBurst: 4096, Enforce: true, Bits4: 24, Bits6: 48}
+				s.Limits.Packets = 0
+			}
 			s.Limits.Shared = loader.Shared{Sessions: 1, Factor: 3}
 		case 2:
 			prefix.NewSessions, prefix.Window = 5, 10*time.Second
 			all.NewSessions, all.Window = 4, 5*time.Second
+			s.Limits.Packets, s.Limits.PacketBurst = 20, 600
 		case 3:
 			all.Packets, all.PacketBurst, all.Bytes, all.ByteBurst = 40, 12, 8000, 3000
 			s.Limits.Packets, s.Limits.PacketBurst, s.Limits.NewSessions, s.Limits.Window, s.Limits.Sessions = 30, 10, 4, 10*time.Second, 4
 			s.Limits.Shared = loader.Shared{Sessions: 1, Factor: 2}
 		case 4:
-			prefix.Packets, prefix.PacketBurst, prefix.Bytes, prefix.ByteBurst = 100, 1500, 30_000, 400_000
+			prefix.Packets, prefix.PacketBurst, prefix.Bytes, prefix.ByteBurst = 100, 40, 3000, 4000
 			s.Limits.Packets, s.Limits.PacketBurst = 80, 600
 		case 5:
 			prefix.Packets, prefix.PacketBurst, prefix.Enforce = 40, 10, false
 			all.Packets, all.PacketBurst, all.Enforce = 20, 5, false
-			s.Limits.Packets, s.Limits.PacketBurst = 60, 20
+			s.Limits.Packets, s.Limits.PacketBurst = 30, 600
 		case 6:
 			prefix.Packets, prefix.PacketBurst, prefix.NewSessions, prefix.Window = 200, 100, 3, 20*time.Second
 			s.EnforceLimits, s.Limits.Packets, s.Limits.PacketBurst = false, 50, 15
 		}
-		if i%5 < 3 {
+		if i%5 < 3 && s.Name != "open" {
 			s.Geo = uint8(1 + i%5)
 		}
 	}
@@ -94,4 +100,31 @@ func wideEdge(sizes loader.Sizes) edge {
 		}
 	})
 	return edge{sizes, []*loader.Plan{strict}, []*loader.Plan{strict, wide, turned, guarded(func(*loader.Plan) {})}}
+}
+
+// neighbours are proven players of one prefix at its limit, each with what it last borrowed, for about as long as that lasts.
+func (d draw) neighbours() []step {
+	if d.w.kind != "wide" {
+		return nil
+	}
+	a := d.player()
+	var steps []step
+	var all [][]byte
+	for n := range uint16(3) {
+		from, server := at(a, 41010+n), netip.MustParseAddrPort("198.51.100.21:27000")
+		if a.Is6() {
+			server = netip.MustParseAddrPort("[2001:db8:5::21]:27000")
+		}
+		up := packet.NewUDP(from, at(vip(a), openPort), "go").Bytes()
+		all = append(all, up)
+		steps = append(steps, d.frames(up, packet.NewUDP(server, from, "on").Bytes(), up)...)
+	}
+	steps = append(steps, step{op: "flood", n: 3000 + d.IntN(120), frame: all[0]})
+	for range 8 {
+		steps = append(steps, step{op: "pass", pass: time.Duration(1950+d.IntN(180)) * time.Millisecond}, step{op: "flood", n: 36 + d.IntN(12), frame: all[0]})
+		for range 1 + d.IntN(4) {
+			steps = append(steps, d.frames(pick(d, all[1:]))...)
+		}
+	}
+	return steps
 }
