@@ -16,6 +16,8 @@ type SourceUse struct {
 	Source               netip.Prefix // that the address is counted in
 	Packets, Bytes, News float64
 	Sessions             uint32
+	Lasting              uint32 // of them, that have lasted
+	Factor               uint32 // by which its limits are wider, for it is shared; 1 = it is not
 }
 
 // SourceUse reads it; ok = false where the fast path knows nothing of the source, and so nothing is used.
@@ -47,6 +49,10 @@ func (e *Edge) SourceUse(a netip.Addr, service uint16) (u SourceUse, ok bool, er
 	now, err := e.time()
 	if err != nil {
 		return u, false, err
+	}
+	u.Lasting, u.Factor = raw.Lasting, 1
+	if s.SharedSessions > 0 && raw.Lasting >= s.SharedSessions {
+		u.Factor = s.SharedFactor
 	}
 	u.Packets, u.Bytes, u.News = usedOf(raw.Packets, s.Packets, now), usedOf(raw.Bytes, s.Bytes, now), usedOf(raw.News, s.Sessions, now)
 	if u.Sessions = raw.Sessions; u.Sessions >= sourceDying {

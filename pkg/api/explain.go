@@ -65,6 +65,7 @@ type LimitUse struct {
 	Value    uint64  `json:"value"`  // as configured
 	Used     float64 `json:"used"`   // share of what may come at once, 0 to 1
 	Enforced bool    `json:"enforced"`
+	Shared   bool    `json:"shared,omitempty"` // players share the address: value is limits.source.shared.factor times what is configured
 }
 
 // DropReason is why packets of an address were dropped lately.

@@ -120,6 +120,11 @@ func (e *Engine) explainServices(x *api.Explanation) error {
 		if ok {
 			x.Limits = append(x.Limits, limitsUsed(s, &u, c.Enforce)...)
 		}
+		wide, err := e.edge.WideUse(x.Address, uint16(i))
+		if err != nil {
+			return err
+		}
+		x.Limits = append(x.Limits, wideUsed(s, &wide, c.Enforce)...)
 	}
 	return nil
 }
@@ -128,7 +133,7 @@ func limitsUsed(s *config.Service, u *loader.SourceUse, enforce bool) []api.Limi
 	l := s.Limits.Source
 	sessions := 0.0
 	if l.Sessions > 0 {
-		sessions = min(float64(u.Sessions)/float64(l.Sessions), 1)
+		sessions = min(float64(u.Sessions)/float64(l.Sessions*u.Factor), 1)
 	}
 	var all []api.LimitUse
 	for _, x := range []struct {
@@ -141,7 +146,7 @@ func limitsUsed(s *config.Service, u *loader.SourceUse, enforce bool) []api.Limi
 	} {
 		if x.value > 0 {
 			all = append(all, api.LimitUse{
-				Level: api.LevelSource, Service: s.Name, Limit: x.name, Source: u.Source.String(), Value: x.value, Used: x.used,
+				Level: api.LevelSource, Service: s.Name, Limit: x.name, Source: u.Source.String(), Value: x.value * uint64(u.Factor), Used: x.used, Shared: u.Factor > 1,
 				Enforced: enforce && isTrue(s.Enforce) && isTrue(s.Limits.Enforce),
 			})
 		}
@@ -250,6 +255,3 @@ func tally(w *api.Watched, records []byte, stop uint64) {
 		records = records[n:]
 	}
 }
-
-// placeOf is where an address is; nil: nobody says.
-func (e *Engine) placeOf(netip.Addr) *api.Place { return nil }

@@ -28,7 +28,7 @@ func Text(e *api.Explanation) []string {
 	}
 	all = append(all, playing(e)...)
 	for _, l := range e.Limits {
-		if l.Used >= 0.9 && l.Enforced {
+		if l.Used >= 0.9 && l.Enforced && l.Level != api.LevelService {
 			say("It is at its limit at this moment (%s).", strings.ReplaceAll(l.Limit, "_", " "))
 			break
 		}

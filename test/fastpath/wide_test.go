@@ -5,6 +5,7 @@ package fastpath
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -305,6 +306,9 @@ func TestSharedAddresses(t *testing.T) {
 			got := w.spend(t, hello(player4, openPort), 1000)
 			within(t, "packets at once", got, x.flood, 2)
 			w.pass(t, 60*time.Second/20)
+			if u, _, err := w.edge.SourceUse(player4.Addr(), w.number(t, "open")); err != nil || int(u.Lasting) != x.last || int(u.Factor) != x.factors {
+				t.Errorf("its use is told as %+v, %v", u, err)
+			}
 			if n := w.news(t, 200); n != 6*x.factors-x.last {
 				t.Errorf("%d more sessions begin, not %d", n, 6*x.factors-x.last)
 			}
@@ -319,6 +323,29 @@ func TestSharedAddresses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What people are told of a limit is what the fast path has used of it.
+func TestWideUse(t *testing.T) {
+	for _, c := range []netip.AddrPort{player4, player6} {
+		w := newWorld(t, widePlan())
+		for n := range 10 {
+			w.begin(t, hello(neighbour(c, n), widePort))
+			w.begin(t, hello(port(neighbour(c, n), 1), allPort))
+		}
+		prefix, err := w.edge.WideUse(c.Addr(), w.number(t, "wide"))
+		must(t, err)
+		all, err := w.edge.WideUse(c.Addr(), w.number(t, "all"))
+		must(t, err)
+		if prefix.Packets != 0.25 || !prefix.Prefix.Contains(c.Addr()) || all.AllPackets != 0.5 || all.Packets != 0 {
+			t.Errorf("%s: %+v, %+v", c.Addr(), prefix, all)
+		}
+	}
+}
+
+func (w *world) number(t *testing.T, name string) uint16 {
+	t.Helper()
+	return uint16(slices.Index(w.edge.ServiceNames(), name))
 }
 
 // news is how many new sessions of a player begin, of many attempts.
