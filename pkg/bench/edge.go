@@ -26,6 +26,7 @@ const (
 type edge struct {
 	*loader.Edge
 	b       *bench
+	wide    bool     // its services have all limits and rules that there are
 	reasons []string // that it drops packets for, and no others
 }
 
@@ -69,6 +70,9 @@ func (e *edge) Close() error {
 }
 
 func (e *edge) use(p *loader.Plan) error {
+	if e.wide {
+		widen(p)
+	}
 	g, err := e.Prepare(p)
 	if err != nil {
 		return err
@@ -124,6 +128,18 @@ func limits() loader.Limits {
 	return loader.Limits{
 		Packets: 100_000_000, PacketBurst: 8_000_000, Bytes: 10_000_000_000, ByteBurst: 1_000_000_000,
 		NewSessions: 1_000_000_000, Window: time.Second, Sessions: 1 << 30, Prefix4: 32, Prefix6: 64,
+	}
+}
+
+// widen adds limits of more than one source, shared addresses and a rule about places, none of which a case reaches.
+func widen(p *loader.Plan) {
+	l := limits()
+	wide := loader.WideLimits{Packets: l.Packets, PacketBurst: l.PacketBurst, Bytes: l.Bytes, ByteBurst: l.ByteBurst, NewSessions: l.NewSessions, Window: l.Window,
+		Enforce: true, Bits4: 24, Bits6: 48}
+	p.Geo = &loader.GeoTable{Entries: []loader.GeoEntry{{Prefix: netip.MustParsePrefix("11.0.0.0/8"), Mask: 1}}}
+	for i := range p.Services {
+		s := &p.Services[i]
+		s.Prefix, s.Unproven, s.Limits.Shared, s.Geo = wide, wide, loader.Shared{Sessions: 8, Factor: 4}, 1
 	}
 }
 

@@ -36,6 +36,16 @@ func (b *bench) openNAT() (*edge, error) {
 	return e, e.establish(loader.NAT, natPair4(), natPair6())
 }
 
+// openWide is an edge whose services have all limits and rules that there are, and the sessions of one pair.
+func (b *bench) openWide() (*edge, error) {
+	e, err := b.openEdge(sizes())
+	if err != nil {
+		return nil, err
+	}
+	e.wide = true
+	return e, e.establish(loader.NAT, natPair4())
+}
+
 // openCrowd is an edge with sessions of 100,000 strangers, made as they would make them.
 func (b *bench) openCrowd() (*edge, error) {
 	e, err := b.openEdge(sizes())

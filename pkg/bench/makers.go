@@ -55,6 +55,16 @@ func (b *bench) pairMakers(m map[string]func() (*probe, error)) {
 		}
 		f.add(b, m)
 	}
+	m["established_udp4_wide"] = func() (*probe, error) {
+		e, err := b.openWide()
+		if err != nil {
+			return nil, err
+		}
+		d, err := b.again4()
+		in, _ := e.Programs()
+		return &probe{driver: d, program: in, frames: x4.frames(loader.ProtoUDP, pair.up), want: loader.XDPTX,
+			before: func() error { return e.leaveBy(loopback) }}, err
+	}
 	m["established_udp4_bumped"] = b.bumped(m["established_udp4"], b.nat)
 }
 
@@ -177,16 +187,19 @@ func (b *bench) beginMakers(m map[string]func() (*probe, error)) {
 	for _, row := range []struct {
 		name           string
 		sources, taken uint32
+		wide           bool
 	}{
-		{"new_session_known_source", knownOnes, knownOnes},
-		{"new_session_unknown_source", 1 << 28, 0},
-		{"new_session_ports_taken", knownOnes, beginsTaken},
+		{"new_session_known_source", knownOnes, knownOnes, false},
+		{"new_session_wide", knownOnes, knownOnes, true},
+		{"new_session_unknown_source", 1 << 28, 0, false},
+		{"new_session_ports_taken", knownOnes, beginsTaken, false},
 	} {
 		m[row.name] = func() (*probe, error) {
 			x, err := b.openBeginning(row.name, row.sources, row.taken)
 			if err != nil {
 				return nil, err
 			}
+			x.e.wide = row.wide
 			p := &probe{driver: x.driver, frames: [][]byte{strangerTo(crowdVIP())}, want: loader.XDPTX, fixed: begins}
 			p.before = func() error { return x.anew(p) }
 			return p, nil
