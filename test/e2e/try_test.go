@@ -59,6 +59,12 @@ func newTried(t *testing.T, name, config string) *tried {
 	s.edge.client = api.Dial(s.edge.socket)
 	s.edge.configure(config)
 	r := &tried{site: s, out: &lockedBuffer{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, err := os.ReadFile(r.log())
+			t.Logf("parry try said:\n%s\nits log (%v):\n%s", r.out, err, log)
+		}
+	})
 	r.before = r.looks()
 	return r
 }
@@ -166,7 +172,6 @@ func (r *tried) leavesNothing() {
 }
 
 func TestTryUndoesItself(t *testing.T) {
-	const lasts = 5 * time.Second
 	for _, c := range []struct {
 		name, says string
 		code       int
@@ -180,6 +185,10 @@ func TestTryUndoesItself(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newTried(t, "try"+c.name, everyMode(unlimited))
+			lasts := time.Hour
+			if c.name == "time" {
+				lasts = 5 * time.Second
+			}
 			r.start(lasts, nil)
 			for _, w := range r.ways() {
 				r.udpServer(w.host, w.server, "")
@@ -245,6 +254,9 @@ func TestTryThatIsConfirmedStays(t *testing.T) {
 	r.edge.ok("reload")
 	if o := r.edge.cli("", "run", "-c", r.edge.file); o.code != 1 || !strings.Contains(o.err, "stop it first") {
 		t.Errorf("a second daemon: exit code %d, %s", o.code, o.err)
+	}
+	if o := r.edge.cli("", "detach", "-c", r.edge.file); o.code != 1 || !strings.Contains(o.err, "owns what is pinned") {
+		t.Errorf("detach while it runs: exit code %d, %s", o.code, o.err)
 	}
 	must(t, syscall.Kill(daemon, syscall.SIGKILL))
 	r.edge.await(stopPatience, "the daemon to end", func() bool { return r.edge.client.Ping(t.Context()) != nil })
