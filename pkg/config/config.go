@@ -134,8 +134,8 @@ type Host struct {
 	// SourcePacketsPerSecond is the budget of each source address.
 	SourcePacketsPerSecond uint64 `yaml:"source_packets_per_second" check:"max=1000000000"`
 	// Always lists the ports, as `tcp/22`, that have a share of their own, so that a flood at other
-	// ports can't shut the operator out. At most 64.
-	Always []ProtoPort `yaml:"always" check:"items=64"`
+	// ports can't shut the operator out. At most 16: that many the program looks at.
+	Always []ProtoPort `yaml:"always" check:"items=16"`
 }
 
 // Limits are what a service accepts.
