@@ -33,7 +33,8 @@
 #define STAGE_AGAIN 2
 #define STAGE_BRIEF 3
 #define STAGE_NOTE 4
-#define STAGES 5
+#define STAGE_RULED 5
+#define STAGES 6
 #define PREFIX_CELLS 65536 /* of what is kept by hash of a prefix or source: those that collide share */
 #define SKETCH_LINES 65536
 #define HEAVY_CELLS 4096
@@ -45,6 +46,8 @@
 #define SAMPLE_HEADERS 128 /* and in one that is taken always */
 #define SAMPLE_SLOTS 4 /* captures at a time */
 #define SAMPLE_CELLS 4096 /* sources whose drops are told apart: those that collide share a sample a second */
+#define RULE_SLOTS 1024 /* rules at once, of all services together */
+#define RULE_CELLS 65536 /* words of rules that limit each source, by keyed hash */
 #define SETTLE_BATCH 128 /* lines: half a millisecond, when each cell has something to tell */
 
 /* Why a packet was dropped. Append only: a number keeps its meaning, a retired reason gets _RETIRED. The
@@ -175,6 +178,9 @@ enum flow_flag {
 	FLOW_GATED = 1u << 23, /* TCP: its first segment with payload is still to be shown to the gate */
 	FLOW_AGAIN = 1u << 24, /* its client had to come again, and did (stage/greylist.h) */
 };
+
+/* Of an open session's packets only the common way knows what to do. */
+#define FLOW_SPECIAL (FLOW_PROXIED | FLOW_HEADER | FLOW_RULED)
 
 /* Above the flags: the length of the prefix that is its source. A reload may draw sources anew; a session stays counted
  * where it was when it began. */
@@ -394,7 +400,43 @@ struct service {
 struct service_mode {
 	__u64 grace_until; /* ns: until then sessions older than the edge pass the gate */
 	__u32 state; /* enum gate_state */
-	__u32 pad;
+	__u32 rules; /* RULES_*: whom its operator's rules are asked about */
+};
+
+#define RULES_ANY 1 /* strangers, and who is not proven */
+#define RULES_ESTABLISHED 2 /* sessions, too */
+#define RULES_SOURCE 4 /* some rule limits each source */
+
+/* A packet between the core and the program of its service's rules (stage/rules.h, pkg/rule). */
+struct rule_box {
+	__u64 now; /* ns */
+	__u64 key; /* of hashes; only under RULES_SOURCE */
+	__u64 source; /* first bytes of the source address; IPv4 in the low four */
+	__u32 length; /* of the frame, VLAN tags left out */
+	__u32 bytes; /* of the IP packet */
+	__u32 from; /* this and the next two: what the program found out */
+	__u32 to;
+	__u16 l3; /* offset of the IP header */
+	__u16 class;
+	__u32 rule; /* number of the rule that decided; 0 = none */
+	__u32 shadow; /* of the first that only watches and would have refused it */
+	__u8 would; /* and how: RULE_* */
+	__u8 watch; /* nothing is dropped here: what is refused counts as a shadow */
+	__u8 family;
+	__u8 header;
+};
+
+/* What such a program returns. */
+#define RULE_PASSED 0
+#define RULE_DROPPED 1
+#define RULE_LIMITED 2
+
+/* What a rule did. Exact: one for each CPU. */
+struct rule_count {
+	__u64 packets; /* that it was about */
+	__u64 bytes;
+	__u64 dropped; /* of those */
+	__u64 shadow; /* would have been dropped, were rule and policy enforced */
 };
 
 /* What strangers have used up of a service's bounds. Written by the fast path alone. */
@@ -925,6 +967,8 @@ _Static_assert(sizeof(struct list_entry) == 72, "kernel header 48 + key 8 + valu
 _Static_assert(sizeof(struct denial_line) == 64, "one cache line");
 _Static_assert(sizeof(struct grey_line) == 64, "one cache line");
 _Static_assert(sizeof(struct sketch_line) == 64, "one cache line");
+_Static_assert(sizeof(struct rule_box) == 56, "pkg/rule knows where its fields are");
+_Static_assert(sizeof(struct rule_count) == 32, "half a cache line");
 _Static_assert(sizeof(struct stranger_count) == 256, "four cache lines");
 _Static_assert(sizeof(struct sample) == 64, "pkg/sample reads it byte by byte");
 _Static_assert(__builtin_offsetof(struct noted, data) == __builtin_offsetof(struct noted, sample) + 64, "one record");

@@ -206,6 +206,29 @@ struct {
 	__uint(max_entries, 64);
 } stranger_count SEC(".maps");
 
+/* What rules did, and their rates, by slot. Slots are the daemon's to give out. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct rule_count);
+	__uint(max_entries, RULE_SLOTS);
+} rule_count SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, RULE_SLOTS);
+} rule_bucket SEC(".maps");
+
+/* Rates of sources under rules that limit each, by keyed hash of slot and source: colliding ones share. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, RULE_CELLS);
+} rule_cell SEC(".maps");
+
 /* Queries that the daemon is to answer. Full: the query is dropped (answer_busy). */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -454,6 +477,22 @@ struct {
 	__uint(value_size, sizeof(__u32));
 	__uint(max_entries, GATES_MAX);
 } gates SEC(".maps");
+
+/* Programs of the operator's rules: a service's number twice for strangers, plus one for sessions. Filled by the loader, which swaps
+ * them one by one. A miss: there are none. Its size is twice that of `service`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+	__uint(max_entries, 2);
+} rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct rule_box);
+	__uint(max_entries, 1);
+} rule_box SEC(".maps");
 
 /* Who listens where. A miss is host traffic. */
 struct {

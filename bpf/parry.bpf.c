@@ -35,6 +35,7 @@ struct {
 /* No XDP_*: the next program on a packet's way. */
 #define WAY_STRANGER 98
 #define WAY_GATE 99
+#define WAY_RULED 100
 
 static __always_inline int established(struct xdp_md *ctx, struct pkt *p)
 {
@@ -75,6 +76,8 @@ NOINLINE int common(struct xdp_md *ctx, __u32 known)
 	v = established(ctx, p);
 	if (v == VERDICT_NEXT)
 		return WAY_STRANGER;
+	if (v == VERDICT_RULE)
+		return WAY_RULED;
 	return v == VERDICT_GATE ? WAY_GATE : parry_exit(p, v);
 }
 
@@ -118,6 +121,8 @@ int parry(struct xdp_md *ctx)
 		bpf_tail_call(ctx, &stages, STAGE_STRANGER);
 	else if (code == WAY_GATE)
 		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
+	else if (code == WAY_RULED)
+		bpf_tail_call(ctx, &stages, STAGE_RULED);
 	else
 		return finish(ctx, code);
 	return XDP_ABORTED; /* the loader fills the table before any packet comes */
@@ -131,7 +136,11 @@ static __always_inline int unbrief(struct xdp_md *ctx, const struct pkt *b, bool
 
 	if (!p)
 		return XDP_ABORTED;
-	if (fill(ctx, p, KNOWN_UNLISTED) || !believed) {
+	if (fill(ctx, p, KNOWN_UNLISTED))
+		believed = false;
+	if (b->ruled)
+		rules_told(p);
+	if (!believed) {
 		bpf_tail_call(ctx, &stages, STAGE_STRANGER);
 		return XDP_ABORTED;
 	}
@@ -155,6 +164,18 @@ int parry_brief(struct xdp_md *ctx)
 	return code >= 0 ? finish(ctx, code) : unbrief(ctx, &p, code == BRIEF_ADMIT);
 }
 
+/* Do its service's rules drop it? */
+static __always_inline bool ruled(struct xdp_md *ctx, struct pkt *p, bool session)
+{
+	__u32 which = rules_of(p);
+	struct service *svc;
+
+	if (!which)
+		return false;
+	svc = service_of(p);
+	return svc && rules_judge(ctx, p, svc, which, session);
+}
+
 /* Whose is a packet of no session? */
 SEC("xdp")
 int parry_stranger(struct xdp_md *ctx)
@@ -166,6 +187,14 @@ int parry_stranger(struct xdp_md *ctx)
 	if (!p)
 		return XDP_ABORTED;
 	v = p->why == WHY_DAMAGED ? damaged_packet(ctx, p) : stranger(ctx, p);
+	if (v == VERDICT_RULE) { /* a later fragment of a session's */
+		v = ruled(ctx, p, p->ruled == RULED_OPEN) ? VERDICT_DROP : VERDICT_NEXT;
+		p->ruled = RULED;
+		if (v == VERDICT_NEXT)
+			v = stranger(ctx, p);
+	}
+	if (v == VERDICT_ADMIT && !p->allowed && p->ruled != RULED && ruled(ctx, p, false))
+		v = VERDICT_DROP;
 	if (v == VERDICT_AGAIN)
 		bpf_tail_call(ctx, &stages, STAGE_AGAIN);
 	else if (v == VERDICT_ADMIT)
@@ -218,6 +247,10 @@ int parry_again(struct xdp_md *ctx)
 		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
 		return XDP_ABORTED;
 	}
+	if (v == VERDICT_RULE) { /* it was taken up again */
+		bpf_tail_call(ctx, &stages, STAGE_RULED);
+		return XDP_ABORTED;
+	}
 	if (v == VERDICT_NEXT) /* which ended within that moment */
 		v = drop(p, DROP_REASON_RACE);
 	return finish(ctx, parry_exit(p, v));
@@ -234,6 +267,22 @@ int parry_note(struct xdp_md *ctx)
 	if (cfg.samples)
 		sample_packet(ctx, n);
 	return n->code;
+}
+
+/* Its session is marked: its service's rules see it before it goes on. */
+SEC("xdp")
+int parry_ruled(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
+
+	if (!p)
+		return XDP_ABORTED;
+	if (ruled(ctx, p, p->ruled == RULED_OPEN))
+		return finish(ctx, parry_exit(p, VERDICT_DROP));
+	p->ruled = RULED;
+	bpf_tail_call(ctx, &stages, STAGE_AGAIN);
+	return XDP_ABORTED;
 }
 
 SEC("tc")

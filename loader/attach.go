@@ -57,6 +57,9 @@ func (e *Edge) Install(g *Generation, ifaces []Interface) error {
 			return fmt.Errorf("make the links folder: %w", err)
 		}
 	}
+	if err := e.setRuleModes(g.rules.modes, true); err != nil { // no packet is to pass by rules that are there
+		return err
+	}
 	for n, i := range ifaces {
 		if err := e.attachTo(g, i); err != nil {
 			return errors.Join(err, e.rollBack(g, ifaces[:n+1]))
@@ -66,6 +69,9 @@ func (e *Edge) Install(g *Generation, ifaces []Interface) error {
 		return err
 	}
 	old := e.swap(g)
+	if err := e.setRuleModes(g.rules.modes, false); err != nil {
+		return errors.Join(err, old.Close())
+	}
 	if e.opts.Pin == "" {
 		return old.Close()
 	}

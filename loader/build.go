@@ -17,7 +17,7 @@ const xdpHasFrags = 1 << 5 // BPF_F_XDP_HAS_FRAGS
 
 var generationMaps = []string{
 	bpfMapService, bpfMapFront4, bpfMapFront6, bpfMapFrontPort, bpfMapOwn4, bpfMapOwn6, bpfMapNatPick, bpfMapPoolTable,
-	bpfMapServer, bpfMapOrigin4, bpfMapOrigin6, bpfMapInside4, bpfMapInside6, bpfMapGeo4, bpfMapGeo6, bpfMapStages, bpfMapGates, bpfMapGateAnswerAt, bpfMapGateAnswer,
+	bpfMapServer, bpfMapOrigin4, bpfMapOrigin6, bpfMapInside4, bpfMapInside6, bpfMapGeo4, bpfMapGeo6, bpfMapStages, bpfMapGates, bpfMapRules, bpfMapRuleBox, bpfMapGateAnswerAt, bpfMapGateAnswer,
 }
 
 // builder turns a plan into the contents of the generation's maps.
@@ -249,7 +249,7 @@ func (b *builder) sizes() map[string]int {
 	front4, front6 := families(b.fronts)
 	origin4, origin6 := families(b.origins)
 	return map[string]int{
-		bpfMapService: len(b.services), bpfMapFront4: front4, bpfMapFront6: front6, bpfMapOwn4: len(b.own), bpfMapOwn6: len(b.own),
+		bpfMapService: len(b.services), bpfMapRules: 2 * len(b.services), bpfMapFront4: front4, bpfMapFront6: front6, bpfMapOwn4: len(b.own), bpfMapOwn6: len(b.own),
 		bpfMapNatPick: len(b.nat.pick), bpfMapPoolTable: len(b.tables), bpfMapServer: len(b.servers),
 		bpfMapOrigin4: origin4, bpfMapOrigin6: origin6,
 		bpfMapInside4: max(len(b.plan.Inside), 1), bpfMapInside6: max(len(b.plan.Inside), 1),

@@ -46,8 +46,13 @@ func (e *Edge) Clear() error {
 		}
 	}
 	if err := errors.Join(zero[bpfUnproven4](e.state[bpfMapUnproven4]), zero[bpfUnproven6](e.state[bpfMapUnproven6]),
-		zero[bpfServiceState](e.state[bpfMapServiceState]), zero[bpfServiceMode](e.state[bpfMapServiceMode])); err != nil {
+		zero[bpfServiceState](e.state[bpfMapServiceState]), zero[bpfServiceMode](e.state[bpfMapServiceMode]), zero[uint64](e.state[bpfMapRuleBucket])); err != nil {
 		return err
+	}
+	if e.gen != nil {
+		if err := e.setRuleModes(e.gen.rules.modes, false); err != nil {
+			return err
+		}
 	}
 	return errors.Join(e.clearServers(),
 		e.state[bpfMapEdge].Put(uint32(0), bpfEdge{Layout: layoutVersion}), e.state[bpfMapEpoch].Put(uint32(0), uint32(0)),
@@ -59,7 +64,7 @@ func (e *Edge) Clear() error {
 // knows which it used.
 func (e *Edge) ClearHashed() error {
 	return errors.Join(zero[uint64](e.state[bpfMapHostSource]), zero[uint64](e.state[bpfMapPrefixWord]),
-		zero[bpfHeavy](e.state[bpfMapHeavy]), zero[bpfPrefixUse](e.state[bpfMapPrefixUse]), zero[bpfGreyLine](e.state[bpfMapGreylist]), zero[bpfSketchLine](e.state[bpfMapSketch]))
+		zero[uint64](e.state[bpfMapRuleCell]), zero[bpfHeavy](e.state[bpfMapHeavy]), zero[bpfPrefixUse](e.state[bpfMapPrefixUse]), zero[bpfGreyLine](e.state[bpfMapGreylist]), zero[bpfSketchLine](e.state[bpfMapSketch]))
 }
 
 // zero writes every value of an array.

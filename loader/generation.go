@@ -24,6 +24,8 @@ type Generation struct {
 	number   int
 	coll     *ebpf.Collection
 	gates    loadedGates
+	rules    *ruleSet
+	frags    bool              // loaded for frames in several buffers
 	services map[string]uint16 // by name; retired ones too
 	names    []string          // by number
 	dir      string            // where it is pinned; "" = nowhere
@@ -38,7 +40,7 @@ func (g *Generation) Close() error {
 		return nil
 	}
 	g.coll.Close()
-	return g.gates.Close()
+	return errors.Join(g.gates.Close(), g.rules.close())
 }
 
 // ServiceName of a number; "" for the host's own traffic and for numbers not given out.
@@ -71,7 +73,7 @@ func generations(pin string) ([]int, error) {
 }
 
 // stagePrograms by their place in the map stages (STAGE_* of bpf/abi.h).
-var stagePrograms = []string{bpfProgParryStranger, bpfProgParryAdmit, bpfProgParryAgain, bpfProgParryBrief, bpfProgParryNote}
+var stagePrograms = []string{bpfProgParryStranger, bpfProgParryAdmit, bpfProgParryAgain, bpfProgParryBrief, bpfProgParryNote, bpfProgParryRuled}
 
 // Prepare builds a generation. Nothing that runs is touched but NAT's rings, which may gain addresses.
 func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
@@ -99,7 +101,7 @@ func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
 	}
 	g := &Generation{
 		coll: coll, services: numbers.byName, names: numbers.names,
-		cells: b.cells, answers: answersOf(b.cells), caches: cachesOf(p, numbers),
+		frags: p.Frags, cells: b.cells, answers: answersOf(b.cells), caches: cachesOf(p, numbers),
 	}
 	defer func() {
 		if err != nil {
@@ -115,6 +117,12 @@ func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
 		}
 	}
 	if g.gates, err = e.loadGates(p, coll); err != nil {
+		return nil, err
+	}
+	if g.rules, err = loadRules(p.Rules, g.names, coll.Maps, p.Frags, nil); err != nil {
+		return nil, err
+	}
+	if err = g.rules.put(coll.Maps[bpfMapRules], nil); err != nil {
 		return nil, err
 	}
 	return g, e.pinGeneration(g)

@@ -68,7 +68,7 @@ type Result struct {
 
 // Use makes a generation the one that Process runs, without attaching it to anything.
 func (e *Edge) Use(g *Generation) error {
-	return e.swap(g).Close()
+	return errors.Join(e.swap(g).Close(), e.setRuleModes(g.rules.modes, false))
 }
 
 // Process runs one frame through the fast path as if it had come in by the loopback interface.

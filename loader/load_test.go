@@ -105,7 +105,7 @@ func TestLoadMatrix(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			began := time.Now()
 			p := featurePlan(r.on[0], r.on[1], r.on[2], r.on[3], r.on[4], r.on[5], r.on[6], r.on[7], r.on[8])
-			p.Samples = r.samples
+			p.Samples, p.Rules = r.samples, sampleRules(t)
 			g, err := e.Prepare(p)
 			var v *ebpf.VerifierError
 			if errors.As(err, &v) {

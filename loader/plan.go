@@ -20,6 +20,7 @@ type Plan struct {
 	Gates    []Gate    // that services name, each once
 	Geo      *GeoTable // nil: no service has a geo rule
 	Samples  SampleLevel
+	Rules    []Rule // in the order in which they judge
 }
 
 // AnswerBudget bounds what unproven sources are given beyond what they sent, in bytes per second; 0 = no bound.

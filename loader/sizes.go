@@ -83,7 +83,7 @@ const denialsMin = 1 << 12 // prefixes take cells, too, whatever the size of the
 var fixedState = []string{
 	bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4, bpfMapAllowHosts4, bpfMapAllowLooked, bpfMapHop, bpfMapHopIndex, bpfMapLink, bpfMapTxPort, bpfMapFaultCount,
 	bpfMapEdge, bpfMapEpoch, bpfMapLoosened, bpfMapSecret, bpfMapHostBucket, bpfMapHostSource,
-	bpfMapSketch, bpfMapPrefixWord, bpfMapPrefixUse, bpfMapHeavy, bpfMapAsks, bpfMapGateSecret, bpfMapSampler, bpfMapSampleCount,
+	bpfMapSketch, bpfMapPrefixWord, bpfMapPrefixUse, bpfMapHeavy, bpfMapAsks, bpfMapGateSecret, bpfMapSampler, bpfMapSampleCount, bpfMapRuleCount, bpfMapRuleBucket, bpfMapRuleCell,
 }
 
 // apply sets the sizes in a spec's state maps.

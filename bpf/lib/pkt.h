@@ -57,6 +57,12 @@ enum new_taken {
 	NEW_ALL = 4, /* of its service's */
 };
 
+enum ruled {
+	RULED_NOT = 0,
+	RULED = 1, /* its service's rules have judged it */
+	RULED_OPEN = 2, /* those are to see it that are about sessions: its own is proven */
+};
+
 struct pkt {
 	__u64 now; /* ns */
 	__u32 tick;
@@ -98,10 +104,11 @@ struct pkt {
 	__u8 first; /* it began its session */
 	__u8 regular; /* a stranger that has played before */
 	__u32 whole; /* UDP: bytes of the datagram, by its own header */
-	__u32 rule; /* number of the operator's rule that judged it */
+	__u32 rule; /* number of the operator's rule that judged it, or would have refused it; 0 = none */
 	__u8 weak; /* its session is proven weakly */
 	__u8 playing; /* its session is proven */
-	__u8 pad[6];
+	__u8 ruled; /* enum ruled */
+	__u8 pad[5];
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

@@ -432,6 +432,7 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	if (!s)
 		return drop(p, p->reason);
 	m->epoch -= would_deny(p);
+	m->up_flags = ruled_flag(p, PHASE_OPENING);
 	if (p->unlimited)
 		m->flags |= FLOW_UNLIMITED;
 	err = make(p, m);

@@ -102,6 +102,24 @@ static __always_inline bool brief_greylists(struct pkt *p, const struct service 
 	return refuse(p, DROP_REASON_GREYLISTED, svc->enforce);
 }
 
+/* What its service's rules say: a verdict, ADMIT, or NEXT where one that only watches has something to tell. They don't see it again:
+ * what they said lies in their box until the packet has gone on (unbrief). */
+static __always_inline int brief_ruled(struct xdp_md *ctx, struct pkt *p, const struct service *svc)
+{
+	__u32 which = rules_of(p);
+
+	if (!which)
+		return VERDICT_ADMIT;
+	if (rules_judge(ctx, p, svc, which, false)) {
+		STRANGER_COUNT(p, strangers);
+		return VERDICT_DROP;
+	}
+	if (p->shadow)
+		return VERDICT_NEXT;
+	p->rule = 0;
+	return VERDICT_ADMIT;
+}
+
 /* A verdict, or ADMIT. */
 static __always_inline int brief_gate(struct xdp_md *ctx, struct pkt *p, const struct service *svc)
 {
@@ -131,7 +149,11 @@ static __always_inline int brief(struct xdp_md *ctx, struct pkt *p)
 		return BRIEF_NO;
 	if (cfg.geo && geo_refuses4(addr4(p->src), svc))
 		return parry_exit(p, drop(p, DROP_REASON_GEO));
-	v = svc->gate ? brief_gate(ctx, p, svc) : VERDICT_ADMIT;
+	v = brief_ruled(ctx, p, svc);
+	if (v == VERDICT_NEXT)
+		return BRIEF_NO;
+	if (v == VERDICT_ADMIT && svc->gate)
+		v = brief_gate(ctx, p, svc);
 	if (v == VERDICT_ADMIT && p->proof != GATE_PROOF_STRONG && under_attack(p) && brief_greylists(p, svc))
 		v = VERDICT_DROP;
 	if (v != VERDICT_ADMIT)

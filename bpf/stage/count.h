@@ -44,6 +44,14 @@ static __always_inline bool attacked(__u32 service)
 	return m && *(volatile __u32 *)&m->state == GATE_ATTACK;
 }
 
+/* Are its strangers to be judged before anything else? */
+static __always_inline bool pressing(__u32 service)
+{
+	struct service_mode *m = bpf_map_lookup_elem(&service_mode, &service);
+
+	return m && (*(volatile __u32 *)&m->state == GATE_ATTACK || *(volatile __u32 *)&m->rules);
+}
+
 static __always_inline bool under_attack(const struct pkt *p)
 {
 	return attacked(p->service);

@@ -16,11 +16,23 @@
 #include "netchan.h"
 #include "proof.h"
 #include "rewrite.h"
+#include "rules.h"
 #include "session.h"
 
 #define RECHECK_TICKS (2 * TICKS_PER_SECOND) /* covers expiries, bpftool's entries and a dead daemon */
 
 /* ---- what is not done for every packet --------------------------------------------------------------- */
+
+/* Are rules to see an up half's packets, from now on? */
+static __always_inline void mark_ruled(const struct pkt *p, struct flow *f)
+{
+	__u32 state = f->state, flag = ruled_flag(p, state);
+
+	if (flag & ~state)
+		__sync_fetch_and_or(&f->state, flag);
+	else if (state & FLOW_RULED & ~flag)
+		__sync_fetch_and_and(&f->state, ~FLOW_RULED);
+}
 
 /* Judges the session's client anew, and asks for the way again. Returns 0 or the enum drop_reason. */
 static __always_inline int recheck_policy(struct pkt *p, struct flow *f)
@@ -40,6 +52,8 @@ static __always_inline int recheck_policy(struct pkt *p, struct flow *f)
 		__sync_fetch_and_and(&f->state, ~FLOW_UNLIMITED);
 	if (p->allowed && !p->down) /* from now on no gate waits for what it says first */
 		__sync_fetch_and_and(&f->state, ~FLOW_GATED);
+	if (!p->down)
+		mark_ruled(p, f);
 	if (!would_deny(p)) {
 		f->epoch = before;
 		f->checked = p->tick;
@@ -98,6 +112,24 @@ NOINLINE int flow_tcp(struct pkt *p, struct flow *f)
 /* ---- the established path ---------------------------------------------------------------------------- */
 
 #define FLOW_SHOW 255 /* no enum drop_reason: its gate is to see this packet first */
+#define FLOW_JUDGE 254 /* nor that: its service's rules are */
+
+/* A marked up half's packet that rules are to see. One that was proven since is marked no more, unless a rule is about sessions. */
+static __always_inline bool flow_ruled(struct pkt *p, struct flow *f)
+{
+	if (!(*(volatile __u32 *)&f->state & FLOW_RULED) || p->ruled == RULED)
+		return false;
+	if (half_ruled(p, f))
+		return true;
+	__sync_fetch_and_and(&f->state, ~FLOW_RULED);
+	return false;
+}
+
+/* What becomes of a packet that may not pass. */
+static __always_inline int flow_refused(struct pkt *p, int err)
+{
+	return err == FLOW_SHOW ? VERDICT_GATE : err == FLOW_JUDGE ? VERDICT_RULE : drop(p, err);
+}
 
 /* The first segment of a TCP session that says something, where the service has a gate; and whatever comes in a session that has
  * only asked so far: asking again proves nothing, and what else it may begin is its gate's to say. */
@@ -138,7 +170,7 @@ static __always_inline bool doubted(const struct flow *f, __u32 state)
 	return FLOW_PHASE(state) == PHASE_OPENING || (state & FLOW_WEAK && *(volatile __u32 *)&f->state & FLOW_WEAK);
 }
 
-/* May it pass? Returns 0, FLOW_SHOW or the enum drop_reason. p->to and p->to_port are set. */
+/* May it pass? Returns 0, FLOW_SHOW, FLOW_JUDGE or the enum drop_reason. p->to and p->to_port are set. */
 static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct flow *f, __u32 state)
 {
 	int refused;
@@ -148,6 +180,8 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 		if (refused)
 			return refused;
 	}
+	if (!p->down && flow_ruled(p, f))
+		return FLOW_JUDGE;
 	if (doubted(f, state) && to_show(ctx, p, state))
 		return FLOW_SHOW;
 	if (cfg.gates && state & FLOW_WATCHED && netchan(ctx, p, f))
@@ -219,7 +253,7 @@ NOINLINE int established4(struct xdp_md *ctx, struct pkt *p)
 		return drop(p, DROP_REASON_BAD_ADDRESS);
 	err = flow_pass(ctx, p, &f->f, state);
 	if (err)
-		return err == FLOW_SHOW ? VERDICT_GATE : drop(p, err);
+		return flow_refused(p, err);
 	if (cfg.local && state & FLOW_LOCAL) {
 		if (p->frag && frag_note(ctx, p, state, 0))
 			return abort_changed(p);
@@ -272,7 +306,7 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 		return drop(p, DROP_REASON_BAD_ADDRESS);
 	err = flow_pass(ctx, p, &f->f, state);
 	if (err)
-		return err == FLOW_SHOW ? VERDICT_GATE : drop(p, err);
+		return flow_refused(p, err);
 	if (cfg.local && state & FLOW_LOCAL) {
 		if (p->frag && frag_note(ctx, p, state, 0))
 			return abort_changed(p);

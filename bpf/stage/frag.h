@@ -12,6 +12,7 @@
 #include "limit.h"
 #include "proof.h"
 #include "rewrite.h"
+#include "rules.h"
 #include "session.h"
 
 #define FRAG_TICKS (10 * TICKS_PER_SECOND)
@@ -161,7 +162,7 @@ static NOINLINE struct flow *frag_half(const struct pkt *p, const struct frag *f
 	return half && carries(half->state) ? half : NULL;
 }
 
-/* NEXT: no first fragment of it was admitted, or its session is over. */
+/* RULE: its service's rules are to see it first, as each part of a datagram. NEXT: no first fragment of it was admitted, or its session is over. */
 NOINLINE int frag_later(struct xdp_md *ctx, struct pkt *p)
 {
 	struct frag_key k = {};
@@ -184,6 +185,8 @@ NOINLINE int frag_later(struct xdp_md *ctx, struct pkt *p)
 	}
 	p->service = f->service;
 	p->down = !!(f->state & FLOW_RETURN);
+	if (half && !p->down && half_ruled(p, half))
+		return VERDICT_RULE;
 	err = frag_limit(p, f, half);
 	if (err)
 		return drop(p, err);

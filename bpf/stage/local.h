@@ -91,6 +91,7 @@ static __always_inline int local_begin(struct pkt *p)
 	if (!s)
 		return p->reason;
 	m->epoch -= would_deny(p);
+	m->up_flags = ruled_flag(p, PHASE_OPENING);
 	if (p->unlimited)
 		m->flags |= FLOW_UNLIMITED;
 	err = make(p, m);

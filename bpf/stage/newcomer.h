@@ -7,6 +7,7 @@
 #pragma once
 
 #include "gate.h"
+#include "rules.h"
 #include "unproven.h"
 
 static __always_inline bool admission_take(const struct pkt *p, const struct service *svc, struct service_state *st)
@@ -72,7 +73,8 @@ static NOINLINE int newcomer(struct pkt *p, const struct service *svc, __u32 *sl
 static __always_inline __u32 newcomer_flags(const struct pkt *p, const struct service *svc)
 {
 	return (p->proof == GATE_PROOF_STRONG ? FLOW_STRONG : 0) | (p->query ? FLOW_QUERY : 0) |
-	       (cfg.gates && svc->gate && p->tcp & TCP_SYN && !p->allowed ? FLOW_GATED : 0);
+	       (cfg.gates && svc->gate && p->tcp & TCP_SYN && !p->allowed ? FLOW_GATED : 0) |
+	       ruled_flag(p, p->proof == GATE_PROOF_STRONG ? PHASE_OPEN : PHASE_OPENING);
 }
 
 static __always_inline void newcomer_came(struct pkt *p, __u32 slot)

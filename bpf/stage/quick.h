@@ -91,7 +91,7 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	if (denied_lately(whom, now >> DENIAL_SHIFT))
 		return quick_drop(ip, l4, service, now);
 	e = denied4(service, addr, now, &unlisted);
-	if (!e && unlisted == UNLISTED_NET && ip->protocol == IPPROTO_UDP && (f->gated || attacked(service)))
+	if (!e && unlisted == UNLISTED_NET && ip->protocol == IPPROTO_UDP && (f->gated || pressing(service)))
 		return EXPRESS_BRIEF;
 	if (!e)
 		return unlisted ? EXPRESS_UNLISTED : EXPRESS_STRANGER;

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -69,11 +70,14 @@ func style(cmd *cobra.Command, d deps) show.Style { return show.StyleFor(cmd.Out
 
 // writeJSON prints one document.
 func writeJSON(w io.Writer, v any) error {
-	doc, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
+	var doc bytes.Buffer
+	enc := json.NewEncoder(&doc)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false) // it is for terminals and tools
+	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	_, err = fmt.Fprintf(w, "%s\n", doc)
+	_, err := doc.WriteTo(w)
 	return err
 }
 

@@ -72,6 +72,13 @@ type Edge interface {
 	UnloadGate(ctx context.Context, name string) error
 	// Confirm keeps an edge that is on trial; ErrNotFound where none is, ErrBusy when it is being undone.
 	Confirm(ctx context.Context) (Confirmed, error)
+	// Rules lists the operator's rules in the order in which they judge, and what each did.
+	Rules(ctx context.Context) ([]Rule, error)
+	// AddRule adds one behind the others; ErrInvalid when it can't be used, or drops every packet of a service and n.Force isn't set.
+	// It judges packets when it returns.
+	AddRule(ctx context.Context, n NewRule) (Rule, error)
+	// DelRule removes one; ErrNotFound where there is none of that number.
+	DelRule(ctx context.Context, id uint32) error
 	// Events yields what happens, until ctx or the daemon ends; ReadEvents does it for an event.Log.
 	Events(ctx context.Context, query EventQuery) iter.Seq2[event.Event, error]
 	// Attacks are those that are remembered, the newest first.

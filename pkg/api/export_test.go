@@ -30,7 +30,7 @@ func As(uid uint32, h http.Handler) http.Handler {
 func Shapes() map[string]any {
 	return map[string]any{
 		"Status": Status{}, "Interface": Interface{}, "Service": Service{}, "Traffic": Traffic{}, "Table": Table{},
-		"Session": Session{}, "Direction": Direction{}, "Server": Server{}, "Gate": Gate{}, "ImportEvent": ImportEvent{},
+		"Session": Session{}, "Direction": Direction{}, "Server": Server{}, "Gate": Gate{}, "Rule": Rule{}, "NewRule": NewRule{}, "ImportEvent": ImportEvent{},
 		"ImportProgress": ImportProgress{}, "ImportResult": ImportResult{}, "BadLine": BadLine{}, "Error": errorBody{},
 		"Strangers": Strangers{}, "Event": event.Event{}, "Attack": attack.Record{}, "Measure": attack.Measure{}, "Moment": attack.Moment{},
 		"Explanation": Explanation{}, "ListedEntry": ListedEntry{}, "Place": Place{}, "LimitUse": LimitUse{}, "DropReason": DropReason{},

@@ -30,6 +30,14 @@ func (b *bench) openGated(gate string, reasons ...string) (*edge, error) {
 		return nil, err
 	}
 	e.reasons = reasons
+	p, err := gatedPlan(gate)
+	if err != nil {
+		return nil, err
+	}
+	return e, e.use(p)
+}
+
+func gatedPlan(gate string) (*loader.Plan, error) {
 	p := newPlan()
 	p.Answers = loader.AnswerBudget{Prefix: 10_000_000_000, Total: 10_000_000_000}
 	lead(p, loader.NAT, crowdVIP(), at("198.51.100.9", gamePort), netip.MustParseAddr("198.51.100.6"))
@@ -43,7 +51,7 @@ func (b *bench) openGated(gate string, reasons ...string) (*edge, error) {
 		}
 		p.Gates, p.Services[0].Gate, p.Services[0].Answers = []loader.Gate{g}, gate, true
 	}
-	return e, e.use(p)
+	return p, nil
 }
 
 // floodMakers: sources that nobody has seen before, and who get nowhere.
@@ -64,6 +72,8 @@ func (b *bench) floodMakers(m map[string]func() (*probe, error)) {
 	refusing := func() (*edge, error) { return b.openGated("quake3", "gate_refused", "reflection") }
 	flood("source_flood", floodFew, refusing)
 	flood("source_flood_10m", floodMany, refusing)
+	flood("rules_other_100", floodFew, func() (*edge, error) { return b.openRuled(100, true) })
+	flood("rules_10", floodFew, func() (*edge, error) { return b.openRuled(10, false) })
 	flood("greylist_flood", forgeries, func() (*edge, error) {
 		e, err := b.openGated("", "greylisted", "reflection", "strangers_full") // one in a few hundred is taken for one that comes again
 		if err != nil {

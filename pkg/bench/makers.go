@@ -65,6 +65,7 @@ func (b *bench) pairMakers(m map[string]func() (*probe, error)) {
 		return &probe{driver: d, program: in, frames: x4.frames(loader.ProtoUDP, pair.up), want: loader.XDPTX,
 			before: func() error { return e.leaveBy(loopback) }}, err
 	}
+	m["rules_established"] = b.openRuledSessions
 	m["established_udp4_bumped"] = b.bumped(m["established_udp4"], b.nat)
 }
 

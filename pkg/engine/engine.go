@@ -56,6 +56,7 @@ type Engine struct {
 	cfg    *config.Config
 	gates  *gates
 	places *places
+	rules  *rules
 	edge   *loader.Edge
 	ifaces []loader.Interface      // that the fast path is to be on
 	broken map[string]string       // interface name: why it is not
@@ -129,6 +130,7 @@ func (e *Engine) remember(ctx context.Context) {
 	moved := make(chan struct{}, 1)
 	e.events = event.New(event.DefaultSize, time.Now)
 	e.memory = recall(ctx, memory{store: openStore(e.cfg.State, e.log), log: e.log, now: time.Now, fault: fault, moved: moved}, e.cfg.Sizes.Regulars)
+	e.rules = recallRules(ctx, e.memory)
 	e.sentry = &sentry{tracker: e.memory.tracker, events: e.events, log: e.log, now: time.Now, fault: fault, moved: moved}
 }
 
@@ -206,6 +208,9 @@ func (e *Engine) planOf(c *config.Config, ifaces []loader.Interface) (*loader.Pl
 	plan.Gates = e.gates.used(c)
 	plan.Samples = e.captures.level()
 	e.places.put(c, plan)
+	if plan.Rules, err = planRules(e.rules.all, e.edge.RuleExpiry); err != nil {
+		return nil, nil, err
+	}
 	return plan, keys, nil
 }
 
@@ -216,7 +221,13 @@ func (e *Engine) install(c *config.Config, ifaces []loader.Interface) error {
 		return err
 	}
 	before := e.edge.ServiceNames()
-	if err := e.swap(c, plan, ifaces); err != nil {
+	err = e.swap(c, plan, ifaces)
+	if errors.Is(err, loader.ErrRules) { // of another parry or kernel: an edge protects without them, too
+		e.fault("use the operator's rules, which are left out", err)
+		plan.Rules = nil
+		err = e.swap(c, plan, ifaces)
+	}
+	if err != nil {
 		return err
 	}
 	e.fault("give players who were here before time to be known", e.grace(before))

@@ -121,6 +121,7 @@ func (e *Engine) tend(ctx context.Context, n *notify.Notifier) error {
 		}
 		sessions.do(e.sweep)
 		lists.do(timed(e.sweepLists))
+		e.expireRules(ctx)
 		heap.trim()
 		if count, ok := e.lists.l.NetCount(); (ok && count != seen) || time.Since(filtered) > slowFilter {
 			if _, err := e.lists.l.Refilter(); err != nil {

@@ -30,6 +30,8 @@ const (
 	DaemonStop           = "daemon.stop"
 	GateLoad             = "gate.load"
 	GateUnload           = "gate.unload"
+	RuleAdd              = "rule.add"
+	RuleDel              = "rule.del"    // by hand, or as it expired
 	GeoRead              = "geo.read"    // which country and network addresses are in
 	GeoRefused           = "geo.refused" // such a file can't be used: what was known before holds
 	Lost                 = "lost"        // told to one reader alone: what it was too slow for is gone

@@ -88,7 +88,7 @@ func ParseAction(s string) (Action, error) {
 // Bucket is what the fast path makes of a rate: a packet's cost, and how far it may be used ahead, in 2^-8 ns (bpf/lib/rate.h). Ahead
 // may be a tenth of a second's packets, and one at least.
 func (a Action) Bucket() (cost, burst uint64) {
-	cost = uint64(time.Second) << 8 / a.Rate
+	cost = (uint64(time.Second)<<8 + a.Rate/2) / a.Rate
 	return cost, cost * max(a.Rate/10, 1)
 }
 

@@ -10,6 +10,7 @@ import (
 
 // Rule is one rule of a service, as it is compiled.
 type Rule struct {
+	Number  uint32 // that packets it decides about are marked with; from 1
 	Slot    uint16 // its place in the maps of counters and buckets
 	Expr    *Expr
 	Action  Action
@@ -46,12 +47,12 @@ const (
 	boxTo      = 36 // u32, destination port
 	boxL3      = 40 // u16
 	boxClass   = 42 // u16, see below
-	boxRule    = 44 // u16, slot + 1 of the rule that decided
-	boxShadow  = 46 // u16, slot + 1 of the first monitored rule that would have
-	boxWould   = 48 // u8, and what it would have said: Verdict
-	boxWatch   = 49 // u8, nothing is dropped here
-	boxFamily  = 50 // u8
-	boxHeader  = 51 // u8, length of the IPv4 header
+	boxRule    = 44 // u32, number of the rule that decided
+	boxShadow  = 48 // u32, of the first monitored rule that would have
+	boxWould   = 52 // u8, and what it would have said: Verdict
+	boxWatch   = 53 // u8, nothing is dropped here
+	boxFamily  = 54 // u8
+	boxHeader  = 55 // u8, length of the IPv4 header
 	boxL3Max   = 22
 	noPort     = 1 << 16
 	header4    = 20
@@ -129,6 +130,9 @@ func Compile(rules []Rule) (asm.Instructions, error) {
 	}
 	c.emit(asm.Mov.Imm(asm.R0, int32(Passed)), asm.Return())
 	c.matched()
+	if len(c.ins) > maxAll {
+		return nil, fmt.Errorf("the rules of a service come to %d instructions together: at most %d", len(c.ins), maxAll)
+	}
 	ins := c.resolve()
 	ins[0] = ins[0].WithSymbol("rules")
 	return ins, nil
@@ -279,7 +283,7 @@ func (c *compiler) act(r *Rule) {
 		flags |= flagOn
 	}
 	c.emit(
-		asm.Mov.Imm(asm.R1, int32(r.Slot)),
+		asm.LoadImm(asm.R1, int64(r.Number)<<32|int64(r.Slot), asm.DWord),
 		asm.Mov.Imm(asm.R2, flags),
 		asm.LoadImm(asm.R3, int64(cost), asm.DWord),
 		asm.LoadImm(asm.R4, int64(burst), asm.DWord),

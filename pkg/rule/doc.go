@@ -11,6 +11,7 @@ const (
 	maxDepth  = 24    // of parentheses, negations and nested byte tests
 	MaxRules  = 256   // that a service's packets are shown to
 	maxInsns  = 4096  // of one rule, as compiled
+	maxAll    = 32768 // of all that a service has
 	maxWords  = 32    // of sums within sums, as compiled: they lie on the stack
 	maxOffset = 16383 // of a byte test, from the beginning of the IP header: no frame's first buffer is longer
 )

@@ -6,14 +6,14 @@ import "github.com/cilium/ebpf/asm"
 
 // matched is the function that all rules call whose packet it is: it takes from the rule's bucket, counts, and notes who decided.
 //
-//	u64 rule_matched(u64 slot, u64 flags, u64 cost, u64 burst, struct rule_box *box): 1 = over its rate
+//	u64 rule_matched(u64 slot | number << 32, u64 flags, u64 cost, u64 burst, struct rule_box *box): 1 = over its rate
 func (c *compiler) matched() {
-	const slot, cell, over = -4, -8, -16 // on the stack
+	const slot, number, cell, over = -8, -4, -12, -24 // on the stack
 	const box, flags = asm.R6, asm.R7
 	begin, tell, count, shadow, done, on := len(c.ins), c.label(), c.label(), c.label(), c.label(), c.label()
 	c.emit(
 		asm.Mov.Reg(box, asm.R5), asm.Mov.Reg(flags, asm.R2), asm.Mov.Reg(asm.R8, asm.R3), asm.Mov.Reg(asm.R9, asm.R4),
-		asm.StoreMem(asm.RFP, slot, asm.R1, asm.Word),
+		asm.StoreMem(asm.RFP, slot, asm.R1, asm.DWord),
 		asm.Mov.Imm(asm.R1, 0),
 		asm.StoreMem(asm.RFP, over, asm.R1, asm.DWord),
 	)
@@ -27,7 +27,7 @@ func (c *compiler) matched() {
 	c.test(asm.JNE, asm.R1, 0, count)
 	c.emit(asm.Mov.Imm(asm.R1, int32(Limited)), asm.Mov.Reg(asm.R2, flags), asm.And.Imm(asm.R2, flagDrop), asm.Sub.Reg(asm.R1, asm.R2),
 		asm.StoreMem(box, boxWould, asm.R1, asm.Byte),
-		asm.LoadMem(asm.R1, asm.RFP, slot, asm.Word), asm.Add.Imm(asm.R1, 1), asm.StoreMem(box, boxShadow, asm.R1, asm.Half))
+		asm.LoadMem(asm.R1, asm.RFP, number, asm.Word), asm.StoreMem(box, boxShadow, asm.R1, asm.Word))
 
 	c.place(count)
 	c.lookup(MapCount, slot)
@@ -48,7 +48,7 @@ func (c *compiler) matched() {
 	c.place(done)
 	c.emit(asm.Mov.Reg(asm.R2, flags), asm.And.Imm(asm.R2, flagOn))
 	c.wide(asm.JNE, asm.R2, 0, on)
-	c.emit(asm.LoadMem(asm.R1, asm.RFP, slot, asm.Word), asm.Add.Imm(asm.R1, 1), asm.StoreMem(box, boxRule, asm.R1, asm.Half))
+	c.emit(asm.LoadMem(asm.R1, asm.RFP, number, asm.Word), asm.StoreMem(box, boxRule, asm.R1, asm.Word))
 	c.place(on)
 	c.emit(asm.LoadMem(asm.R0, asm.RFP, over, asm.DWord), asm.Return())
 	c.ins[begin] = c.ins[begin].WithSymbol(matched)
@@ -111,7 +111,9 @@ func (c *compiler) take(slot, cell, over int16, then label) {
 		c.place(ahead)
 		c.emit(asm.Add.Reg(asm.R1, asm.R8), asm.Mov.Reg(asm.R2, asm.R1), asm.Sub.Reg(asm.R2, asm.R4))
 		c.wideReg(asm.JSGT, asm.R2, asm.R9, beyond)
-		c.emit(asm.CmpXchg.Mem(asm.R5, asm.R1, asm.DWord, 0))
+		swap := asm.CmpXchg.Mem(asm.R5, asm.R1, asm.DWord, 0)
+		swap.Constant = int64(asm.CmpXchg >> 8) // cilium/ebpf 0.22 forgets to encode which atomic it is: an addition
+		c.emit(swap)
 		c.wideReg(asm.JEq, asm.R0, asm.R3, then)
 	}
 	c.always(then)

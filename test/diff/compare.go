@@ -69,6 +69,8 @@ func (w *world) do(s step) error {
 		return w.setHop(s.n % len(w.hops()))
 	case "state", "grace", "answer":
 		return w.told(s)
+	case "rules":
+		return w.setRules(s.n)
 	case "plan":
 		return w.configure(s.n % len(w.edge.plans))
 	}
@@ -201,7 +203,7 @@ func (w *world) settle() error {
 	if env.Chance != w.model.Chance {
 		return differ("chance is %#x, not %#x: another number of ports was asked for", env.Chance, w.model.Chance)
 	}
-	for _, compare := range []func() error{w.settleSessions, w.settleCounters, w.settlePorts, w.settleSources, w.settleStrangers, w.settleAsks} {
+	for _, compare := range []func() error{w.settleSessions, w.settleCounters, w.settlePorts, w.settleSources, w.settleStrangers, w.settleAsks, w.settleRules} {
 		if err := compare(); err != nil {
 			return err
 		}

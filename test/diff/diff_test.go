@@ -97,7 +97,7 @@ func turns() []string {
 	if s := os.Getenv("PARRY_FUZZ_KINDS"); s != "" {
 		return strings.Split(s, ",")
 	}
-	return []string{"all", "gates", "strict", "strangers", "full", "brief", "wide", "watch", "strangers", "wide", "plain"}
+	return []string{"all", "gates", "rules", "strict", "strangers", "full", "brief", "wide", "watch", "strangers", "wide", "plain"}
 }
 
 // duration is how long to fuzz: PARRY_FUZZ, else a minute where all is tested, else as long as nobody minds.
@@ -302,7 +302,7 @@ func wantReached(t *testing.T, seen *coverage) {
 	}
 	for _, r := range []model.Reason{model.Denied, model.NotAllowed, model.PacketSize, model.FragmentRefused, model.RatePackets, model.RateBytes,
 		model.RateSessions, model.TooManySessions, model.HostRate, model.HostSourceRate, model.HostLinkRate, model.GateRefused, model.StrangerRate, model.Greylisted,
-		model.StrangersFull, model.UnprovenRate, model.AnswerBudget, model.Reflection, model.ImpossibleSource} {
+		model.StrangersFull, model.UnprovenRate, model.AnswerBudget, model.Reflection, model.ImpossibleSource, model.RuleDropped, model.RuleLimited} {
 		if seen.Shadows[r] == 0 {
 			t.Errorf("no packet would have been dropped for %s", r)
 		}

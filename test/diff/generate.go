@@ -72,6 +72,19 @@ func moves() []move {
 	}
 }
 
+// rulesMoves are those of an edge that has rules.
+func rulesMoves() []move {
+	return []move{
+		{4, func(d draw) []step { return []step{{op: "rules", n: d.IntN(len(ruleSets()))}} }},
+		{30, func(d draw) []step { // what rules tell by its first bytes, or its length
+			p := d.up()
+			p.Payload = make([]byte, 2+d.IntN(400))
+			p.Payload[0] = byte(d.IntN(256))
+			return d.frames(p.Bytes())
+		}},
+	}
+}
+
 // reload is another configuration: not among the moves, for it is chosen by sequence.
 func (d draw) reload() []step { return []step{{op: "plan", n: d.IntN(len(d.w.edge.plans))}} }
 
@@ -81,11 +94,14 @@ type chooser struct {
 	sum   int
 }
 
-// newChooser draws from all moves; strangers: also from those that are about strangers and gates.
-func newChooser(strangers bool) *chooser {
+// newChooser draws from all moves; strangers, rules: also from those that are about these.
+func newChooser(strangers, rules bool) *chooser {
 	c := &chooser{moves: moves()}
 	if strangers {
 		c.moves = append(c.moves, strangersMoves()...)
+	}
+	if rules {
+		c.moves = append(c.moves, rulesMoves()...)
 	}
 	for _, m := range c.moves {
 		c.sum += m.weight

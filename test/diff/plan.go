@@ -246,7 +246,7 @@ func configOf(p *loader.Plan) model.Config {
 	tenth := func(n uint64) model.Rate { return model.PerSecond(n, n/10) }
 	c := model.Config{Enforce: p.Enforce, Host: tenth(p.Host.PacketsPerSecond), Source: tenth(p.Host.SourcePacketsPerSecond),
 		NATFirst: p.NATPorts[0], NATLast: p.NATPorts[1], Inside: p.Inside,
-		Answers: budgetOf(p.Answers.Total, 2), AnswersPrefix: budgetOf(p.Answers.Prefix, 1)}
+		Rules: rulesOf(p.Rules), Answers: budgetOf(p.Answers.Total, 2), AnswersPrefix: budgetOf(p.Answers.Prefix, 1)}
 	for _, a := range p.Host.Always {
 		c.Always = append(c.Always, model.ProtoPort(a))
 	}

@@ -128,6 +128,7 @@ func strangerEdges() map[string]edge {
 		}},
 		"strangers": {of(sizes(4096, 64), 8), []*loader.Plan{enforced}, []*loader.Plan{enforced, plain}},
 		"wide":      wideEdge(of(sizes(4096, 4096), 64)),
+		"rules":     {of(sizes(4096, 4096), 64), []*loader.Plan{enforced}, []*loader.Plan{ruled(enforced, 0), ruled(plain, 1)}},
 		"brief":     {of(sizes(4096, 4096), 64), []*loader.Plan{enforced}, []*loader.Plan{enforced, plain}},
 	}
 }

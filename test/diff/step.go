@@ -38,6 +38,7 @@ import (
 //	route N                         the kernel's routes lead to another place: see world.go
 //	hop N                           the daemon's word on a next hop: likewise
 //	plan N                          another configuration: see plan.go
+//	rules N                         other rules, swapped while packets come: see rules.go
 //	state SERVICE N                 the daemon's word on how a service (by number) fares
 //	grace SERVICE DURATION          sessions that are older than the edge pass its gate for as long
 //	answer POOL SERVER OFFSET KIND TTL HEX|several   a server's answer is cached; POOL -: of a local service
@@ -47,7 +48,7 @@ import (
 type step struct {
 	op      string
 	frame   []byte // receive, send
-	n       int    // flood: times; send: segments; route, hop, plan, clock: which
+	n       int    // flood: times; send: segments; route, hop, plan, clock, rules: which
 	pass    time.Duration
 	key     model.Key
 	list    model.List
@@ -107,7 +108,7 @@ func (s step) String() string {
 		out = fmt.Sprintf("grace %d %v", s.service, s.ttl)
 	case "answer":
 		out = fmt.Sprintf("answer %s %s %d %d %v %s", cmp.Or(s.cell.Pool, "-"), s.cell.Server, s.cell.Offset, s.n, s.ttl, s.content())
-	case "route", "hop", "plan", "clock":
+	case "route", "hop", "plan", "clock", "rules":
 		out = fmt.Sprintf("%s %d", s.op, s.n)
 	default:
 		out = s.op
@@ -161,7 +162,7 @@ func readStep(words []string) (s step, err error) {
 	s.op = words[0]
 	args := words[1:]
 	need := map[string]int{"receive": 1, "flood": 2, "send": 2, "pass": 1, "kill": 3, "deny": 3, "allow": 3, "undeny": 2, "unallow": 2, "quietly": 4,
-		"route": 1, "hop": 1, "plan": 1, "clock": 1, "state": 2, "grace": 2, "answer": 6, "sweep": 0, "bump": 0, "look": 0}
+		"route": 1, "hop": 1, "plan": 1, "clock": 1, "rules": 1, "state": 2, "grace": 2, "answer": 6, "sweep": 0, "bump": 0, "look": 0}
 	n, ok := need[s.op]
 	if !ok || len(args) < n {
 		return s, errors.New("no such step, or it says too little")
@@ -177,7 +178,7 @@ func readStep(words []string) (s step, err error) {
 		s.pass, err = time.ParseDuration(args[0])
 	case "kill":
 		err = s.readKey(args)
-	case "route", "hop", "plan", "clock":
+	case "route", "hop", "plan", "clock", "rules":
 		s.n, err = strconv.Atoi(args[0])
 	case "state", "grace", "answer":
 		err = s.readWord(args)

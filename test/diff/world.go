@@ -25,7 +25,8 @@ type world struct {
 	model  *model.Edge
 	lists  *loader.Lists
 	device *device.Device
-	plan   int // of edge.plans, that both have now
+	plan   int  // of edge.plans, that both have now
+	swaps  bool // the rules are others than the plan's
 	before []loader.ServiceCount
 	tried  []loader.StrangerCount
 	asks   asks
@@ -55,7 +56,7 @@ var cookieSecret = [2]uint64{0x1716151413121110, 0x1f1e1d1c1b1a1918}
 // place of those of that name.
 func openWorld(kind string, object io.ReaderAt, gates ...loader.Gate) (_ *world, err error) {
 	w := &world{kind: kind, edge: edges()[kind], seen: newCoverage(), akin: map[int][2]netip.Addr{}, apart: object != nil || gates != nil}
-	w.choose = newChooser(w.edge.sizes.Unproven > 0)
+	w.choose = newChooser(w.edge.sizes.Unproven > 0, len(w.edge.plans) > 0 && w.edge.plans[0].Rules != nil)
 	w.four, w.six = players()
 	w.nobody4, w.nobody6 = nobodies()
 	if w.edge.plans == nil {
@@ -132,6 +133,9 @@ func (w *world) reset() error {
 	if err := w.resetHashed(); err != nil {
 		return err
 	}
+	if err := w.forgetRules(); err != nil {
+		return err
+	}
 	if w.plan != 0 {
 		if err := w.use(w.edge.plans[0]); err != nil {
 			return err
@@ -181,6 +185,7 @@ func (w *world) resetHashed() error {
 		{"host_source", 8, w.model.HostBuckets()},
 		{"prefix_word", 8, w.model.PrefixCells()},
 		{"prefix_use", 32, w.model.WideCells()},
+		{"rule_cell", 8, w.model.RuleCells()},
 		{"sketch", 64, w.model.SketchLines()},
 		{"greylist", 64, w.model.GreyLines(w.edge.greyLines())},
 	} {

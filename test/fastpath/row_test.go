@@ -59,7 +59,7 @@ func (g group) run(t *testing.T) {
 // groups are all tables of rows: what TestEveryReasonHasARow looks through.
 func groups() []group {
 	all := slices.Concat(fullGroups(), strangerGroups(), gateGroups())
-	return append(all, damagedGroup(), admissionGroup(), deniedGroup(), limitedGroup(limitPlan, ""), wideGroup(widePlan, ""), hostGroup(), fragmentGroup(),
+	return append(all, damagedGroup(), admissionGroup(), deniedGroup(), limitedGroup(limitPlan, ""), wideGroup(widePlan, ""), hostGroup(), fragmentGroup(), ruleGroup(),
 		icmpGroup(), tooBigGroup())
 }
 

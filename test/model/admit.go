@@ -86,6 +86,9 @@ func (e *Edge) admit(p *view) Outcome {
 				return drop(Reflection)
 			}
 		}
+		if r := e.ruled(p, svc, false); r != None {
+			return drop(r)
+		}
 		if svc.gate != nil && p.proto == udp {
 			if o, done := e.gate(p, svc); done {
 				return o
@@ -105,6 +108,7 @@ func (e *Edge) admit(p *view) Outcome {
 	s := &Session{Service: p.service, Proto: p.proto, Client: p.from(), Front: p.to(), Face: p.from(), prefix: svc.prefix(p.src),
 		Proof: p.proof, query: p.query, again: p.again, unheard: svc.gate != nil && p.proto == tcp && p.flags&syn != 0 && !j.welcome,
 		watched: svc.Gate == "quake3" && p.proto == udp}
+	s.ruled = !j.welcome && e.about(p.service, p.proof == Strong)
 	s.up.unlimited = j.unlimited || !e.anyLimit
 	if r = e.faceServer(p, svc, s); r == None {
 		r = e.begin(s, j)
@@ -245,6 +249,7 @@ func (e *Edge) admitServer(p *view) (Outcome, bool) {
 	if r != None {
 		return drop(r), true
 	}
+	s.ruled = !j.welcome && e.about(p.service, false)
 	s.up.unlimited = j.unlimited
 	if r := e.begin(s, j); r != None {
 		a.undo()

@@ -19,6 +19,7 @@ type Config struct {
 	NATLast                uint16
 	Answers, AnswersPrefix Rate           // bytes to unproven sources beyond what they sent: to all who ask (and again to all who ask again), and to each /24 or /48
 	Inside                 []netip.Prefix // where servers are
+	Rules                  []Rule         // in the order in which they judge
 }
 
 // ProtoPort is a port of a protocol.

@@ -66,6 +66,8 @@ const (
 	ServiceSessions  Reason = "service_sessions"
 	WrongPlace       Reason = "geo"
 	AnswerQueued     Reason = "answer_queued"
+	RuleDropped      Reason = "rule"
+	RuleLimited      Reason = "rule_limit"
 )
 
 // Verdict is where a packet goes.

@@ -62,6 +62,9 @@ type Edge struct {
 	wide                 map[uint32]*wideUse // by cell
 	unproven             map[int]*wideUse    // by service: of all who are not proven
 	unproven4, unproven6 *ring
+	ruleTold             map[int]*RuleTold // by slot
+	ruleBuckets          map[uint32]*bucket
+	ruleCells            map[uint32]*bucket
 }
 
 // Sizes are the capacities of tables.
@@ -87,7 +90,8 @@ func New(sizes Sizes) *Edge {
 		hostSources: map[uint32]*bucket{}, counts: map[int]*Count{},
 		gates: Gates(), caches: map[cacheKey]*[4]*Answer{}, states: map[int]State{}, grace: map[int]uint64{}, came: map[int]*[2]bucket{},
 		strangers: map[int]*Tried{}, weak: map[int]int{}, grey: map[tuple]uint64{}, sketch: map[uint32]*[sketchCells]sketchCell{},
-		prefixes: map[uint32]*bucket{}, regulars: map[sourceKey]bool{}, wide: map[uint32]*wideUse{}, unproven: map[int]*wideUse{}, unproven4: newRing(sizes.Unproven), unproven6: newRing(sizes.Unproven),
+		prefixes: map[uint32]*bucket{}, regulars: map[sourceKey]bool{}, ruleTold: map[int]*RuleTold{}, ruleBuckets: map[uint32]*bucket{}, ruleCells: map[uint32]*bucket{},
+		wide: map[uint32]*wideUse{}, unproven: map[int]*wideUse{}, unproven4: newRing(sizes.Unproven), unproven6: newRing(sizes.Unproven),
 	}
 }
 

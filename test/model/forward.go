@@ -78,6 +78,9 @@ func (e *Edge) mayPass(p *view, w way) Reason {
 			}
 		}
 	}
+	if r := e.sessionRuled(p, w, svc); r != None {
+		return r
+	}
 	if w.Proof == Unknown || w.weak {
 		if !p.down && w.unheard && !p.heard && p.says() && !e.hear(p, w.Session, svc) {
 			return Internal
@@ -122,6 +125,7 @@ func (e *Edge) recheck(p *view, w way) Reason {
 	}
 	if !w.isDown {
 		w.unheard = w.unheard && !j.welcome
+		w.ruled = !j.welcome && e.about(w.Service, w.Proof != Unknown)
 		e.lasting(w.Session)
 	}
 	return None

@@ -91,6 +91,11 @@ func (e *Edge) laterPart(p *view) (o Outcome) {
 			e.countLoss(p, o, 1)
 		}
 	}()
+	if f.service != 0 && !f.down && w.ruled && e.about(w.Service, w.Proof != Unknown) {
+		if r := e.ruled(p, e.services[w.Service], w.Proof != Unknown); r != None {
+			return drop(r)
+		}
+	}
 	if r := e.partMayPass(p, f, w.Session); r != None {
 		return drop(r)
 	}

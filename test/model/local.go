@@ -103,7 +103,7 @@ func (e *Edge) sayFirst(p *view) (o Outcome, begun bool) {
 		return drop(r), false
 	}
 	s := &Session{Service: f.service, Proto: p.proto, Client: p.to(), Front: p.from(), Face: p.to(), Server: p.from(),
-		Local: true, ServerStarted: true, prefix: svc.prefix(p.dst)}
+		Local: true, ServerStarted: true, prefix: svc.prefix(p.dst), ruled: !j.welcome && e.about(p.service, false)}
 	s.up.unlimited = j.unlimited
 	switch r = e.begin(s, j); r {
 	case None:

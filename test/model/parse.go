@@ -61,6 +61,7 @@ type view struct {
 	query     bool     // so its gate says
 	again     bool     // it had to come again, and did
 	heard     bool     // its gate has seen it
+	ruled     bool     // its service's rules have
 	told      *Outcome // what became of it there, in a session that has only asked so far
 	refused   Reason   // and would have none of it: it goes on as a reset
 }

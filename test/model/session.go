@@ -35,6 +35,7 @@ type Session struct {
 	lasting  bool // it has played for a while
 	again    bool // its client had to come again, and did
 	evicted  bool // newer strangers pushed it out: nothing takes it up again
+	ruled    bool // rules are about its client's packets
 	known    bool // it was proven before it was last taken up
 	prefix   int  // how long a prefix is its source: what the configuration said when it began
 
@@ -175,7 +176,7 @@ func (s *Session) Marks() string {
 	for _, m := range []struct {
 		set  bool
 		name string
-	}{{s.evicted, "evicted"}, {s.weak, "weak"}, {s.Proof == Strong, "strong"}, {s.query, "query"}, {s.lasting, "lasting"}, {s.unheard, "unheard"}, {s.again, "again"}, {s.watched, "watched"}} {
+	}{{s.evicted, "evicted"}, {s.weak, "weak"}, {s.Proof == Strong, "strong"}, {s.query, "query"}, {s.lasting, "lasting"}, {s.unheard, "unheard"}, {s.again, "again"}, {s.watched, "watched"}, {s.ruled, "ruled"}} {
 		if m.set {
 			all = append(all, m.name)
 		}

@@ -44,6 +44,7 @@ type Edge struct {
 	ConfirmErr error
 	Kept       api.Confirmed
 	gates      []api.Gate
+	rules      []api.Rule
 }
 
 var _ api.Edge = (*Edge)(nil)

@@ -17,7 +17,7 @@ func Epoch() time.Time { return time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC) }
 // World is a small edge at Epoch: three services (one of them local, its answers unseen), two interfaces (one
 // unprotected), two servers and three sessions.
 func World() *Edge {
-	e := &Edge{Captured: 5, Now: status(), Servicing: servers(), gates: gates(), Attacked: attacks(), Log: events()}
+	e := &Edge{Captured: 5, Now: status(), Servicing: servers(), gates: gates(), rules: rules(), Attacked: attacks(), Log: events()}
 	e.Play(sessions()...)
 	return e
 }
