@@ -668,7 +668,8 @@ type bpfPkt struct {
 	Rule      uint32
 	Weak      uint8
 	Playing   uint8
-	Pad       [6]uint8
+	Ruled     uint8
+	Pad       [5]uint8
 	_         [4]byte
 }
 
@@ -724,6 +725,33 @@ type bpfReasonCount struct {
 	Bytes         uint64
 	ShadowPackets uint64
 	ShadowBytes   uint64
+}
+
+type bpfRuleBox struct {
+	_      structs.HostLayout
+	Now    uint64
+	Key    uint64
+	Source uint64
+	Length uint32
+	Bytes  uint32
+	From   uint32
+	To     uint32
+	L3     uint16
+	Class  uint16
+	Rule   uint32
+	Shadow uint32
+	Would  uint8
+	Watch  uint8
+	Family uint8
+	Header uint8
+}
+
+type bpfRuleCount struct {
+	_       structs.HostLayout
+	Packets uint64
+	Bytes   uint64
+	Dropped uint64
+	Shadow  uint64
 }
 
 type bpfSample struct {
@@ -898,7 +926,7 @@ type bpfServiceMode struct {
 	_          structs.HostLayout
 	GraceUntil uint64
 	State      uint32
-	Pad        uint32
+	Rules      uint32
 }
 
 type bpfServiceState struct {
@@ -1075,6 +1103,11 @@ const (
 	bpfMapReapBoxSrc     = "reap_box_src"
 	bpfMapReasonCount    = "reason_count"
 	bpfMapRegular        = "regular"
+	bpfMapRuleBox        = "rule_box"
+	bpfMapRuleBucket     = "rule_bucket"
+	bpfMapRuleCell       = "rule_cell"
+	bpfMapRuleCount      = "rule_count"
+	bpfMapRules          = "rules"
 	bpfMapSampleCount    = "sample_count"
 	bpfMapSampler        = "sampler"
 	bpfMapSamples        = "samples"
@@ -1106,6 +1139,7 @@ const (
 	bpfProgParryBrief    = "parry_brief"
 	bpfProgParryLocal    = "parry_local"
 	bpfProgParryNote     = "parry_note"
+	bpfProgParryRuled    = "parry_ruled"
 	bpfProgParryStranger = "parry_stranger"
 	bpfProgReadClocks    = "read_clocks"
 	bpfProgReap4         = "reap4"
@@ -1177,6 +1211,7 @@ type bpfProgramSpecs struct {
 	ParryBrief    *ebpf.ProgramSpec `ebpf:"parry_brief"`
 	ParryLocal    *ebpf.ProgramSpec `ebpf:"parry_local"`
 	ParryNote     *ebpf.ProgramSpec `ebpf:"parry_note"`
+	ParryRuled    *ebpf.ProgramSpec `ebpf:"parry_ruled"`
 	ParryStranger *ebpf.ProgramSpec `ebpf:"parry_stranger"`
 	ReadClocks    *ebpf.ProgramSpec `ebpf:"read_clocks"`
 	Reap4         *ebpf.ProgramSpec `ebpf:"reap4"`
@@ -1258,6 +1293,11 @@ type bpfMapSpecs struct {
 	ReapBoxSrc    *ebpf.MapSpec `ebpf:"reap_box_src"`
 	ReasonCount   *ebpf.MapSpec `ebpf:"reason_count"`
 	Regular       *ebpf.MapSpec `ebpf:"regular"`
+	RuleBox       *ebpf.MapSpec `ebpf:"rule_box"`
+	RuleBucket    *ebpf.MapSpec `ebpf:"rule_bucket"`
+	RuleCell      *ebpf.MapSpec `ebpf:"rule_cell"`
+	RuleCount     *ebpf.MapSpec `ebpf:"rule_count"`
+	Rules         *ebpf.MapSpec `ebpf:"rules"`
 	SampleCount   *ebpf.MapSpec `ebpf:"sample_count"`
 	Sampler       *ebpf.MapSpec `ebpf:"sampler"`
 	Samples       *ebpf.MapSpec `ebpf:"samples"`
@@ -1379,6 +1419,11 @@ type bpfMaps struct {
 	ReapBoxSrc    *ebpf.Map `ebpf:"reap_box_src"`
 	ReasonCount   *ebpf.Map `ebpf:"reason_count"`
 	Regular       *ebpf.Map `ebpf:"regular"`
+	RuleBox       *ebpf.Map `ebpf:"rule_box"`
+	RuleBucket    *ebpf.Map `ebpf:"rule_bucket"`
+	RuleCell      *ebpf.Map `ebpf:"rule_cell"`
+	RuleCount     *ebpf.Map `ebpf:"rule_count"`
+	Rules         *ebpf.Map `ebpf:"rules"`
 	SampleCount   *ebpf.Map `ebpf:"sample_count"`
 	Sampler       *ebpf.Map `ebpf:"sampler"`
 	Samples       *ebpf.Map `ebpf:"samples"`
@@ -1469,6 +1514,11 @@ func (m *bpfMaps) Close() error {
 		m.ReapBoxSrc,
 		m.ReasonCount,
 		m.Regular,
+		m.RuleBox,
+		m.RuleBucket,
+		m.RuleCell,
+		m.RuleCount,
+		m.Rules,
 		m.SampleCount,
 		m.Sampler,
 		m.Samples,
@@ -1520,6 +1570,7 @@ type bpfPrograms struct {
 	ParryBrief    *ebpf.Program `ebpf:"parry_brief"`
 	ParryLocal    *ebpf.Program `ebpf:"parry_local"`
 	ParryNote     *ebpf.Program `ebpf:"parry_note"`
+	ParryRuled    *ebpf.Program `ebpf:"parry_ruled"`
 	ParryStranger *ebpf.Program `ebpf:"parry_stranger"`
 	ReadClocks    *ebpf.Program `ebpf:"read_clocks"`
 	Reap4         *ebpf.Program `ebpf:"reap4"`
@@ -1544,6 +1595,7 @@ func (p *bpfPrograms) Close() error {
 		p.ParryBrief,
 		p.ParryLocal,
 		p.ParryNote,
+		p.ParryRuled,
 		p.ParryStranger,
 		p.ReadClocks,
 		p.Reap4,

@@ -545,6 +545,33 @@ type slotReasonCount struct {
 	ShadowBytes   uint64
 }
 
+type slotRuleBox struct {
+	_      structs.HostLayout
+	Now    uint64
+	Key    uint64
+	Source uint64
+	Length uint32
+	Bytes  uint32
+	From   uint32
+	To     uint32
+	L3     uint16
+	Class  uint16
+	Rule   uint32
+	Shadow uint32
+	Would  uint8
+	Watch  uint8
+	Family uint8
+	Header uint8
+}
+
+type slotRuleCount struct {
+	_       structs.HostLayout
+	Packets uint64
+	Bytes   uint64
+	Dropped uint64
+	Shadow  uint64
+}
+
 type slotSampleCount struct {
 	_      structs.HostLayout
 	Taken  uint64
@@ -729,7 +756,7 @@ type slotServiceMode struct {
 	_          structs.HostLayout
 	GraceUntil uint64
 	State      uint32
-	Pad        uint32
+	Rules      uint32
 }
 
 type slotServiceState struct {
@@ -876,6 +903,11 @@ const (
 	slotMapReapBoxSrc    = "reap_box_src"
 	slotMapReasonCount   = "reason_count"
 	slotMapRegular       = "regular"
+	slotMapRuleBox       = "rule_box"
+	slotMapRuleBucket    = "rule_bucket"
+	slotMapRuleCell      = "rule_cell"
+	slotMapRuleCount     = "rule_count"
+	slotMapRules         = "rules"
 	slotMapSampleCount   = "sample_count"
 	slotMapSampler       = "sampler"
 	slotMapSamples       = "samples"
@@ -1018,6 +1050,11 @@ type slotMapSpecs struct {
 	ReapBoxSrc    *ebpf.MapSpec `ebpf:"reap_box_src"`
 	ReasonCount   *ebpf.MapSpec `ebpf:"reason_count"`
 	Regular       *ebpf.MapSpec `ebpf:"regular"`
+	RuleBox       *ebpf.MapSpec `ebpf:"rule_box"`
+	RuleBucket    *ebpf.MapSpec `ebpf:"rule_bucket"`
+	RuleCell      *ebpf.MapSpec `ebpf:"rule_cell"`
+	RuleCount     *ebpf.MapSpec `ebpf:"rule_count"`
+	Rules         *ebpf.MapSpec `ebpf:"rules"`
 	SampleCount   *ebpf.MapSpec `ebpf:"sample_count"`
 	Sampler       *ebpf.MapSpec `ebpf:"sampler"`
 	Samples       *ebpf.MapSpec `ebpf:"samples"`
@@ -1136,6 +1173,11 @@ type slotMaps struct {
 	ReapBoxSrc    *ebpf.Map `ebpf:"reap_box_src"`
 	ReasonCount   *ebpf.Map `ebpf:"reason_count"`
 	Regular       *ebpf.Map `ebpf:"regular"`
+	RuleBox       *ebpf.Map `ebpf:"rule_box"`
+	RuleBucket    *ebpf.Map `ebpf:"rule_bucket"`
+	RuleCell      *ebpf.Map `ebpf:"rule_cell"`
+	RuleCount     *ebpf.Map `ebpf:"rule_count"`
+	Rules         *ebpf.Map `ebpf:"rules"`
 	SampleCount   *ebpf.Map `ebpf:"sample_count"`
 	Sampler       *ebpf.Map `ebpf:"sampler"`
 	Samples       *ebpf.Map `ebpf:"samples"`
@@ -1223,6 +1265,11 @@ func (m *slotMaps) Close() error {
 		m.ReapBoxSrc,
 		m.ReasonCount,
 		m.Regular,
+		m.RuleBox,
+		m.RuleBucket,
+		m.RuleCell,
+		m.RuleCount,
+		m.Rules,
 		m.SampleCount,
 		m.Sampler,
 		m.Samples,
