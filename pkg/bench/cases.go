@@ -54,7 +54,7 @@ func Cases() []Case {
 		})...)
 	}
 	all = append(all,
-		Case{tx + "_wide", "the first with limits of its prefix and of the unproven, shared addresses, a rule about places", "nat_floor4", []Target{atMost(1.03, tx)}},
+		Case{tx + "_wide", "the first with limits of prefix and service, shared addresses, places", "nat_floor4", []Target{atMost(1.03, tx)}},
 		Case{tx + "_bumped", "the first with 25 policy bumps a second", "nat_floor4", []Target{atMost(1.05, tx)}},
 		Case{tx + "_10k_bumped", "10k flows with 25 policy bumps a second", "nat_floor4_10k", []Target{aim(1.05, tx+"_10k")}},
 		Case{tx + "_100k_bumped", "100k flows with 25 policy bumps a second", "nat_floor4_100k", []Target{aim(1.05, tx+"_100k")}})
@@ -81,7 +81,7 @@ func onceCases() []Case {
 		{"local_reply", "that server's reply, counted at TC egress", floorEmptyTC, nil},
 		{known, "new session, NAT: lists, limits, server, port, two routes", floorEmpty, []Target{atMost(55, floorEmpty)}},
 		{"new_session_unknown_source", "the same by a source that was never here", floorEmpty, []Target{atMost(75, floorEmpty)}},
-		{"new_session_wide", "the first with limits of its prefix and of the unproven, shared addresses, a rule about places", floorEmpty, []Target{atMost(1.25, known)}},
+		{"new_session_wide", "the first with limits of prefix and service, shared addresses, places", floorEmpty, []Target{atMost(1.25, known)}},
 		{"new_session_ports_taken", "the first with 90 % of NAT's ports taken", floorEmpty, []Target{atMost(55, floorEmpty), atMost(1.25, known)}},
 		{"source_flood", "a random port of 1,000 sources, refused by its service's gate", floorEmpty, []Target{atMost(5.5, floorEmpty)}},
 		{"source_flood_10m", "the same of 10,000,000 sources", floorEmpty, []Target{atMost(5.5, floorEmpty)}},
