@@ -66,6 +66,7 @@ func widen(p *loader.Plan) {
 			s.Limits.Packets, s.Limits.PacketBurst = 20, 600
 		case 3:
 			all.Packets, all.PacketBurst, all.Bytes, all.ByteBurst = 40, 12, 8000, 3000
+			prefix.NewSessions, prefix.Window = 12, 10*time.Second
 			s.Limits.Packets, s.Limits.PacketBurst, s.Limits.NewSessions, s.Limits.Window, s.Limits.Sessions = 30, 10, 4, 10*time.Second, 4
 			s.Limits.Shared = loader.Shared{Sessions: 1, Factor: 2}
 		case 4:
