@@ -202,7 +202,8 @@ static __always_inline int opening_up(struct pkt *p, struct flow *f, const struc
 		}
 		STRANGER_COUNT(p, weak);
 	}
-	phase_open(down, weak);
+	/* Once it is over nothing else would tell that it was proven (stage/revive.h). */
+	phase_open(down, weak ?: FLOW_LASTING);
 	return 0;
 }
 
