@@ -34,7 +34,10 @@
 #define STAGE_BRIEF 3
 #define STAGE_NOTE 4
 #define STAGE_RULED 5
-#define STAGES 6
+#define STAGE_SYN 6
+#define STAGE_SYN_BRIEF 7
+#define STAGE_TCP 8
+#define STAGES 9
 #define PREFIX_CELLS 65536 /* of what is kept by hash of a prefix or source: those that collide share */
 #define SKETCH_LINES 65536
 #define HEAVY_CELLS 4096
@@ -247,13 +250,13 @@ struct from {
 struct flow {
 	__u64 packets;
 	__u64 bytes; /* L3 bytes as received */
-	__u64 word; /* client to server: a loan (LOAN_*); return slot of NAT: struct from */
+	__u64 word; /* client to server: a loan (LOAN_*); return slot of NAT: struct from; any other down half: its cell of proxied_cell */
 	__u32 seen; /* tick of the last packet that passed */
 	__u32 epoch; /* policy epoch read before its last check */
 	__u32 checked; /* tick of its last check */
 	__u16 hop; /* index into hop; 0: ask the kernel for each packet */
 	__u16 service;
-	__u32 peer; /* up half under FLOW_NAT: the slot of its down half; down half: tick at which the session began */
+	__u32 peer; /* up half: the slot of its down half (FLOW_NAT), or its cell of proxied_cell; down half: tick at which the session began */
 	__u32 state; /* enum session_phase | enum flow_flag */
 };
 
@@ -280,6 +283,30 @@ struct flow6 {
 struct nat6 {
 	struct flow6 flow;
 	__u8 from[16]; /* the server's address: struct flow.from has no room for it */
+};
+
+/* What the fast path must know of a TCP session whose client shook hands with the edge, or whose server is told its client by a
+ * header, beside the session's halves. NAT: at its slot's place in proxied4/6; else in a cell of its own (stage/side.h). */
+struct proxied {
+	__u32 taken; /* a cell of its own: somebody's */
+	__u32 delta; /* a server's sequence number and this make what its client sees */
+	__u32 ts_delta; /* the same of timestamps. Before the server has answered: the timestamp that the client was given */
+	__s8 shift; /* of windows that the server says: to the left, negative: to the right */
+	__u8 up_shift; /* of windows that the client says: to the left */
+	__u8 flags; /* enum proxied_flag */
+	__u8 scales; /* window scales: the client's, the one that it was offered << 4; 15 = none */
+	__u32 isn; /* the client's initial sequence number */
+	__u32 cookie; /* the edge's towards the client */
+	__u32 ts; /* the client's timestamp when it shook hands */
+	__u16 mss; /* that the server is told */
+	__u16 window; /* the client's when it shook hands, as on the wire */
+};
+
+enum proxied_flag {
+	PROXIED_CONNECTED = 1, /* the server has shaken hands, too */
+	PROXIED_TIMESTAMPS = 2,
+	PROXIED_SACK = 4,
+	PROXIED_ASKED = 8, /* it was sent a SYN */
 };
 
 /* One free port of a NAT address; 0 = the cell is empty. */
@@ -327,7 +354,8 @@ struct front_port {
 	__u16 offset;
 	__u8 proto[2]; /* that it listens on; 0 = none */
 	__u8 gated; /* its service has a gate */
-	__u8 pad[5];
+	__u8 proxied; /* and a SYN proxy */
+	__u8 pad[4];
 };
 
 /* A bucket is one 64-bit word, the theoretical arrival time of GCRA in 2^-8 ns, moved by compare-and-swap.
@@ -364,7 +392,9 @@ struct service {
 	__u8 fragments; /* a stranger's first fragment may begin a session */
 	__u8 gate; /* index into gates; 0 = none */
 	__u8 watched; /* its UDP sessions begin with FLOW_WATCHED */
-	__u8 pad;
+	__u8 syn_proxy; /* enum syn_proxy */
+	__u8 proxy_header; /* TCP: its servers are told the client by PROXY protocol v2 */
+	__u8 pad[3];
 	__u32 unanswered; /* packets that an unproven session may send before its server answers; 0 = no limit */
 	struct rate strangers; /* new sessions of unproven sources, before they have to come again */
 	struct rate admissions; /* of those that did */
@@ -394,6 +424,13 @@ struct service {
 	__u8 pad3[2];
 	__u32 shared_sessions; /* lasting ones that make a source a shared address; 0 = none is */
 	__u32 shared_factor; /* by which its limits are wider then */
+};
+
+/* Whether the edge shakes hands with TCP clients before their server hears of them. */
+enum syn_proxy {
+	SYN_PROXY_OFF = 0,
+	SYN_PROXY_AUTO = 1, /* under attack, or while more strangers come than are let in at first sight */
+	SYN_PROXY_ALWAYS = 2,
 };
 
 /* How a service fares. Written by the daemon alone. */
@@ -553,14 +590,18 @@ struct gate_ask {
 #define EVER_IPV6 2
 #define EVER_TRANSPARENT 4
 #define EVER_LOCAL 8
+#define EVER_PROXIED 16 /* by the SYN proxy, or with a PROXY header */
 
 struct server {
 	__u8 addr[16]; /* IPv4 in the first four bytes */
 	__be16 port; /* of offset 0: a service's ports keep their distances */
-	__u16 pad0;
+	__u16 mss; /* of what TCP takes: learned by the daemon; 0 with the next four = not known */
 	__u16 nat_first; /* NAT addresses that may face it: nat_pick[nat_first, + nat_count) */
 	__u16 nat_count;
-	__u32 pad1;
+	__u8 wscale; /* 15 = it takes none */
+	__u8 sack;
+	__u8 timestamps;
+	__u8 known;
 	__u32 answers; /* first cell of its cache in gate_answer_at; ~0 = none */
 	__u64 way; /* when it was last asked for: hop | policy epoch (its low half) << 16 | tick << 32. Moved as one word; 0 = not yet */
 };
@@ -750,6 +791,8 @@ struct edge {
 	__u32 frag_id; /* next IP ID for fragments under NAT */
 	__u32 lo_forwarding; /* families (1 = IPv4, 2 = IPv6) whose forwarding on lo was switched on for env_route */
 	__u32 unproven[2]; /* next slot of unproven4 and of unproven6 */
+	__u32 proxied; /* last cell of proxied_cell that was tried */
+	__u32 pad;
 };
 
 /* What is kept in prefix_word, by hash of a prefix, a source or a client. */
@@ -802,7 +845,8 @@ enum sample_flag {
 	SAMPLE_DOWN = 1, /* from a server to a client */
 	SAMPLE_FIRST = 2, /* it began its session */
 	SAMPLE_REGULAR = 4, /* one of those that are taken always */
-	SAMPLE_OUT = 8, /* as it left this host, a local server's; else as it came in (a drop: as it was when it was dropped) */
+	SAMPLE_OUT =
+		8, /* as it left this host, a local server's; else as it came in (a drop: as it was when it was dropped) */
 };
 
 /* What is told of a packet, as a record of the ring `samples`: this, and the first bytes of its frame. */
@@ -924,6 +968,9 @@ struct cfg {
 	__u32 unproven; /* slots for strangers' sessions, a power of two; 0 = no bound */
 	__u32 greylist; /* lines, a power of two */
 	__u32 sample_seed; /* so that nobody can choose a source that shares another's samples */
+	__u32 proxied_cells; /* a power of two */
+	__u8 proxied; /* some TCP session's numbers may be translated, or a header prepended */
+	__u8 pad[7];
 };
 
 enum reap_op {
@@ -962,6 +1009,7 @@ _Static_assert(sizeof(struct flow) == 48, "the common head");
 _Static_assert(sizeof(struct flow4) == 64, "kernel header 48 + key 16 + value 64 = two cache lines");
 _Static_assert(sizeof(struct flow6) == 88, "");
 _Static_assert(sizeof(struct hop) == 64, "one cache line");
+_Static_assert(sizeof(struct proxied) == 32, "half a cache line");
 _Static_assert(sizeof(struct service_count) == 64, "one cache line");
 _Static_assert(sizeof(struct list_entry) == 72, "kernel header 48 + key 8 + value 72 = two cache lines");
 _Static_assert(sizeof(struct denial_line) == 64, "one cache line");

@@ -48,6 +48,29 @@ struct {
 	__uint(max_entries, PORTS_PER_ADDR);
 } nat6 SEC(".maps");
 
+/* What is translated of TCP sessions beside addresses and ports (struct proxied). NAT's by slot, so sized as nat4 and nat6; all
+ * others' in cells that are claimed one by one. Written by the stages of TCP. Full: the newest session is refused (sessions_full). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct proxied);
+	__uint(max_entries, PORTS_PER_ADDR);
+} proxied4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct proxied);
+	__uint(max_entries, PORTS_PER_ADDR);
+} proxied6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct proxied);
+	__uint(max_entries, 1024);
+} proxied_cell SEC(".maps");
+
 /* Rings of free ports, one for each NAT address (struct nat_addr). Filled by the loader once, then admit
  * takes from the head and the reaper gives back at the tail. Empty: new sessions are refused (no_port). */
 struct {

@@ -12,6 +12,8 @@
 #include "stage/limit.h"
 #include "stage/admit.h"
 #include "stage/first.h"
+#include "stage/syn.h"
+#include "stage/handshake.h"
 #include "stage/frag.h"
 #include "stage/icmp.h"
 #include "stage/host.h"
@@ -20,9 +22,11 @@
 #include "stage/exit.h"
 #include "stage/sample.h"
 #include "stage/express.h"
+#include "stage/express_proxied.h"
 #include "stage/quick.h"
 #include "stage/ahead.h"
 #include "stage/brief.h"
+#include "stage/syn_brief.h"
 
 /* The common way's packet. One for each CPU: beneath the longest chain of calls the stack has no room for it. */
 struct {
@@ -36,6 +40,7 @@ struct {
 #define WAY_STRANGER 98
 #define WAY_GATE 99
 #define WAY_RULED 100
+#define WAY_TCP 101
 
 static __always_inline int established(struct xdp_md *ctx, struct pkt *p)
 {
@@ -76,6 +81,8 @@ NOINLINE int common(struct xdp_md *ctx, __u32 known)
 	v = established(ctx, p);
 	if (v == VERDICT_NEXT)
 		return WAY_STRANGER;
+	if (v == VERDICT_TCP)
+		return WAY_TCP;
 	if (v == VERDICT_RULE)
 		return WAY_RULED;
 	return v == VERDICT_GATE ? WAY_GATE : parry_exit(p, v);
@@ -106,6 +113,9 @@ int parry(struct xdp_md *ctx)
 			if (code == EXPRESS_BRIEF) {
 				bpf_tail_call(ctx, &stages, STAGE_BRIEF);
 				code = EXPRESS_UNLISTED;
+			} else if (code == EXPRESS_SYN) {
+				bpf_tail_call(ctx, &stages, STAGE_SYN_BRIEF);
+				code = EXPRESS_UNLISTED;
 			}
 			if (code == EXPRESS_UNLISTED)
 				ahead4(ctx);
@@ -123,6 +133,8 @@ int parry(struct xdp_md *ctx)
 		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
 	else if (code == WAY_RULED)
 		bpf_tail_call(ctx, &stages, STAGE_RULED);
+	else if (code == WAY_TCP)
+		bpf_tail_call(ctx, &stages, STAGE_TCP);
 	else
 		return finish(ctx, code);
 	return XDP_ABORTED; /* the loader fills the table before any packet comes */
@@ -164,6 +176,16 @@ int parry_brief(struct xdp_md *ctx)
 	return code >= 0 ? finish(ctx, code) : unbrief(ctx, &p, code == BRIEF_ADMIT);
 }
 
+/* The same of TCP's first segments. */
+SEC("xdp")
+int parry_syn_brief(struct xdp_md *ctx)
+{
+	struct pkt p = {};
+	int code = syn_brief(ctx, &p);
+
+	return code >= 0 ? finish(ctx, code) : unbrief(ctx, &p, false);
+}
+
 /* Do its service's rules drop it? */
 static __always_inline bool ruled(struct xdp_md *ctx, struct pkt *p, bool session)
 {
@@ -193,14 +215,66 @@ int parry_stranger(struct xdp_md *ctx)
 		if (v == VERDICT_NEXT)
 			v = stranger(ctx, p);
 	}
-	if (v == VERDICT_ADMIT && !p->allowed && p->ruled != RULED && ruled(ctx, p, false))
+	if ((v == VERDICT_ADMIT || v == VERDICT_SYN) && !p->allowed && p->ruled != RULED && ruled(ctx, p, false)) {
+		if (v == VERDICT_SYN)
+			STRANGER_COUNT(p, strangers);
 		v = VERDICT_DROP;
+	}
+	if (v == VERDICT_AGAIN)
+		bpf_tail_call(ctx, &stages, STAGE_AGAIN);
+	else if (v == VERDICT_ADMIT)
+		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
+	else if (v == VERDICT_SYN)
+		bpf_tail_call(ctx, &stages, STAGE_SYN);
+	else
+		return finish(ctx, parry_exit(p, v));
+	return XDP_ABORTED;
+}
+
+/* Has it shaken hands with the edge, or is it to? */
+SEC("xdp")
+int parry_syn(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
+	int v;
+
+	if (!p)
+		return XDP_ABORTED;
+	v = proxy_syn(ctx, p) ?: admit_rest(ctx, p);
 	if (v == VERDICT_AGAIN)
 		bpf_tail_call(ctx, &stages, STAGE_AGAIN);
 	else if (v == VERDICT_ADMIT)
 		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
 	else
 		return finish(ctx, parry_exit(p, v));
+	return XDP_ABORTED;
+}
+
+/* A segment of a session whose numbers are not its server's, or that a header goes before. */
+SEC("xdp")
+int parry_tcp(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
+	int v = VERDICT_NEXT;
+
+	if (!p)
+		return XDP_ABORTED;
+	if (cfg.ipv4 && p->family == 4)
+		v = special4(ctx, p);
+	else if (cfg.ipv6 && p->family == 6)
+		v = special6(ctx, p);
+	if (v == VERDICT_GATE) {
+		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
+	} else if (v == VERDICT_RULE) {
+		bpf_tail_call(ctx, &stages, STAGE_RULED);
+	} else if (v == VERDICT_NEXT) { /* it is over: who comes now is a stranger */
+		p->playing = 0;
+		bpf_tail_call(ctx, &stages, STAGE_STRANGER);
+	} else {
+		return finish(ctx, parry_exit(p, v));
+	}
 	return XDP_ABORTED;
 }
 
@@ -243,6 +317,10 @@ int parry_again(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	p->known = KNOWN_NOTHING;
 	v = established(ctx, p);
+	if (v == VERDICT_TCP) {
+		bpf_tail_call(ctx, &stages, STAGE_TCP);
+		return XDP_ABORTED;
+	}
 	if (v == VERDICT_GATE) { /* it speaks as it begins */
 		bpf_tail_call(ctx, &stages, STAGE_ADMIT);
 		return XDP_ABORTED;
@@ -289,6 +367,12 @@ SEC("tc")
 int parry_local(struct __sk_buff *skb)
 {
 	return local_egress(skb);
+}
+
+SEC("tc")
+int parry_shake(struct __sk_buff *skb)
+{
+	return handshake(skb);
 }
 
 /* The rest is run by the daemon, never by a packet. */
@@ -430,6 +514,7 @@ struct exported {
 	enum bucket bucket;
 	enum reflector reflector;
 	enum reap_op reap_op;
+	enum syn_proxy syn_proxy;
 	struct gate_ask gate_ask;
 	enum sample_level sample_level;
 	enum sample_want sample_want;

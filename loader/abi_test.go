@@ -57,7 +57,7 @@ func TestABI(t *testing.T) {
 		{"TICKS_PER_SECOND", uint64(ticks(time.Second))},
 		{"IPPROTO_ICMP", ProtoICMP}, {"IPPROTO_TCP", ProtoTCP}, {"IPPROTO_UDP", ProtoUDP}, {"IPPROTO_ICMPV6", ProtoICMPv6},
 		{"NAME_LEN", uint64(len(bpfService{}.Name))}, {"REASON_TEXT_LEN", uint64(len(bpfListEntry{}.Reason))}, {"ALWAYS_MAX", uint64(len(bpfCfg{}.Always))},
-		{"EVER_IPV4", everIPv4}, {"EVER_IPV6", everIPv6}, {"EVER_TRANSPARENT", everTransparent}, {"EVER_LOCAL", everLocal},
+		{"EVER_IPV4", everIPv4}, {"EVER_IPV6", everIPv6}, {"EVER_TRANSPARENT", everTransparent}, {"EVER_LOCAL", everLocal}, {"EVER_PROXIED", everProxied},
 		{"DENIAL_NEAR", denialNear}, {"SETTLE_BATCH", settleBatch},
 		{"SAMPLE_SLOTS", SampleSlots}, {"SAMPLE_MAX", SampleMax}, {"SAMPLE_HEADERS", sampleHeaders},
 		{"LINK_TAGS_MAX", uint64(len(bpfHop{}.Tag))},

@@ -20,7 +20,7 @@ import (
 // answerPlan has two services of a pool of two servers, of 1 and 3 ports, one whose servers' answers aren't cached, and two
 // local ones.
 func answerPlan() *Plan {
-	p := featurePlan(true, false, true, true, true, false, false, false, false)
+	p := featurePlan(true, false, true, true, true, false, false, false, false, false)
 	local := p.Services[2]
 	local.Name = "plain"
 	p.Services = append(p.Services, local)

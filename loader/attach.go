@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 )
 
 // Interface is one that the fast path works on.
@@ -25,7 +28,25 @@ type Interface struct {
 // attachments are the links by which programs hang on interfaces, by interface name.
 type attachments struct {
 	xdp map[string]attached
-	tc  map[string]attached
+	tc  map[tcPlace]attached
+}
+
+// tcPlace is where a program hangs on an interface's traffic control.
+type tcPlace struct {
+	hook  string // kind of one of tcHooks
+	iface string
+}
+
+// tcHook is one of the two directions, and whose it is.
+type tcHook struct {
+	kind, program string
+	attach        ebpf.AttachType
+	parent        uint32 // of the classic filter
+}
+
+var tcHooks = []tcHook{
+	{"tc", bpfProgParryLocal, ebpf.AttachTCXEgress, netlink.HANDLE_MIN_EGRESS},
+	{"tcin", bpfProgParryShake, ebpf.AttachTCXIngress, netlink.HANDLE_MIN_INGRESS},
 }
 
 type attached struct {
@@ -35,11 +56,9 @@ type attached struct {
 
 func (a *attachments) close() error {
 	var errs []error
-	for _, m := range []map[string]attached{a.xdp, a.tc} {
-		for _, l := range m {
-			if l.link != nil {
-				errs = append(errs, l.link.Close())
-			}
+	for _, l := range slices.Concat(slices.Collect(maps.Values(a.xdp)), slices.Collect(maps.Values(a.tc))) {
+		if l.link != nil {
+			errs = append(errs, l.link.Close())
 		}
 	}
 	return errors.Join(errs...)
@@ -50,7 +69,7 @@ func (a *attachments) close() error {
 // before. Interfaces that are no longer named are let go. The generation before is removed; packets in it finish.
 func (e *Edge) Install(g *Generation, ifaces []Interface) error {
 	if e.links.xdp == nil {
-		e.links = attachments{xdp: map[string]attached{}, tc: map[string]attached{}}
+		e.links = attachments{xdp: map[string]attached{}, tc: map[tcPlace]attached{}}
 	}
 	if e.opts.Pin != "" {
 		if err := os.MkdirAll(e.dir("links"), 0o700); err != nil {
@@ -91,7 +110,11 @@ func (e *Edge) attachTo(g *Generation, i Interface) error {
 	if err := e.attachXDP(g, i); err != nil {
 		return err
 	}
-	return e.attachLocal(g, i)
+	var errs []error
+	for _, h := range tcHooks {
+		errs = append(errs, e.attachTC(g, i, h))
+	}
+	return errors.Join(errs...)
 }
 
 // rollBack puts the generation before back where the new one already was, and discards the new one. At a daemon's
@@ -228,19 +251,20 @@ func explainAttach(i Interface, err error) error {
 	return fmt.Errorf("attach to %s: %w", i.Name, err)
 }
 
-// attachLocal has local services' replies seen at egress: by TCX, or before Linux 6.6 by a classic filter.
-func (e *Edge) attachLocal(g *Generation, i Interface) error {
-	prog := g.coll.Programs[bpfProgParryLocal]
+// attachTC has local services' replies seen at egress, and servers' answers to the SYN proxy at ingress, where the generation
+// has a program for it: by TCX, or before Linux 6.6 by a classic filter.
+func (e *Edge) attachTC(g *Generation, i Interface, h tcHook) error {
+	at, prog := tcPlace{h.kind, i.Name}, g.coll.Programs[h.program]
 	if prog == nil {
-		return e.detachLocal(i.Name)
+		return e.detachTC(i.Name, h)
 	}
-	have, ok := e.links.tc[i.Name]
+	have, ok := e.links.tc[at]
 	if ok && have.link != nil && !linkAlive(have.link, i.Ifindex) {
 		have.link.Close()
 		ok = false
 	}
 	if !ok {
-		l, err := e.pinnedLink("tc", i)
+		l, err := e.pinnedLink(h.kind, i)
 		if err != nil {
 			return err
 		}
@@ -248,34 +272,35 @@ func (e *Edge) attachLocal(g *Generation, i Interface) error {
 	}
 	if ok && have.link != nil {
 		if err := have.link.Update(prog); err != nil {
-			return fmt.Errorf("replace the egress program on %s: %w", i.Name, err)
+			return fmt.Errorf("replace %s on %s: %w", h.program, i.Name, err)
 		}
-		e.links.tc[i.Name] = have
+		e.links.tc[at] = have
 		return nil
 	}
-	l, err := link.AttachTCX(link.TCXOptions{Program: prog, Interface: i.Ifindex, Attach: ebpf.AttachTCXEgress})
+	l, err := link.AttachTCX(link.TCXOptions{Program: prog, Interface: i.Ifindex, Attach: h.attach})
 	if errors.Is(err, ebpf.ErrNotSupported) {
-		if err := attachFilter(i, prog); err != nil {
+		if err := attachFilter(i, prog, h); err != nil {
 			return err
 		}
-		e.links.tc[i.Name] = attached{i.Ifindex, nil}
+		e.links.tc[at] = attached{i.Ifindex, nil}
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("attach the egress program to %s: %w", i.Name, err)
+		return fmt.Errorf("attach %s to %s: %w", h.program, i.Name, err)
 	}
-	if err := e.pinLink(l, "tc", i); err != nil {
+	if err := e.pinLink(l, h.kind, i); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	e.links.tc[i.Name] = attached{i.Ifindex, l}
+	e.links.tc[at] = attached{i.Ifindex, l}
 	return nil
 }
 
-func (e *Edge) detachLocal(name string) error {
-	l, ok := e.links.tc[name]
-	delete(e.links.tc, name)
+func (e *Edge) detachTC(name string, h tcHook) error {
+	at := tcPlace{h.kind, name}
+	l, ok := e.links.tc[at]
+	delete(e.links.tc, at)
 	if ok && l.link == nil {
-		return detachFilter(l.ifindex)
+		return detachFilter(l.ifindex, h)
 	}
 	if ok {
 		return endLink(l.link)
@@ -283,7 +308,7 @@ func (e *Edge) detachLocal(name string) error {
 	if e.opts.Pin == "" {
 		return nil
 	}
-	return removePinnedLink(e.dir("links", "tc-"+name))
+	return removePinnedLink(e.dir("links", h.kind+"-"+name))
 }
 
 // endLink detaches now: a link that is only let go of is detached by a worker of the kernel's, some time after. One
@@ -308,7 +333,10 @@ func (e *Edge) letGo(ifaces []Interface) error {
 	var errs []error
 	for name, l := range e.links.xdp {
 		if !named[name] {
-			errs = append(errs, endLink(l.link), e.detachLocal(name))
+			errs = append(errs, endLink(l.link))
+			for _, h := range tcHooks {
+				errs = append(errs, e.detachTC(name, h))
+			}
 			delete(e.links.xdp, name)
 		}
 	}

@@ -77,29 +77,33 @@ type bpfCfg struct {
 		Proto uint8
 		Pad   uint8
 	}
-	Injected    uint8
-	Traced      uint8
-	Enforce     uint8
-	Ipv4        uint8
-	Ipv6        uint8
-	Nat         uint8
-	Transparent uint8
-	Local       uint8
-	Limits      uint8
-	Frags       uint8
-	Sizes       uint8
-	Monitor     uint8
-	Ordered     uint8
-	DenialShift uint8
-	Gates       uint8
-	Samples     uint8
-	Prefixes    uint8
-	All         uint8
-	Shared      uint8
-	Geo         uint8
-	Unproven    uint32
-	Greylist    uint32
-	SampleSeed  uint32
+	Injected     uint8
+	Traced       uint8
+	Enforce      uint8
+	Ipv4         uint8
+	Ipv6         uint8
+	Nat          uint8
+	Transparent  uint8
+	Local        uint8
+	Limits       uint8
+	Frags        uint8
+	Sizes        uint8
+	Monitor      uint8
+	Ordered      uint8
+	DenialShift  uint8
+	Gates        uint8
+	Samples      uint8
+	Prefixes     uint8
+	All          uint8
+	Shared       uint8
+	Geo          uint8
+	Unproven     uint32
+	Greylist     uint32
+	SampleSeed   uint32
+	ProxiedCells uint32
+	Proxied      uint8
+	Pad          [7]uint8
+	_            [4]byte
 }
 
 type bpfClocks struct {
@@ -194,6 +198,8 @@ type bpfEdge struct {
 	FragId       uint32
 	LoForwarding uint32
 	Unproven     [2]uint32
+	Proxied      uint32
+	Pad          uint32
 }
 
 type bpfEmbedded struct {
@@ -383,7 +389,8 @@ type bpfFrontPort struct {
 	Offset  uint16
 	Proto   [2]uint8
 	Gated   uint8
-	Pad     [5]uint8
+	Proxied uint8
+	Pad     [4]uint8
 }
 
 type bpfGate struct {
@@ -445,6 +452,12 @@ type bpfGreyLine struct {
 	Now        [3]uint64
 	Before     [3]uint64
 	Recent     uint64
+}
+
+type bpfHeaderRoom struct {
+	_      structs.HostLayout
+	Head   [160]uint8
+	Header [56]uint8
 }
 
 type bpfHeavy struct {
@@ -557,9 +570,9 @@ type bpfMaking struct {
 	Epoch        uint32
 	UpHop        uint16
 	DownHop      uint16
+	Cell         uint32
 	Packets      uint32
 	Bytes        uint32
-	_            [4]byte
 	Word         uint64
 	LentPackets  uint32
 	LentBytes    uint32
@@ -669,7 +682,8 @@ type bpfPkt struct {
 	Weak      uint8
 	Playing   uint8
 	Ruled     uint8
-	Pad       [5]uint8
+	Shaken    uint8
+	Pad       [4]uint8
 	_         [4]byte
 }
 
@@ -686,6 +700,22 @@ type bpfPrefixUse struct {
 	Bytes    uint64
 	Sessions uint64
 	Pad      uint64
+}
+
+type bpfProxied struct {
+	_       structs.HostLayout
+	Taken   uint32
+	Delta   uint32
+	TsDelta uint32
+	Shift   int8
+	UpShift uint8
+	Flags   uint8
+	Scales  uint8
+	Isn     uint32
+	Cookie  uint32
+	Ts      uint32
+	Mss     uint16
+	Window  uint16
 }
 
 type bpfRate struct {
@@ -840,15 +870,18 @@ type bpfSecret struct {
 }
 
 type bpfServer struct {
-	_        structs.HostLayout
-	Addr     [16]uint8
-	Port     uint16
-	Pad0     uint16
-	NatFirst uint16
-	NatCount uint16
-	Pad1     uint32
-	Answers  uint32
-	Way      uint64
+	_          structs.HostLayout
+	Addr       [16]uint8
+	Port       uint16
+	Mss        uint16
+	NatFirst   uint16
+	NatCount   uint16
+	Wscale     uint8
+	Sack       uint8
+	Timestamps uint8
+	Known      uint8
+	Answers    uint32
+	Way        uint64
 }
 
 type bpfService struct {
@@ -878,8 +911,11 @@ type bpfService struct {
 	Fragments        uint8
 	Gate             uint8
 	Watched          uint8
-	Pad              uint8
+	SynProxy         uint8
+	ProxyHeader      uint8
+	Pad              [3]uint8
 	Unanswered       uint32
+	_                [4]byte
 	Strangers        bpfRate
 	Admissions       bpfRate
 	AdmissionsPrefix bpfRate
@@ -950,6 +986,28 @@ const (
 	bpfSessionPhasePHASE_DEAD    bpfSessionPhase = 4
 )
 
+type bpfShakeRoom struct {
+	_ structs.HostLayout
+	S struct {
+		_      structs.HostLayout
+		Src    [16]uint8
+		Dst    [16]uint8
+		Sport  uint16
+		Dport  uint16
+		Seq    uint32
+		Acked  uint32
+		Window uint32
+		Tsval  uint32
+		Tsecr  uint32
+		Header uint32
+		Hop    uint32
+	}
+	Link   [16]uint8
+	L3     [40]uint8
+	L4     [32]uint8
+	Header [56]uint8
+}
+
 type bpfSketchLine struct {
 	_    structs.HostLayout
 	Cell [16]uint32
@@ -989,6 +1047,32 @@ type bpfStrangerCount struct {
 	Lost       uint64
 	Reflected  [17]uint64
 	Pad        [3]uint64
+}
+
+type bpfSynProxy uint32
+
+const (
+	bpfSynProxySYN_PROXY_OFF    bpfSynProxy = 0
+	bpfSynProxySYN_PROXY_AUTO   bpfSynProxy = 1
+	bpfSynProxySYN_PROXY_ALWAYS bpfSynProxy = 2
+)
+
+type bpfTcpBox struct {
+	_   structs.HostLayout
+	Was [72]uint8
+	Now [72]uint8
+	Opt struct {
+		_         structs.HostLayout
+		Mss       uint8
+		Scale     uint8
+		Permits   uint8
+		Blocks    uint8
+		Times     uint8
+		BlocksEnd uint8
+		Pad       [2]uint8
+	}
+	Length uint32
+	Sum    uint32
 }
 
 type bpfTrace struct {
@@ -1067,6 +1151,7 @@ const (
 	bpfMapGeo4           = "geo4"
 	bpfMapGeo6           = "geo6"
 	bpfMapGreylist       = "greylist"
+	bpfMapHeaderRoom     = "header_room"
 	bpfMapHeavy          = "heavy"
 	bpfMapHop            = "hop"
 	bpfMapHopIndex       = "hop_index"
@@ -1098,6 +1183,9 @@ const (
 	bpfMapPoolTable      = "pool_table"
 	bpfMapPrefixUse      = "prefix_use"
 	bpfMapPrefixWord     = "prefix_word"
+	bpfMapProxied4       = "proxied4"
+	bpfMapProxied6       = "proxied6"
+	bpfMapProxiedCell    = "proxied_cell"
 	bpfMapReapBox4       = "reap_box4"
 	bpfMapReapBox6       = "reap_box6"
 	bpfMapReapBoxSrc     = "reap_box_src"
@@ -1117,10 +1205,13 @@ const (
 	bpfMapServiceCount   = "service_count"
 	bpfMapServiceMode    = "service_mode"
 	bpfMapServiceState   = "service_state"
+	bpfMapShakeRoom      = "shake_room"
+	bpfMapShaken         = "shaken"
 	bpfMapSketch         = "sketch"
 	bpfMapSource         = "source"
 	bpfMapStages         = "stages"
 	bpfMapStrangerCount  = "stranger_count"
+	bpfMapTcpBox         = "tcp_box"
 	bpfMapTrace          = "trace"
 	bpfMapTxPort         = "tx_port"
 	bpfMapUnproven4      = "unproven4"
@@ -1140,7 +1231,11 @@ const (
 	bpfProgParryLocal    = "parry_local"
 	bpfProgParryNote     = "parry_note"
 	bpfProgParryRuled    = "parry_ruled"
+	bpfProgParryShake    = "parry_shake"
 	bpfProgParryStranger = "parry_stranger"
+	bpfProgParrySyn      = "parry_syn"
+	bpfProgParrySynBrief = "parry_syn_brief"
+	bpfProgParryTcp      = "parry_tcp"
 	bpfProgReadClocks    = "read_clocks"
 	bpfProgReap4         = "reap4"
 	bpfProgReap6         = "reap6"
@@ -1212,7 +1307,11 @@ type bpfProgramSpecs struct {
 	ParryLocal    *ebpf.ProgramSpec `ebpf:"parry_local"`
 	ParryNote     *ebpf.ProgramSpec `ebpf:"parry_note"`
 	ParryRuled    *ebpf.ProgramSpec `ebpf:"parry_ruled"`
+	ParryShake    *ebpf.ProgramSpec `ebpf:"parry_shake"`
 	ParryStranger *ebpf.ProgramSpec `ebpf:"parry_stranger"`
+	ParrySyn      *ebpf.ProgramSpec `ebpf:"parry_syn"`
+	ParrySynBrief *ebpf.ProgramSpec `ebpf:"parry_syn_brief"`
+	ParryTcp      *ebpf.ProgramSpec `ebpf:"parry_tcp"`
 	ReadClocks    *ebpf.ProgramSpec `ebpf:"read_clocks"`
 	Reap4         *ebpf.ProgramSpec `ebpf:"reap4"`
 	Reap6         *ebpf.ProgramSpec `ebpf:"reap6"`
@@ -1257,6 +1356,7 @@ type bpfMapSpecs struct {
 	Geo4          *ebpf.MapSpec `ebpf:"geo4"`
 	Geo6          *ebpf.MapSpec `ebpf:"geo6"`
 	Greylist      *ebpf.MapSpec `ebpf:"greylist"`
+	HeaderRoom    *ebpf.MapSpec `ebpf:"header_room"`
 	Heavy         *ebpf.MapSpec `ebpf:"heavy"`
 	Hop           *ebpf.MapSpec `ebpf:"hop"`
 	HopIndex      *ebpf.MapSpec `ebpf:"hop_index"`
@@ -1288,6 +1388,9 @@ type bpfMapSpecs struct {
 	PoolTable     *ebpf.MapSpec `ebpf:"pool_table"`
 	PrefixUse     *ebpf.MapSpec `ebpf:"prefix_use"`
 	PrefixWord    *ebpf.MapSpec `ebpf:"prefix_word"`
+	Proxied4      *ebpf.MapSpec `ebpf:"proxied4"`
+	Proxied6      *ebpf.MapSpec `ebpf:"proxied6"`
+	ProxiedCell   *ebpf.MapSpec `ebpf:"proxied_cell"`
 	ReapBox4      *ebpf.MapSpec `ebpf:"reap_box4"`
 	ReapBox6      *ebpf.MapSpec `ebpf:"reap_box6"`
 	ReapBoxSrc    *ebpf.MapSpec `ebpf:"reap_box_src"`
@@ -1307,10 +1410,13 @@ type bpfMapSpecs struct {
 	ServiceCount  *ebpf.MapSpec `ebpf:"service_count"`
 	ServiceMode   *ebpf.MapSpec `ebpf:"service_mode"`
 	ServiceState  *ebpf.MapSpec `ebpf:"service_state"`
+	ShakeRoom     *ebpf.MapSpec `ebpf:"shake_room"`
+	Shaken        *ebpf.MapSpec `ebpf:"shaken"`
 	Sketch        *ebpf.MapSpec `ebpf:"sketch"`
 	Source        *ebpf.MapSpec `ebpf:"source"`
 	Stages        *ebpf.MapSpec `ebpf:"stages"`
 	StrangerCount *ebpf.MapSpec `ebpf:"stranger_count"`
+	TcpBox        *ebpf.MapSpec `ebpf:"tcp_box"`
 	Trace         *ebpf.MapSpec `ebpf:"trace"`
 	TxPort        *ebpf.MapSpec `ebpf:"tx_port"`
 	Unproven4     *ebpf.MapSpec `ebpf:"unproven4"`
@@ -1383,6 +1489,7 @@ type bpfMaps struct {
 	Geo4          *ebpf.Map `ebpf:"geo4"`
 	Geo6          *ebpf.Map `ebpf:"geo6"`
 	Greylist      *ebpf.Map `ebpf:"greylist"`
+	HeaderRoom    *ebpf.Map `ebpf:"header_room"`
 	Heavy         *ebpf.Map `ebpf:"heavy"`
 	Hop           *ebpf.Map `ebpf:"hop"`
 	HopIndex      *ebpf.Map `ebpf:"hop_index"`
@@ -1414,6 +1521,9 @@ type bpfMaps struct {
 	PoolTable     *ebpf.Map `ebpf:"pool_table"`
 	PrefixUse     *ebpf.Map `ebpf:"prefix_use"`
 	PrefixWord    *ebpf.Map `ebpf:"prefix_word"`
+	Proxied4      *ebpf.Map `ebpf:"proxied4"`
+	Proxied6      *ebpf.Map `ebpf:"proxied6"`
+	ProxiedCell   *ebpf.Map `ebpf:"proxied_cell"`
 	ReapBox4      *ebpf.Map `ebpf:"reap_box4"`
 	ReapBox6      *ebpf.Map `ebpf:"reap_box6"`
 	ReapBoxSrc    *ebpf.Map `ebpf:"reap_box_src"`
@@ -1433,10 +1543,13 @@ type bpfMaps struct {
 	ServiceCount  *ebpf.Map `ebpf:"service_count"`
 	ServiceMode   *ebpf.Map `ebpf:"service_mode"`
 	ServiceState  *ebpf.Map `ebpf:"service_state"`
+	ShakeRoom     *ebpf.Map `ebpf:"shake_room"`
+	Shaken        *ebpf.Map `ebpf:"shaken"`
 	Sketch        *ebpf.Map `ebpf:"sketch"`
 	Source        *ebpf.Map `ebpf:"source"`
 	Stages        *ebpf.Map `ebpf:"stages"`
 	StrangerCount *ebpf.Map `ebpf:"stranger_count"`
+	TcpBox        *ebpf.Map `ebpf:"tcp_box"`
 	Trace         *ebpf.Map `ebpf:"trace"`
 	TxPort        *ebpf.Map `ebpf:"tx_port"`
 	Unproven4     *ebpf.Map `ebpf:"unproven4"`
@@ -1478,6 +1591,7 @@ func (m *bpfMaps) Close() error {
 		m.Geo4,
 		m.Geo6,
 		m.Greylist,
+		m.HeaderRoom,
 		m.Heavy,
 		m.Hop,
 		m.HopIndex,
@@ -1509,6 +1623,9 @@ func (m *bpfMaps) Close() error {
 		m.PoolTable,
 		m.PrefixUse,
 		m.PrefixWord,
+		m.Proxied4,
+		m.Proxied6,
+		m.ProxiedCell,
 		m.ReapBox4,
 		m.ReapBox6,
 		m.ReapBoxSrc,
@@ -1528,10 +1645,13 @@ func (m *bpfMaps) Close() error {
 		m.ServiceCount,
 		m.ServiceMode,
 		m.ServiceState,
+		m.ShakeRoom,
+		m.Shaken,
 		m.Sketch,
 		m.Source,
 		m.Stages,
 		m.StrangerCount,
+		m.TcpBox,
 		m.Trace,
 		m.TxPort,
 		m.Unproven4,
@@ -1571,7 +1691,11 @@ type bpfPrograms struct {
 	ParryLocal    *ebpf.Program `ebpf:"parry_local"`
 	ParryNote     *ebpf.Program `ebpf:"parry_note"`
 	ParryRuled    *ebpf.Program `ebpf:"parry_ruled"`
+	ParryShake    *ebpf.Program `ebpf:"parry_shake"`
 	ParryStranger *ebpf.Program `ebpf:"parry_stranger"`
+	ParrySyn      *ebpf.Program `ebpf:"parry_syn"`
+	ParrySynBrief *ebpf.Program `ebpf:"parry_syn_brief"`
+	ParryTcp      *ebpf.Program `ebpf:"parry_tcp"`
 	ReadClocks    *ebpf.Program `ebpf:"read_clocks"`
 	Reap4         *ebpf.Program `ebpf:"reap4"`
 	Reap6         *ebpf.Program `ebpf:"reap6"`
@@ -1596,7 +1720,11 @@ func (p *bpfPrograms) Close() error {
 		p.ParryLocal,
 		p.ParryNote,
 		p.ParryRuled,
+		p.ParryShake,
 		p.ParryStranger,
+		p.ParrySyn,
+		p.ParrySynBrief,
+		p.ParryTcp,
 		p.ReadClocks,
 		p.Reap4,
 		p.Reap6,

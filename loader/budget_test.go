@@ -37,9 +37,9 @@ type budget struct {
 // production are the features that edges run with, by name.
 func production() map[string]*Plan {
 	return map[string]*Plan{
-		"nat":   featurePlan(true, true, true, false, false, true, false, false, false),
-		"local": featurePlan(true, true, false, false, true, true, false, false, false),
-		"all":   featurePlan(true, true, true, true, true, true, true, true, true),
+		"nat":   featurePlan(true, true, true, false, false, true, false, false, false, false),
+		"local": featurePlan(true, true, false, false, true, true, false, false, false, false),
+		"all":   featurePlan(true, true, true, true, true, true, true, true, true, true),
 	}
 }
 

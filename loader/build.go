@@ -92,6 +92,7 @@ func (b *builder) pools() (map[string][2]uint32, error) {
 			b.servers = append(b.servers, bpfServer{
 				Addr: addr16(s.Addr), Port: be16(s.Port), NatFirst: span[0], NatCount: span[1], Answers: noServer,
 			})
+			s.TCP.put(&b.servers[len(b.servers)-1])
 		}
 		var first [2]uint32
 		for i, table := range [][]uint32{pool.Table4, pool.Table6} {
@@ -138,7 +139,12 @@ func serviceOf(s *Service, tables [2]uint32) bpfService {
 		Prefix4:        l.Prefix4,
 		Prefix6:        min(l.Prefix6, 64),
 		Fragments:      flag(s.Fragments),
+		SynProxy:       uint8(s.SynProxy),
+		ProxyHeader:    flag(s.ProxyHeader),
 		Answers:        noServer,
+	}
+	if s.Forward == Local { // neither is about a server on this host
+		out.SynProxy, out.ProxyHeader = 0, 0
 	}
 	s.Strangers.put(&out, s.Timeouts)
 	s.putWide(&out)
@@ -166,6 +172,9 @@ func everOf(s *Service) uint8 {
 	case Local:
 		ever |= everLocal
 	}
+	if s.SynProxy != SynProxyOff || s.ProxyHeader {
+		ever |= everProxied
+	}
 	return ever
 }
 
@@ -188,7 +197,7 @@ func (b *builder) frontPorts() map[uint16]bpfFrontPort {
 		switch {
 		case !k.addr.Is4():
 		case !taken:
-			ports[port] = bpfFrontPort{Addr: be32(k.addr), Service: v.Service, Offset: v.Offset, Proto: [2]uint8{k.proto}, Gated: flag(b.services[v.Service].Gate != 0)}
+			ports[port] = bpfFrontPort{Addr: be32(k.addr), Service: v.Service, Offset: v.Offset, Proto: [2]uint8{k.proto}, Gated: flag(b.services[v.Service].Gate != 0), Proxied: flag(b.services[v.Service].SynProxy != 0)}
 		case f.Addr == be32(k.addr) && f.Service == v.Service && f.Offset == v.Offset:
 			f.Proto[1] = k.proto
 			ports[port] = f
@@ -234,6 +243,11 @@ func (b *builder) local() bool {
 	return slices.ContainsFunc(b.services, func(s bpfService) bool { return s.Ever&everLocal != 0 })
 }
 
+// proxied tells whether some service's TCP sessions may be behind the SYN proxy, or once were.
+func (b *builder) proxied() bool {
+	return slices.ContainsFunc(b.services, func(s bpfService) bool { return s.Ever&everProxied != 0 })
+}
+
 // families counts keys by address family.
 func families[V any](all map[frontKey]V) (v4, v6 int) {
 	for k := range all {
@@ -270,7 +284,7 @@ func (b *builder) cfg(c clock) bpfCfg {
 	for i, a := range p.Host.Always[:min(len(p.Host.Always), len(cfg.Always))] {
 		cfg.Always[i].Port, cfg.Always[i].Proto = be16(a.Port), a.Proto
 	}
-	cfg.Local = flag(b.local())
+	cfg.Local, cfg.Proxied = flag(b.local()), flag(b.proxied())
 	// A session may be of a service that went, or that was another then: what has ever been counts, not what the plan
 	// says.
 	for _, s := range b.services {

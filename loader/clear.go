@@ -46,7 +46,7 @@ func (e *Edge) Clear() error {
 		}
 	}
 	if err := errors.Join(zero[bpfUnproven4](e.state[bpfMapUnproven4]), zero[bpfUnproven6](e.state[bpfMapUnproven6]),
-		zero[bpfServiceState](e.state[bpfMapServiceState]), zero[bpfServiceMode](e.state[bpfMapServiceMode]), zero[uint64](e.state[bpfMapRuleBucket])); err != nil {
+		zero[bpfProxied](e.state[bpfMapProxiedCell]), zero[bpfServiceState](e.state[bpfMapServiceState]), zero[bpfServiceMode](e.state[bpfMapServiceMode]), zero[uint64](e.state[bpfMapRuleBucket])); err != nil {
 		return err
 	}
 	if e.gen != nil {

@@ -59,7 +59,7 @@ func TestReadersOutliveGenerations(t *testing.T) {
 		})
 	}
 	for range 3 {
-		g, err := e.Prepare(featurePlan(true, true, true, true, true, true, true, false, true))
+		g, err := e.Prepare(featurePlan(true, true, true, true, true, true, true, false, true, false))
 		if err == nil {
 			err = e.Use(g)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -69,8 +70,10 @@ func detachLinks(pin string) ([]string, error) {
 		}
 		names = append(names, name)
 		if l, err := netlink.LinkByName(name); err == nil {
-			if err := detachFilter(l.Attrs().Index); err != nil {
-				return names, err
+			for _, h := range tcHooks {
+				if err := detachFilter(l.Attrs().Index, h); err != nil {
+					return names, err
+				}
 			}
 		}
 	}
@@ -86,9 +89,10 @@ func restoreForwarding(pin string) error {
 	defer m.Close()
 	raw, err := m.LookupBytes(uint32(0))
 	var w bpfEdge
-	if err != nil || len(raw) < binary.Size(w) {
+	if err != nil || len(raw) < int(unsafe.Offsetof(w.Unproven)) {
 		return nil // it was no parry's
 	}
+	raw = append(raw, make([]byte, binary.Size(w))...) // an older layout's is shorter
 	if _, err := binary.Decode(raw, binary.NativeEndian, &w); err != nil {
 		return fmt.Errorf("read what the edge switched on: %w", err)
 	}

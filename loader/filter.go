@@ -12,10 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Before Linux 6.6 there is no TCX: the egress program is a filter of a clsact qdisc. The qdisc is shared with whoever
+// Before Linux 6.6 there is no TCX: programs are filters of a clsact qdisc, named as they are. The qdisc is shared with whoever
 // else uses it, so only our own filter is removed, and the qdisc only when it is empty.
 const (
-	filterName     = "parry_local"
 	filterPriority = 1
 	filterHandle   = 0x7061 // "pa"
 )
@@ -27,27 +26,27 @@ func clsact(ifindex int) *netlink.GenericQdisc {
 	}
 }
 
-func filterOf(ifindex int, fd int) *netlink.BpfFilter {
+func filterOf(ifindex int, fd int, h tcHook) *netlink.BpfFilter {
 	return &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
-			LinkIndex: ifindex, Parent: netlink.HANDLE_MIN_EGRESS, Handle: filterHandle, Protocol: unix.ETH_P_ALL, Priority: filterPriority,
+			LinkIndex: ifindex, Parent: h.parent, Handle: filterHandle, Protocol: unix.ETH_P_ALL, Priority: filterPriority,
 		},
-		Fd: fd, Name: filterName, DirectAction: true,
+		Fd: fd, Name: h.program, DirectAction: true,
 	}
 }
 
-func attachFilter(i Interface, prog *ebpf.Program) error {
+func attachFilter(i Interface, prog *ebpf.Program, h tcHook) error {
 	if err := netlink.QdiscAdd(clsact(i.Ifindex)); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("%s: add the clsact qdisc: %w", i.Name, err)
 	}
-	if err := netlink.FilterReplace(filterOf(i.Ifindex, prog.FD())); err != nil {
-		return fmt.Errorf("%s: attach the egress program: %w", i.Name, err)
+	if err := netlink.FilterReplace(filterOf(i.Ifindex, prog.FD(), h)); err != nil {
+		return fmt.Errorf("%s: attach %s: %w", i.Name, h.program, err)
 	}
 	return nil
 }
 
 // detachFilter removes our filter, and the qdisc if nothing else is in it.
-func detachFilter(ifindex int) error {
+func detachFilter(ifindex int, h tcHook) error {
 	l, err := netlink.LinkByIndex(ifindex)
 	if err != nil {
 		return nil // gone, and its filters with it
@@ -59,12 +58,12 @@ func detachFilter(ifindex int) error {
 			return nil // no clsact: nothing of ours
 		}
 		for _, f := range filters {
-			if !ours(f) {
+			if !ours(f, h) {
 				left++
 				continue
 			}
 			if err := netlink.FilterDel(f); err != nil {
-				return fmt.Errorf("remove the egress filter: %w", err)
+				return fmt.Errorf("remove a filter: %w", err)
 			}
 		}
 	}
@@ -85,8 +84,10 @@ func Filtered() ([]int, error) {
 	}
 	var all []int
 	for _, l := range links {
-		filters, err := netlink.FilterList(l, netlink.HANDLE_MIN_EGRESS)
-		if err == nil && slices.ContainsFunc(filters, ours) { // an error: it has no clsact
+		if slices.ContainsFunc(tcHooks, func(h tcHook) bool {
+			filters, err := netlink.FilterList(l, h.parent)
+			return err == nil && slices.ContainsFunc(filters, func(f netlink.Filter) bool { return ours(f, h) }) // an error: it has no clsact
+		}) {
 			all = append(all, l.Attrs().Index)
 		}
 	}
@@ -99,13 +100,15 @@ func RemoveFilters(but []int) error {
 	errs := []error{err}
 	for _, ifindex := range all {
 		if !slices.Contains(but, ifindex) {
-			errs = append(errs, detachFilter(ifindex))
+			for _, h := range tcHooks {
+				errs = append(errs, detachFilter(ifindex, h))
+			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func ours(f netlink.Filter) bool {
+func ours(f netlink.Filter, h tcHook) bool {
 	b, ok := f.(*netlink.BpfFilter)
-	return ok && b.Name == filterName
+	return ok && b.Name == h.program
 }

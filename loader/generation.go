@@ -31,7 +31,8 @@ type Generation struct {
 	dir      string            // where it is pinned; "" = nowhere
 	cells    []AnswerCell      // whose answers are cached, by number
 	answers  map[AnswerCell]uint32
-	caches   []AnswerCell // by service (see cachesOf)
+	caches   []AnswerCell         // by service (see cachesOf)
+	servers  map[[2]string]uint32 // by pool and name: their places in the map server
 }
 
 // Close lets go of the generation; what is pinned or attached goes on.
@@ -73,7 +74,8 @@ func generations(pin string) ([]int, error) {
 }
 
 // stagePrograms by their place in the map stages (STAGE_* of bpf/abi.h).
-var stagePrograms = []string{bpfProgParryStranger, bpfProgParryAdmit, bpfProgParryAgain, bpfProgParryBrief, bpfProgParryNote, bpfProgParryRuled}
+var stagePrograms = []string{bpfProgParryStranger, bpfProgParryAdmit, bpfProgParryAgain, bpfProgParryBrief, bpfProgParryNote, bpfProgParryRuled,
+	bpfProgParrySyn, bpfProgParrySynBrief, bpfProgParryTcp}
 
 // Prepare builds a generation. Nothing that runs is touched but NAT's rings, which may gain addresses.
 func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
@@ -101,7 +103,7 @@ func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
 	}
 	g := &Generation{
 		coll: coll, services: numbers.byName, names: numbers.names,
-		frags: p.Frags, cells: b.cells, answers: answersOf(b.cells), caches: cachesOf(p, numbers),
+		frags: p.Frags, cells: b.cells, answers: answersOf(b.cells), caches: cachesOf(p, numbers), servers: serverNumbers(p),
 	}
 	defer func() {
 		if err != nil {
@@ -148,6 +150,9 @@ func (e *Edge) generationSpec(p *Plan, b *builder) *ebpf.CollectionSpec {
 	if !b.local() {
 		delete(spec.Programs, bpfProgParryLocal)
 	}
+	if !b.proxied() {
+		delete(spec.Programs, bpfProgParryShake)
+	}
 	if p.Frags {
 		for _, name := range append([]string{bpfProgParry}, stagePrograms...) { // a table holds programs of one kind
 			spec.Programs[name].Flags |= xdpHasFrags
@@ -163,6 +168,7 @@ func (e *Edge) generationSpec(p *Plan, b *builder) *ebpf.CollectionSpec {
 	}
 	cfg.SampleSeed = e.sampleSeed()
 	cfg.Greylist = e.state[bpfMapGreylist].MaxEntries()
+	cfg.ProxiedCells = e.state[bpfMapProxiedCell].MaxEntries()
 	cfg.Injected, cfg.Traced = flag(e.opts.Injected), flag(e.opts.Traced)
 	cfg.Ordered = flag(runtime.GOARCH == "amd64")
 	for name, value := range map[string]any{bpfVarCfg: cfg, bpfVarNatPorts: b.nat.ports, bpfVarOwnBits: b.ownBits()} {

@@ -97,8 +97,9 @@ const (
 	XDPTX       = 3
 	XDPRedirect = 4
 
-	TCNext = ^uint32(0) // on to whoever is next
-	TCShot = 2
+	TCNext     = ^uint32(0) // on to whoever is next
+	TCShot     = 2
+	TCRedirect = 7
 )
 
 // skb is the part of struct __sk_buff that a test run may set.
@@ -121,6 +122,53 @@ func (e *Edge) Reply(frame []byte, segments int) (uint32, error) {
 		return 0, fmt.Errorf("run the egress program: %w", err)
 	}
 	return code, nil
+}
+
+// Shaken is what becomes of a server's answer to the SYN proxy behind Process, which passes it up: two packets.
+type Shaken struct {
+	Code           uint32 // TC code
+	Server, Client []byte // the frames to both; nil where Code is not TCRedirect
+}
+
+// Shake runs one frame through the ingress program, as if XDP had passed it up. The frame to the server really leaves, by the interface
+// that its hop names.
+func (e *Edge) Shake(frame []byte) (Shaken, error) {
+	prog := e.gen.coll.Programs[bpfProgParryShake]
+	if prog == nil {
+		return Shaken{}, errors.New("no service has a SYN proxy")
+	}
+	rooms := e.gen.coll.Maps[bpfMapShakeRoom]
+	for i := range uint32(2) {
+		if err := rooms.Put(i, make([]bpfShakeRoom, ebpf.MustPossibleCPU())); err != nil {
+			return Shaken{}, fmt.Errorf("write map shake_room: %w", err)
+		}
+	}
+	opts := ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256)}
+	code, err := prog.Run(&opts)
+	if err != nil {
+		return Shaken{}, fmt.Errorf("run the ingress program: %w", err)
+	}
+	s := Shaken{Code: code, Client: opts.DataOut}
+	all := make([]bpfShakeRoom, ebpf.MustPossibleCPU())
+	if err := rooms.Lookup(uint32(0), &all); err != nil {
+		return Shaken{}, fmt.Errorf("read map shake_room: %w", err)
+	}
+	for i := range all {
+		if all[i].L3[0] != 0 {
+			s.Server = all[i].frame()
+		}
+	}
+	return s, nil
+}
+
+// frame is the packet that the room was made into.
+func (r *bpfShakeRoom) frame() []byte {
+	l3, l4 := 20, int(r.L4[12]>>4)*4
+	if r.L3[0]>>4 == 6 {
+		l3 = 40
+	}
+	f := append(append([]byte{}, r.Link[:14]...), r.L3[:l3]...)
+	return append(append(f, r.L4[:l4]...), r.Header[:r.S.Header]...)
 }
 
 // Peek reads a state map's value as bpftool does: bytes in, bytes out.

@@ -29,7 +29,7 @@ func fillTable(i uint32) []uint32 {
 }
 
 // featurePlan is a plan with each feature on or off.
-func featurePlan(ipv4, ipv6, nat, transparent, local, limits, sizes, frags, wide bool) *Plan {
+func featurePlan(ipv4, ipv6, nat, transparent, local, limits, sizes, frags, wide, proxied bool) *Plan {
 	p := &Plan{Enforce: true, NATPorts: [2]uint16{2000, 2100}, Frags: frags, Host: HostBudget{
 		PacketsPerSecond: 1000, SourcePacketsPerSecond: 100, Always: []ProtoPort{{ProtoTCP, 22}}}}
 	pool := Pool{Name: "p", Table4: fillTable(0), Table6: fillTable(1), Servers: []Server{
@@ -60,6 +60,9 @@ func featurePlan(ipv4, ipv6, nat, transparent, local, limits, sizes, frags, wide
 		if sizes {
 			s.MaxPacket = 1200
 		}
+		if proxied && f != Local {
+			s.SynProxy, s.ProxyHeader = SynProxyAuto, true
+		}
 		p.Services = append(p.Services, s)
 	}
 	if nat {
@@ -80,14 +83,14 @@ func featurePlan(ipv4, ipv6, nat, transparent, local, limits, sizes, frags, wide
 // make kernels-load.
 func TestLoadMatrix(t *testing.T) {
 	need.Root(t)
-	names := []string{"ipv4", "ipv6", "nat", "transparent", "local", "limits", "sizes", "frags", "wide"}
+	names := []string{"ipv4", "ipv6", "nat", "transparent", "local", "limits", "sizes", "frags", "wide", "proxied"}
 	type row struct {
 		name    string
-		on      [9]bool
+		on      [10]bool
 		samples SampleLevel
 	}
-	all := [9]bool{true, true, true, true, true, true, true, true, true}
-	rows := []row{{"all", all, SamplesAll}, {"none", [9]bool{}, SamplesNone}, {"always", all, SamplesAlways}, {"drops", all, SamplesDrops}}
+	all := [10]bool{true, true, true, true, true, true, true, true, true, true}
+	rows := []row{{"all", all, SamplesAll}, {"none", [10]bool{}, SamplesNone}, {"always", all, SamplesAlways}, {"drops", all, SamplesDrops}}
 	if os.Getenv("PARRY_LOAD") == "full" || !testing.Short() {
 		for i, n := range names {
 			off := all
@@ -104,7 +107,7 @@ func TestLoadMatrix(t *testing.T) {
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			began := time.Now()
-			p := featurePlan(r.on[0], r.on[1], r.on[2], r.on[3], r.on[4], r.on[5], r.on[6], r.on[7], r.on[8])
+			p := featurePlan(r.on[0], r.on[1], r.on[2], r.on[3], r.on[4], r.on[5], r.on[6], r.on[7], r.on[8], r.on[9])
 			p.Samples, p.Rules = r.samples, sampleRules(t)
 			g, err := e.Prepare(p)
 			var v *ebpf.VerifierError

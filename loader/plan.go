@@ -96,7 +96,30 @@ type Service struct {
 	Prefix        WideLimits // of a prefix of sources
 	Unproven      WideLimits // of all together who are not proven
 	Geo           uint8      // 1 + the number of its rule in Plan.Geo; 0 = none
+	SynProxy      SynProxy   // of its TCP clients; not for Local
+	ProxyHeader   bool       // TCP: PROXY protocol v2 tells its servers the client; not for Local
 }
+
+// SynProxy says when the edge answers a service's SYNs by cookies.
+type SynProxy uint8
+
+// When it does.
+const (
+	SynProxyOff    = SynProxy(bpfSynProxySYN_PROXY_OFF)
+	SynProxyAuto   = SynProxy(bpfSynProxySYN_PROXY_AUTO) // in StateAttack, or while more strangers come than are let in at first sight
+	SynProxyAlways = SynProxy(bpfSynProxySYN_PROXY_ALWAYS)
+)
+
+// TCPOptions are what a server answers to a SYN that offers everything.
+type TCPOptions struct {
+	MSS         uint16
+	WindowScale uint8 // NoWindowScale = it takes none
+	SACK        bool
+	Timestamps  bool
+}
+
+// NoWindowScale as TCPOptions.WindowScale.
+const NoWindowScale = 15
 
 // Front is where a service listens: a range of ports, counted on from the ranges before it.
 type Front struct {
@@ -137,4 +160,5 @@ type Server struct {
 	Addr netip.Addr
 	Port uint16       // of a service's lowest port; the others keep their distance from it
 	NAT  []netip.Addr // addresses that may face it
+	TCP  *TCPOptions  // what it takes of TCP; nil = not known
 }

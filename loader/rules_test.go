@@ -92,7 +92,7 @@ func TestSetRulesRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	plan := featurePlan(true, true, true, false, false, false, false, false, false)
+	plan := featurePlan(true, true, true, false, false, false, false, false, false, false)
 	plan.Rules = []Rule{ruleOf(t, 1, "udp", "drop")}
 	g, err := e.Prepare(plan)
 	if err != nil {

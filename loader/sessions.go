@@ -52,6 +52,7 @@ type Session struct {
 	State         SessionState
 	Proof         SessionProof // of a session that is over: what it was
 	ServerStarted bool
+	Proxied       bool // TCP: the edge shook hands with its client, so its numbers are translated
 	Age, Idle     time.Duration
 	Up, Down      Direction
 
@@ -198,6 +199,7 @@ func (s *Session) halves(up, down *bpfFlow, tick uint32) {
 	s.Up = Direction{up.Packets, up.Bytes}
 	s.Down = Direction{down.Packets, down.Bytes}
 	s.ServerStarted = up.State&uint32(bpfFlowFlagFLOW_SERVER_STARTED) != 0
+	s.Proxied = up.State&uint32(bpfFlowFlagFLOW_PROXIED) != 0
 	s.Age = tickDuration(tick - down.Peer)
 	idle := tick - up.Seen
 	if down.State != 0 {

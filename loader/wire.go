@@ -33,6 +33,7 @@ const (
 	everIPv6
 	everTransparent
 	everLocal
+	everProxied
 )
 
 // MaglevSize is the number of cells of a pool's table.

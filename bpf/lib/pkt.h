@@ -22,6 +22,9 @@
 #define IPPROTO_UDP 17
 #define IPPROTO_ICMPV6 58
 
+#define TC_ACT_UNSPEC (-1) /* on to whoever is next */
+#define TC_ACT_SHOT 2
+
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -108,7 +111,8 @@ struct pkt {
 	__u8 weak; /* its session is proven weakly */
 	__u8 playing; /* its session is proven */
 	__u8 ruled; /* enum ruled */
-	__u8 pad[5];
+	__u8 shaken; /* TCP: a client that has shaken hands with the edge (map shaken) */
+	__u8 pad[4];
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

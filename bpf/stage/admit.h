@@ -249,6 +249,8 @@ static __always_inline bool begins(const struct pkt *p, const struct service *sv
 {
 	if (p->proto != IPPROTO_TCP)
 		return true;
+	if (p->shaken)
+		return true;
 	if (p->tcp & (TCP_RST | TCP_FIN))
 		return false;
 	return (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN || (svc->forward != FORWARD_NAT && !(p->tcp & TCP_SYN));
@@ -260,7 +262,33 @@ static __always_inline int lost(struct pkt *p, enum drop_reason reason)
 	return reason == DROP_REASON_RACE ? VERDICT_AGAIN : drop(p, reason);
 }
 
-/* A stranger's packet to a service: may it begin a session? p->service and p->offset are set. Returns a verdict, or ADMIT. */
+/* May a stranger's packet that its lists don't refuse begin a session? Returns a verdict, or ADMIT. */
+NOINLINE int admit_rest(struct xdp_md *ctx, struct pkt *p)
+{
+	struct service *svc;
+	__u32 i;
+	int err;
+
+	if (!p)
+		return VERDICT_ABORT;
+	i = p->service;
+	svc = bpf_map_lookup_elem(&service, &i);
+	if (!svc)
+		return drop(p, DROP_REASON_NO_SERVER);
+	if (!begins(p, svc))
+		return drop(p, DROP_REASON_NO_SESSION);
+	err = revive(p);
+	if (err)
+		return err;
+	if (p->allowed)
+		return VERDICT_ADMIT;
+	stranger_seen(p);
+	if (is_reflection(ctx, p) && refuse(p, DROP_REASON_REFLECTION, svc->enforce))
+		return VERDICT_DROP;
+	return VERDICT_ADMIT;
+}
+
+/* A stranger's packet to a service: may it begin a session? p->service and p->offset are set. Returns a verdict, ADMIT, or SYN. */
 NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 {
 	struct service *svc;
@@ -283,17 +311,11 @@ NOINLINE int admit(struct xdp_md *ctx, struct pkt *p)
 		return VERDICT_DROP;
 	if (p->frag && !svc->fragments && refuse(p, DROP_REASON_FRAGMENT_REFUSED, svc->enforce))
 		return VERDICT_DROP;
-	if (!begins(p, svc))
-		return drop(p, DROP_REASON_NO_SESSION);
-	err = revive(p);
-	if (err)
-		return err;
-	if (p->allowed)
-		return VERDICT_ADMIT;
-	stranger_seen(p);
-	if (is_reflection(ctx, p) && refuse(p, DROP_REASON_REFLECTION, svc->enforce))
+	if (p->proto == IPPROTO_TCP && tcp_odd(p->tcp) && refuse(p, DROP_REASON_TCP_FLAGS, svc->enforce))
 		return VERDICT_DROP;
-	return VERDICT_ADMIT;
+	if (cfg.proxied && svc->syn_proxy && p->proto == IPPROTO_TCP)
+		return VERDICT_SYN;
+	return admit_rest(ctx, p);
 }
 
 /* A stranger that may begin a session begins one. */
@@ -320,8 +342,8 @@ NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
 		return drop(p, p->reason);
 	}
 	m = making_new((p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0) | source_prefix(p, svc) << FLOW_PREFIX_SHIFT |
-		       (p->proof == GATE_PROOF_STRONG ? PHASE_OPEN : PHASE_OPENING) | (p->again ? FLOW_AGAIN : 0) |
-		       (svc->watched && p->proto == IPPROTO_UDP ? FLOW_WATCHED : 0));
+		       (p->proof == GATE_PROOF_STRONG && !p->shaken ? PHASE_OPEN : PHASE_OPENING) |
+		       (p->again ? FLOW_AGAIN : 0) | (svc->watched && p->proto == IPPROTO_UDP ? FLOW_WATCHED : 0));
 	if (!m) {
 		limit_undo(p, s, svc);
 		return VERDICT_ABORT;
@@ -329,7 +351,7 @@ NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
 	m->up_flags = newcomer_flags(p, svc);
 	m->epoch = p->epoch - would_deny(p);
 	ends_of_client(p, m);
-	err = face_server(ctx, p, svc, m);
+	err = face_server(ctx, p, svc, m) ?: side_begin(p, svc, m);
 	if (!err) {
 		first = first_of(ctx, p, s, svc, m, &hop);
 		err = make(p, m);
@@ -341,6 +363,7 @@ NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
 		first_undo(p, s, svc, m);
 	}
 	limit_undo(p, s, svc);
+	side_free(m->cell);
 	if (m->slot && ring_put_back(p->family, m->slot, p->tick))
 		fault(FAULT_PORT_LOST);
 	return lost(p, err);

@@ -36,7 +36,7 @@ static __always_inline int first_of(struct xdp_md *ctx, struct pkt *p, struct so
 	int refused;
 
 	m->shadow = p->shadow;
-	if (p->frag || p->ttl <= 1 || would_deny(p))
+	if (p->frag || p->ttl <= 1 || would_deny(p) || m->flags & FLOW_SIDE)
 		return VERDICT_AGAIN;
 	if (first_words(ctx, p, m->up_flags)) /* it speaks as it begins: its gate is to hear that */
 		return VERDICT_AGAIN;

@@ -10,6 +10,7 @@
 #include "../lib/ring.h"
 #include "limit.h"
 #include "proof.h"
+#include "side.h"
 
 #define CLOSING_TICKS TICKS_PER_SECOND
 #define REST_UDP (30 * TICKS_PER_SECOND)
@@ -88,6 +89,8 @@ static __always_inline bool end_delete4(const struct flow_key4 *k, struct flow4 
 		free_slot(&down->f, 4, up->f.peer, k->proto, tick);
 	else if (down)
 		bpf_map_delete_elem(&flow4, dk);
+	if (cfg.proxied && !(up->f.state & FLOW_NAT))
+		side_free(up->f.peer);
 	*(__u32 *)client = k->src;
 	end_release(client, 4, &up->f);
 	bpf_map_delete_elem(&flow4, k);
@@ -103,6 +106,8 @@ static __always_inline bool end_delete6(const struct flow_key6 *k, struct flow6 
 		free_slot(&down->f, 6, up->f.peer, k->proto, tick);
 	else if (down)
 		bpf_map_delete_elem(&flow6, dk);
+	if (cfg.proxied && !(up->f.state & FLOW_NAT))
+		side_free(up->f.peer);
 	end_release(k->src, 6, &up->f);
 	bpf_map_delete_elem(&flow6, k);
 	return true;

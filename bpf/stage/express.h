@@ -14,6 +14,7 @@
 #define EXPRESS_STRANGER (EXPRESS_NO - KNOWN_STRANGER)
 #define EXPRESS_UNLISTED (EXPRESS_NO - KNOWN_UNLISTED)
 #define EXPRESS_BRIEF (EXPRESS_UNLISTED - 1) /* that, and it is for stage/brief.h */
+#define EXPRESS_SYN (EXPRESS_BRIEF - 1) /* or for stage/syn_brief.h */
 
 /* Three bytes of the frame: IPv4, and no options. */
 #define EXPRESS_IPV4 (bpf_htons(ETH_P_IP) | 0x45 << 16)
@@ -172,11 +173,35 @@ static __always_inline int express_local(struct flow *f, __u32 state, __u64 clie
 	return XDP_PASS;
 }
 
+/* What a segment of a session behind the SYN proxy needs beside it. */
+struct express_way {
+	__u64 now;
+	__u64 from;
+	__u32 slot;
+	__u32 state;
+};
+
+/* Both in stage/express_proxied.h. */
+static int express4_proxied(struct xdp_md *ctx, struct flow4 *f, const struct express_way *way);
+static int express6_proxied(struct xdp_md *ctx, struct flow6 *f, const struct express_way *way);
+
+/* An open session's packet that is not the ordinary one. */
+static __always_inline int express4_other(struct xdp_md *ctx, struct flow4 *f, __u64 now, __u64 from, __u32 slot,
+					  __u32 state, __u8 proto, __be32 client, __u32 total)
+{
+	if (cfg.proxied && proto == IPPROTO_TCP && (state & EXPRESS_STATE) == (PHASE_OPEN | FLOW_PROXIED)) {
+		struct express_way way = { .now = now, .from = from, .slot = slot, .state = state };
+
+		return express4_proxied(ctx, f, &way);
+	}
+	return express_local(&f->f, state, client, 4, now, total);
+}
+
 static __always_inline int express4_as(struct xdp_md *ctx, __u64 now, __u8 proto)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct iphdr *ip = data + sizeof(struct ethhdr);
-	__u32 *l4 = (void *)(ip + 1), total, state, service;
+	__u32 *l4 = (void *)(ip + 1), total, state, service, slot = 0;
 	__u64 from, addrs, rest;
 	struct flow4 *f;
 	struct hop *h;
@@ -187,7 +212,7 @@ static __always_inline int express4_as(struct xdp_md *ctx, __u64 now, __u8 proto
 	if (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET) || ip->ttl <= 1 || total + sizeof(struct ethhdr) > end - data ||
 	    !express_l4(l4, end, proto, total - sizeof(*ip), 4))
 		return EXPRESS_NO;
-	f = half4(wide(&ip->saddr), *l4 | (__u64)proto << 32, &from);
+	f = half4(wide(&ip->saddr), *l4 | (__u64)proto << 32, &from, &slot);
 	if (!f)
 		return EXPRESS_STRANGER;
 	state = *(volatile __u32 *)&f->f.state;
@@ -196,7 +221,7 @@ static __always_inline int express4_as(struct xdp_md *ctx, __u64 now, __u8 proto
 		return EXPRESS_NO;
 	total = bpf_ntohs(*(volatile __u16 *)&ip->tot_len); /* cheaper read again than kept over the lookup */
 	if ((state & EXPRESS_STATE) != PHASE_OPEN)
-		return express_local(&f->f, state, ip->saddr, 4, now, total);
+		return express4_other(ctx, f, now, from, slot, state, proto, ip->saddr, total);
 	h = express_hop(f->f.hop, total);
 	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, ip->saddr, 4, now, total)))
 		return EXPRESS_NO;
@@ -228,11 +253,22 @@ static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 	return EXPRESS_NO;
 }
 
+static __always_inline int express6_other(struct xdp_md *ctx, struct flow6 *f, __u64 now, __u64 from, __u32 slot,
+					  __u32 state, __u8 proto, __u64 client, __u32 total)
+{
+	if (cfg.proxied && proto == IPPROTO_TCP && (state & EXPRESS_STATE) == (PHASE_OPEN | FLOW_PROXIED)) {
+		struct express_way way = { .now = now, .from = from, .slot = slot, .state = state };
+
+		return express6_proxied(ctx, f, &way);
+	}
+	return express_local(&f->f, state, client, 6, now, total);
+}
+
 static __always_inline int express6_as(struct xdp_md *ctx, __u64 now, __u8 proto)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct ipv6hdr *ip = data + sizeof(struct ethhdr);
-	__u32 *l4 = (void *)(ip + 1), total, state, service, ports, delta;
+	__u32 *l4 = (void *)(ip + 1), total, state, service, ports, delta, slot = 0;
 	__u64 from, addrs[4];
 	struct flow6 *f;
 	struct hop *h;
@@ -243,7 +279,7 @@ static __always_inline int express6_as(struct xdp_md *ctx, __u64 now, __u8 proto
 	if (*(__u8 *)ip >> 4 != 6 || ip->hop_limit <= 1 || total + sizeof(struct ethhdr) > end - data ||
 	    !express_l4(l4, end, proto, total - sizeof(*ip), 6))
 		return EXPRESS_NO;
-	f = half6(ip->saddr.in6_u.u6_addr8, ip->daddr.in6_u.u6_addr8, *l4 | (__u64)proto << 32, &from);
+	f = half6(ip->saddr.in6_u.u6_addr8, ip->daddr.in6_u.u6_addr8, *l4 | (__u64)proto << 32, &from, &slot);
 	if (!f)
 		return EXPRESS_STRANGER;
 	state = *(volatile __u32 *)&f->f.state;
@@ -252,7 +288,7 @@ static __always_inline int express6_as(struct xdp_md *ctx, __u64 now, __u8 proto
 		return EXPRESS_NO;
 	total = bpf_ntohs(*(volatile __u16 *)&ip->payload_len) + sizeof(*ip);
 	if ((state & EXPRESS_STATE) != PHASE_OPEN)
-		return express_local(&f->f, state, wide(&ip->saddr), 6, now, total);
+		return express6_other(ctx, f, now, from, slot, state, proto, wide(&ip->saddr), total);
 	h = express_hop(f->f.hop, total);
 	if (!h || (!(state & FLOW_RETURN) && !express_limits(&f->f, state, wide(&ip->saddr), 6, now, total)))
 		return EXPRESS_NO;

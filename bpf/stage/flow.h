@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "connect.h"
 #include "deny.h"
 #include "egress.h"
 #include "frag.h"
@@ -219,22 +220,43 @@ static __always_inline bool forged(__u32 state)
 	return cfg.local && (state & (FLOW_LOCAL | FLOW_RETURN)) == (FLOW_LOCAL | FLOW_RETURN);
 }
 
-NOINLINE int established4(struct xdp_md *ctx, struct pkt *p)
+/* A segment that is not forwarded as it is: to stage/connect.h. Returns NEXT: it is to be rewritten and to leave by h; else a verdict. */
+static __always_inline int flow_change(struct xdp_md *ctx, struct pkt *p, struct flow *f, struct proxied *x,
+				       const struct hop *h, __u32 state)
 {
-	__u32 state, ports, l3_delta, l4_delta;
+	__u32 more = x ? tcp_growth(p, x, state) : 0;
+
+	if (p->l3_len + more > h->mtu)
+		return too_big(ctx, p, h->mtu - more, state);
+	return tcp_after(ctx, p, f, x);
+}
+
+/* It was looked at: goes up, for stage/handshake.h to make two of it. */
+static __always_inline int flow_changed(struct pkt *p, struct flow *f, int v)
+{
+	if (v == VERDICT_PASS)
+		flow_count(f, p->tick, p->l3_len);
+	return v;
+}
+
+/* special: TCP that stage/connect.h looks at, in a program of its own; else it is VERDICT_TCP. */
+static __always_inline int established4_as(struct xdp_md *ctx, struct pkt *p, bool special)
+{
+	__u32 state, ports, l3_delta, l4_delta, slot = 0;
+	struct proxied *x = NULL;
 	__u64 from, addrs;
 	struct flow4 *f;
 	struct hop *h;
 	int err;
 
-	if (!p)
-		return VERDICT_ABORT;
-	f = half4(addrs_word(addr4(p->src), addr4(p->dst)), rest_word(p->sport, p->dport, p->proto), &from);
+	f = half4(addrs_word(addr4(p->src), addr4(p->dst)), rest_word(p->sport, p->dport, p->proto), &from, &slot);
 	if (!f)
 		return VERDICT_NEXT;
 	state = *(volatile __u32 *)&f->f.state;
 	if (!carries(state))
 		return VERDICT_NEXT;
+	if (!special && tcp_special(p, &f->f, state))
+		return VERDICT_TCP;
 	p->service = f->f.service;
 	p->down = !!(state & FLOW_RETURN);
 	p->playing = FLOW_PHASE(state) == PHASE_OPEN;
@@ -251,10 +273,17 @@ NOINLINE int established4(struct xdp_md *ctx, struct pkt *p)
 	p->as_port = ports;
 	if (forged(state))
 		return drop(p, DROP_REASON_BAD_ADDRESS);
+	if (special) {
+		x = tcp_side(p, &f->f, state, slot);
+		err = x ? tcp_before(ctx, p, &f->f, x) : DROP_REASON_SESSIONS_FULL;
+		if (err)
+			return err == TCP_OVER ? VERDICT_NEXT : drop(p, err);
+		state = *(volatile __u32 *)&f->f.state;
+	}
 	err = flow_pass(ctx, p, &f->f, state);
 	if (err)
 		return flow_refused(p, err);
-	if (cfg.local && state & FLOW_LOCAL) {
+	if (!special && cfg.local && state & FLOW_LOCAL) {
 		if (p->frag && frag_note(ctx, p, state, 0))
 			return abort_changed(p);
 		flow_count(&f->f, p->tick, p->l3_len);
@@ -263,33 +292,39 @@ NOINLINE int established4(struct xdp_md *ctx, struct pkt *p)
 	h = hop_get(f->f.hop) ?: hop_again(ctx, p, &f->f.hop);
 	if (!h)
 		return drop(p, DROP_REASON_NO_NEIGHBOR);
-	if (p->l3_len > h->mtu)
+	if (!special && p->l3_len > h->mtu)
 		return too_big(ctx, p, h->mtu, state);
+	if (special) {
+		err = flow_change(ctx, p, &f->f, x, h, state);
+		if (err)
+			return flow_changed(p, &f->f, err);
+	}
 	err = rewrite4(ctx, p, addrs, ports, l3_delta, l4_delta);
 	if (err)
 		return err == DROP_REASON_TTL ? drop(p, err) : abort_changed(p);
-	if (p->frag && frag_note(ctx, p, state, f->f.hop))
+	if (!special && p->frag && frag_note(ctx, p, state, f->f.hop))
 		return abort_changed(p);
 	flow_count(&f->f, p->tick, p->l3_len);
 	return leave(ctx, p, h);
 }
 
-NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
+static __always_inline int established6_as(struct xdp_md *ctx, struct pkt *p, bool special)
 {
+	__u32 state, ports, l4_delta, slot = 0;
+	struct proxied *x = NULL;
 	struct flow6 *f;
 	struct hop *h;
-	__u32 state, ports, l4_delta;
 	__u64 from;
 	int err;
 
-	if (!p)
-		return VERDICT_ABORT;
-	f = half6(p->src, p->dst, rest_word(p->sport, p->dport, p->proto), &from);
+	f = half6(p->src, p->dst, rest_word(p->sport, p->dport, p->proto), &from, &slot);
 	if (!f)
 		return VERDICT_NEXT;
 	state = *(volatile __u32 *)&f->f.state;
 	if (!carries(state))
 		return VERDICT_NEXT;
+	if (!special && tcp_special(p, &f->f, state))
+		return VERDICT_TCP;
 	p->service = f->f.service;
 	p->down = !!(state & FLOW_RETURN);
 	p->playing = FLOW_PHASE(state) == PHASE_OPEN;
@@ -304,10 +339,17 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 	p->as_port = ports;
 	if (forged(state))
 		return drop(p, DROP_REASON_BAD_ADDRESS);
+	if (special) {
+		x = tcp_side(p, &f->f, state, slot);
+		err = x ? tcp_before(ctx, p, &f->f, x) : DROP_REASON_SESSIONS_FULL;
+		if (err)
+			return err == TCP_OVER ? VERDICT_NEXT : drop(p, err);
+		state = *(volatile __u32 *)&f->f.state;
+	}
 	err = flow_pass(ctx, p, &f->f, state);
 	if (err)
 		return flow_refused(p, err);
-	if (cfg.local && state & FLOW_LOCAL) {
+	if (!special && cfg.local && state & FLOW_LOCAL) {
 		if (p->frag && frag_note(ctx, p, state, 0))
 			return abort_changed(p);
 		flow_count(&f->f, p->tick, p->l3_len);
@@ -316,13 +358,38 @@ NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
 	h = hop_get(f->f.hop) ?: hop_again(ctx, p, &f->f.hop);
 	if (!h)
 		return drop(p, DROP_REASON_NO_NEIGHBOR);
-	if (p->l3_len > h->mtu)
+	if (!special && p->l3_len > h->mtu)
 		return too_big(ctx, p, h->mtu, state);
+	if (special) {
+		err = flow_change(ctx, p, &f->f, x, h, state);
+		if (err)
+			return flow_changed(p, &f->f, err);
+	}
 	err = rewrite6(ctx, p, ports, l4_delta);
 	if (err)
 		return err == DROP_REASON_TTL ? drop(p, err) : abort_changed(p);
-	if (p->frag && frag_note(ctx, p, state, f->f.hop))
+	if (!special && p->frag && frag_note(ctx, p, state, f->f.hop))
 		return abort_changed(p);
 	flow_count(&f->f, p->tick, p->l3_len);
 	return leave(ctx, p, h);
+}
+
+NOINLINE int established4(struct xdp_md *ctx, struct pkt *p)
+{
+	return p ? established4_as(ctx, p, false) : VERDICT_ABORT;
+}
+
+NOINLINE int established6(struct xdp_md *ctx, struct pkt *p)
+{
+	return p ? established6_as(ctx, p, false) : VERDICT_ABORT;
+}
+
+NOINLINE int special4(struct xdp_md *ctx, struct pkt *p)
+{
+	return p ? established4_as(ctx, p, true) : VERDICT_ABORT;
+}
+
+NOINLINE int special6(struct xdp_md *ctx, struct pkt *p)
+{
+	return p ? established6_as(ctx, p, true) : VERDICT_ABORT;
 }

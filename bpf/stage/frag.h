@@ -148,14 +148,15 @@ static __always_inline int frag_rewrite(struct xdp_md *ctx, struct pkt *p, const
 static NOINLINE struct flow *frag_half(const struct pkt *p, const struct frag *f)
 {
 	__u64 rest = rest_word(f->sport, f->dport, p->proto), from;
+	__u32 slot;
 	struct flow *half;
 
 	if (p->family == 4) {
-		struct flow4 *h = half4(addrs_word(addr4(p->src), addr4(p->dst)), rest, &from);
+		struct flow4 *h = half4(addrs_word(addr4(p->src), addr4(p->dst)), rest, &from, &slot);
 
 		half = h ? &h->f : NULL;
 	} else {
-		struct flow6 *h = half6(p->src, p->dst, rest, &from);
+		struct flow6 *h = half6(p->src, p->dst, rest, &from, &slot);
 
 		half = h ? &h->f : NULL;
 	}

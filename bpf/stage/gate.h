@@ -13,6 +13,8 @@
 #define GATE_NONE 255 /* there is no program in the slot */
 #define VERDICT_GATE 17 /* the gate is to see it. Shares VERDICT_NEXT's place among the verdicts that are none */
 #define VERDICT_ADMIT 18 /* a session may begin */
+#define VERDICT_TCP 21 /* TCP whose numbers are not its server's, or that a header goes before (stage/connect.h) */
+#define VERDICT_SYN 22 /* the SYN proxy is to see it */
 
 /* Global, and its result hidden from the compiler: neither it nor the verifier may take the miss's number for the only one. */
 NOINLINE int gate_call(struct xdp_md *ctx, __u32 i)

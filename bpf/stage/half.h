@@ -11,26 +11,26 @@ static __always_inline bool nat_port_taken(__be16 port)
 }
 
 /* The half whose packets look like this, by the words of its key; NULL or not carrying = none. For a return slot
- * `from` is the word that must still be there after the rest was read, else 0. A slot that is not theirs, or not any
+ * `from` is the word that must still be there after the rest was read, else 0, and `slot` its number. A slot that is not theirs, or not any
  * more, says nothing: its port may have become a service's since.
  *
  * The slot's writer orders its stores (slot_word in session.h); its readers order their loads by what the compiler may
  * not move, and by that alone. On x86 that is exact. arm64 may also move loads: there a reader
  * that stood still between two of them until the port had rested (30 s) and was given out again could take a torn slot
  * for a whole one. */
-static __always_inline struct flow4 *half4(__u64 addrs, __u64 rest, __u64 *from)
+static __always_inline struct flow4 *half4(__u64 addrs, __u64 rest, __u64 *from, __u32 *slot)
 {
 	struct flow_key4 k;
 	__u64 *w = (__u64 *)&k;
 
 	*from = 0;
 	if (cfg.nat && nat_port_taken(rest >> 16)) {
-		__u32 dst = addrs >> 32, *addr = bpf_map_lookup_elem(&nat_index4, &dst), i;
+		__u32 dst = addrs >> 32, *addr = bpf_map_lookup_elem(&nat_index4, &dst);
 		struct flow4 *f;
 
 		if (addr) {
-			i = *addr << 16 | bpf_ntohs(rest >> 16);
-			f = bpf_map_lookup_elem(&nat4, &i);
+			*slot = *addr << 16 | bpf_ntohs(rest >> 16);
+			f = bpf_map_lookup_elem(&nat4, slot);
 			if (!f)
 				return NULL;
 			*from = *(volatile __u64 *)&f->f.word;
@@ -44,7 +44,7 @@ static __always_inline struct flow4 *half4(__u64 addrs, __u64 rest, __u64 *from)
 	return bpf_map_lookup_elem(&flow4, &k);
 }
 
-static __always_inline struct flow6 *half6(const __u8 *src, const __u8 *dst, __u64 rest, __u64 *from)
+static __always_inline struct flow6 *half6(const __u8 *src, const __u8 *dst, __u64 rest, __u64 *from, __u32 *slot)
 {
 	struct flow_key6 k;
 	__u64 *w = (__u64 *)&k;
@@ -52,14 +52,14 @@ static __always_inline struct flow6 *half6(const __u8 *src, const __u8 *dst, __u
 	*from = 0;
 	if (cfg.nat && nat_port_taken(rest >> 16)) {
 		struct in6 a;
-		__u32 *addr, i;
+		__u32 *addr;
 		struct nat6 *n;
 
 		addr_copy(a.addr, dst);
 		addr = bpf_map_lookup_elem(&nat_index6, &a);
 		if (addr) {
-			i = *addr << 16 | bpf_ntohs(rest >> 16);
-			n = bpf_map_lookup_elem(&nat6, &i);
+			*slot = *addr << 16 | bpf_ntohs(rest >> 16);
+			n = bpf_map_lookup_elem(&nat6, slot);
 			if (n) {
 				*from = *(volatile __u64 *)&n->flow.f.word;
 				if (!((*from ^ from_word(0, rest, rest >> 32)) << 8) &&

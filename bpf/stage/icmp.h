@@ -134,6 +134,34 @@ static __always_inline int embedded_ports(const struct embedded *x, void *data, 
 	return 0;
 }
 
+/* The sequence number of a segment that was sent to a client of the SYN proxy, as its server knows it: else the server takes the error
+ * for somebody else's. Returns what that does to the segment's own checksum. */
+static __always_inline __u32 embedded_seq(const struct embedded *x, __u32 family, void *data, void *end,
+					  const struct flow *f, __u32 *delta)
+{
+	__u64 at = x->l4 + 4;
+	struct proxied *side;
+	__be32 *seq, was, now;
+
+	if (!cfg.proxied || x->proto != IPPROTO_TCP || (f->state & (FLOW_PROXIED | FLOW_RETURN)) != FLOW_PROXIED)
+		return 0;
+	side = side_up(family, f);
+	if (!side || x->l4 + 8 > x->end)
+		return 0;
+	barrier_var(at); /* as above */
+	if (at > L4_MAX + 4)
+		return 0;
+	seq = data + at;
+	if ((void *)(seq + 1) > end)
+		return 0;
+	was = *seq;
+	now = bpf_htonl(bpf_ntohl(was) - side->delta);
+	*seq = now;
+	was = csum_change4(was, now);
+	*delta += was;
+	return was;
+}
+
 /* Embedded C > F's view becomes the receiver's: its source is the half's destination and the other way round. */
 static __always_inline int translate4(struct xdp_md *ctx, struct pkt *p, const struct embedded *x,
 				      const struct flow4 *f, bool keep_source)
@@ -160,6 +188,7 @@ static __always_inline int translate4(struct xdp_md *ctx, struct pkt *p, const s
 	if (embedded_ports(x, data, end, f->dport, f->sport, &ports))
 		return DROP_REASON_INTERNAL;
 	delta += ports;
+	ports += embedded_seq(x, 4, data, end, &f->f, &delta);
 	embedded_l4_check(x, data, end, addrs + ports, &delta);
 	icmp->checksum = csum_apply(icmp->checksum, delta);
 	addrs = csum_change4(ip->daddr, f->dst) + TTL_DELTA;
@@ -197,6 +226,7 @@ static __always_inline int translate6(struct xdp_md *ctx, struct pkt *p, const s
 	if (embedded_ports(x, data, end, f->dport, f->sport, &ports))
 		return DROP_REASON_INTERNAL;
 	delta += ports;
+	ports += embedded_seq(x, 6, data, end, &f->f, &delta);
 	embedded_l4_check(x, data, end, csum_fold(addrs) + csum_fold(ports), &delta);
 	delta = csum_fold(delta) + csum_fold(csum_change16(p->dst, f->dst)); /* the pseudo-header's part */
 	__builtin_memcpy(&ip->daddr, f->dst, 16);
@@ -284,11 +314,12 @@ NOINLINE int error4(struct xdp_md *ctx, struct pkt *p)
 	struct hop *h = NULL;
 	struct flow4 *f;
 	__u64 from;
+	__u32 slot;
 	int v, err;
 
 	if (!p || !x || embedded_read(x, ctx, p))
 		return VERDICT_NEXT;
-	f = half4(addrs_word(addr4(x->dst), addr4(x->src)), rest_word(x->dport, x->sport, x->proto), &from);
+	f = half4(addrs_word(addr4(x->dst), addr4(x->src)), rest_word(x->dport, x->sport, x->proto), &from, &slot);
 	if (!f || !carries(f->f.state))
 		return error_unrelated(p, x);
 	v = error_pass(p, &f->f, &f->dst, &h);
@@ -304,11 +335,12 @@ NOINLINE int error6(struct xdp_md *ctx, struct pkt *p)
 	struct hop *h = NULL;
 	struct flow6 *f;
 	__u64 from;
+	__u32 slot;
 	int v, err;
 
 	if (!p || !x || embedded_read(x, ctx, p))
 		return VERDICT_NEXT;
-	f = half6(x->dst, x->src, rest_word(x->dport, x->sport, x->proto), &from);
+	f = half6(x->dst, x->src, rest_word(x->dport, x->sport, x->proto), &from, &slot);
 	if (!f || !carries(f->f.state))
 		return error_unrelated(p, x);
 	v = error_pass(p, &f->f, f->dst, &h);

@@ -9,9 +9,6 @@
 #include "admit.h"
 #include "sample.h"
 
-#define TC_ACT_UNSPEC (-1) /* on to whoever is next */
-#define TC_ACT_SHOT 2
-
 /* Packets and IP bytes that this buffer becomes on the wire. */
 static __always_inline __u32 segments(struct __sk_buff *skb, struct pkt *p)
 {

@@ -73,7 +73,7 @@ static NOINLINE int newcomer(struct pkt *p, const struct service *svc, __u32 *sl
 static __always_inline __u32 newcomer_flags(const struct pkt *p, const struct service *svc)
 {
 	return (p->proof == GATE_PROOF_STRONG ? FLOW_STRONG : 0) | (p->query ? FLOW_QUERY : 0) |
-	       (cfg.gates && svc->gate && p->tcp & TCP_SYN && !p->allowed ? FLOW_GATED : 0) |
+	       (cfg.gates && svc->gate && (p->tcp & TCP_SYN || p->shaken) && !p->allowed ? FLOW_GATED : 0) |
 	       ruled_flag(p, p->proof == GATE_PROOF_STRONG ? PHASE_OPEN : PHASE_OPENING);
 }
 

@@ -151,7 +151,8 @@ static __always_inline int opening_down(struct pkt *p, struct flow *f, bool enfo
 	struct flow *up = first_half(p);
 	__u32 over;
 
-	if (up && FLOW_PHASE(up->state) == PHASE_OPENING && !(f->state & FLOW_SERVER_STARTED)) {
+	if (up && FLOW_PHASE(up->state) == PHASE_OPENING && !(up->state & FLOW_STRONG) &&
+	    !(f->state & FLOW_SERVER_STARTED)) {
 		__u32 gives = given(p), free = asked(up, f);
 
 		over = gives > free ? gives - free : 0;
@@ -163,7 +164,7 @@ static __always_inline int opening_down(struct pkt *p, struct flow *f, bool enfo
 		__sync_fetch_and_or(&f->state, FLOW_ANSWERED);
 	} else if (!(p->tcp & (TCP_SYN | TCP_RST))) {
 		__sync_fetch_and_or(&f->state, FLOW_ANSWERED);
-		if (up && up->packets && !(up->state & FLOW_GATED) && phase_open(up, FLOW_STRONG)) {
+		if (up && up->packets && !(up->state & (FLOW_GATED | FLOW_PROXIED)) && phase_open(up, FLOW_STRONG)) {
 			phase_open(f, 0);
 			STRANGER_COUNT(p, strong);
 		}
@@ -188,7 +189,8 @@ static __always_inline int opening_up(struct pkt *p, struct flow *f, const struc
 			return 0;
 		if (!phase_open(f, FLOW_STRONG))
 			return 0;
-		STRANGER_COUNT(p, strong);
+		if (!(f->state & FLOW_PROXIED)) /* it was when it began */
+			STRANGER_COUNT(p, strong);
 	} else {
 		if (f->state & FLOW_QUERY || p->query) /* to ask is no proof */
 			return 0;

@@ -56,7 +56,9 @@ static __always_inline struct list_entry *denied4(__u32 service, __be32 addr, __
 
 static __always_inline int quick_drop(struct iphdr *ip, struct udphdr *l4, __u32 service, __u64 now)
 {
-	struct pkt p = { .service = service, .l3_len = bpf_ntohs(ip->tot_len), .now = now, .family = 4, .proto = ip->protocol };
+	struct pkt p = {
+		.service = service, .l3_len = bpf_ntohs(ip->tot_len), .now = now, .family = 4, .proto = ip->protocol
+	};
 
 	if (NOTES) {
 		*(__u32 *)p.src = ip->saddr;
@@ -93,6 +95,8 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	e = denied4(service, addr, now, &unlisted);
 	if (!e && unlisted == UNLISTED_NET && ip->protocol == IPPROTO_UDP && (f->gated || pressing(service)))
 		return EXPRESS_BRIEF;
+	if (!e && cfg.proxied && unlisted == UNLISTED_NET && ip->protocol == IPPROTO_TCP && f->proxied)
+		return EXPRESS_SYN;
 	if (!e)
 		return unlisted ? EXPRESS_UNLISTED : EXPRESS_STRANGER;
 	denial_note(unlisted ? whom | DENIAL_NET : whom, e, now);

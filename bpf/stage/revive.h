@@ -10,12 +10,13 @@
 /* AGAIN: there is a session now. Shares VERDICT_NEXT's place among the verdicts that are none. */
 #define VERDICT_AGAIN 16
 
-static __always_inline bool phase_revive(struct flow *f)
+/* wants: flags that it begins with. */
+static __always_inline bool phase_revive(struct flow *f, __u32 wants)
 {
 	__u32 old = f->state;
-	__u32 fresh = (old & ~(FLOW_PHASES | FLOW_FIN_CLIENT | FLOW_FIN_SERVER | FLOW_RST | FLOW_ANSWERED |
-			       FLOW_STRONG | FLOW_LASTING)) |
-		      PHASE_OPENING;
+	__u32 fresh = (old & ~(FLOW_PHASES | FLOW_PROXIED | FLOW_HEADER | FLOW_FIN_CLIENT | FLOW_FIN_SERVER | FLOW_RST |
+			       FLOW_ANSWERED | FLOW_STRONG | FLOW_LASTING)) |
+		      PHASE_OPENING | wants;
 
 	return FLOW_PHASE(old) == PHASE_CLOSING && __sync_val_compare_and_swap(&f->state, old, fresh) == old;
 }
@@ -37,15 +38,30 @@ static __always_inline bool gated_anew(const struct pkt *p)
 	__u32 i = p->service;
 	struct service *svc;
 
-	if (!cfg.gates || p->proto != IPPROTO_TCP || !(p->tcp & TCP_SYN) || p->down || p->allowed)
+	if (!cfg.gates || p->proto != IPPROTO_TCP || !(p->tcp & TCP_SYN || p->shaken) || p->down || p->allowed)
 		return false;
 	svc = bpf_map_lookup_elem(&service, &i);
 	return svc && svc->gate;
 }
 
+/* What is translated of it. */
+static __always_inline int side_revive(const struct pkt *p, struct flow *up, struct flow *down)
+{
+	__u32 i = up->service;
+	struct service *svc;
+
+	if (!cfg.proxied || p->proto != IPPROTO_TCP)
+		return 0;
+	svc = bpf_map_lookup_elem(&service, &i);
+	return svc && FLOW_PHASE(up->state) == PHASE_CLOSING && !(up->state & FLOW_LOCAL) ?
+		       side_again(p, svc, up, down) :
+		       0;
+}
+
 /* The old tuple, server and port serve again. That the client was proven before is marked at the down half. */
 static __always_inline int revive_halves(struct pkt *p, struct flow *up, struct flow *down)
 {
+	int wants;
 	bool known = up->state & (FLOW_STRONG | FLOW_WEAK | FLOW_LASTING) || (down && down->state & FLOW_LASTING);
 	bool lasted = up->state & FLOW_LASTING;
 
@@ -55,7 +71,10 @@ static __always_inline int revive_halves(struct pkt *p, struct flow *up, struct 
 		return drop(p, DROP_REASON_STRANGERS_FULL);
 	if (!known && !p->down && exhausted(p, up))
 		return VERDICT_DROP;
-	if (!phase_revive(up)) /* another packet did it, or the reaper has it */
+	wants = side_revive(p, up, down);
+	if (wants < 0)
+		return drop(p, DROP_REASON_SESSIONS_FULL);
+	if (!phase_revive(up, wants | (p->shaken ? FLOW_STRONG : 0))) /* another packet did it, or the reaper has it */
 		return carries(up->state) ? VERDICT_AGAIN : drop(p, DROP_REASON_RACE);
 	p->service = up->service; /* a server's first word may be another service's */
 	if (gated_anew(p))
@@ -66,7 +85,7 @@ static __always_inline int revive_halves(struct pkt *p, struct flow *up, struct 
 	up->seen = p->tick;
 	up->checked = p->tick - RECHECK_TICKS - 1; /* the way may have changed since */
 	if (down) {
-		phase_revive(down);
+		phase_revive(down, wants);
 		__sync_fetch_and_and(&down->state, ~FLOW_WEAK);
 		if (known)
 			__sync_fetch_and_or(&down->state, FLOW_LASTING);

@@ -32,6 +32,7 @@ struct making {
 	__u32 epoch;
 	__u16 up_hop;
 	__u16 down_hop;
+	__u32 cell; /* of proxied_cell, where what is translated of it is; 0 = none */
 	__u32 packets; /* what the up half begins with: its first packet, if that is sure to leave (stage/begin.h) */
 	__u32 bytes;
 	__u64 word; /* what is left to it of its first loan */
@@ -129,7 +130,7 @@ static __always_inline void flow_begin(struct flow *f, const struct pkt *p, cons
 
 static __always_inline void up_begin(struct flow *f, const struct pkt *p, const struct making *m)
 {
-	flow_begin(f, p, m, m->up_hop, m->slot);
+	flow_begin(f, p, m, m->up_hop, m->slot | m->cell); /* one of them at most */
 	f->packets = m->packets;
 	f->bytes = m->bytes;
 	f->word = m->word;
@@ -139,6 +140,7 @@ static __always_inline void up_begin(struct flow *f, const struct pkt *p, const 
 static __always_inline void down_begin(struct flow *f, const struct pkt *p, const struct making *m)
 {
 	flow_begin(f, p, m, m->down_hop, p->tick);
+	f->word = m->cell;
 	f->state = FLOW_RETURN | m->flags;
 }
 

@@ -106,8 +106,9 @@ type Session struct {
 	NAT        *netip.AddrPort `json:"nat"`  // what the server sees instead of the client; null unless the service forwards by nat
 	Server     netip.AddrPort  `json:"server"`
 	ServerName string          `json:"server_name"`
-	State      string          `json:"state"` // unproven, proven or closing
-	Proof      string          `json:"proof"` // of the client's address: none, weak, lasting (weak, and it has played for a while) or strong
+	State      string          `json:"state"`     // unproven, proven or closing
+	Proof      string          `json:"proof"`     // of the client's address: none, weak, lasting (weak, and it has played for a while) or strong
+	SYNProxy   bool            `json:"syn_proxy"` // TCP: the edge shook hands with the player before the server did
 	AgeMS      int64           `json:"age_ms"`
 	IdleMS     int64           `json:"idle_ms"`
 	Up         *Direction      `json:"up"`   // from the player; null where the edge doesn't see this direction

@@ -63,6 +63,9 @@ func Cases() []Case {
 	all = append(all, both("established_tcp4", "established TCP IPv4 NAT", "nat_floor4_tcp", func(send string) []Target {
 		return []Target{atMost(1.1, tx+send)}
 	})...)
+	all = append(all, both("established_proxied", "the same behind the SYN proxy: numbers translated", "nat_floor4_tcp", func(send string) []Target {
+		return []Target{atMost(1.3, "established_tcp4"+send)}
+	})...)
 	all = append(all, both("established_udp6", "established UDP IPv6 NAT", "nat_floor6", func(send string) []Target {
 		return []Target{atMost(1.35, tx+send)}
 	})...)
@@ -91,6 +94,8 @@ func onceCases() []Case {
 		{"greylist_flood", "a new source for each packet, to plain UDP under attack", floorEmpty, []Target{atMost(20, floorEmpty)}},
 		{"a2s_challenge", "A2S_INFO of 25 bytes, answered by a challenge of 9", floorEmpty, []Target{atMost(9, floorEmpty)}},
 		{"cookie_check", "A2S_PLAYER of 9 bytes with a right challenge, answered by 6", floorEmpty, []Target{atMost(9, floorEmpty)}},
+		{"syn_cookie", "a SYN with 20 bytes of options, answered by a cookie with as many", floorEmpty, []Target{atMost(9, floorEmpty)}},
+		{"ack_flood", "an ACK of no session without a cookie, dropped", floorEmpty, nil},
 		{"a2s_cached", "A2S_INFO of 29 bytes with a right challenge, answered by 250", floorEmpty, []Target{atMost(16, floorEmpty)}},
 		{"q3_info_cached", "getinfo of 15 bytes, answered by 210 within the budget", floorEmpty, nil},
 		{"raknet_pong_cached", "a ping of 33 bytes, answered by 143 within the budget", floorEmpty, nil},

@@ -28,6 +28,7 @@ type edge struct {
 	b       *bench
 	wide    bool     // its services have all limits and rules that there are
 	reasons []string // that it drops packets for, and no others
+	proxied bool     // its TCP is behind the SYN proxy
 }
 
 // sizes are the defaults, but for tables that a case doesn't look into.

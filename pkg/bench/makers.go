@@ -27,6 +27,7 @@ func (b *bench) makers() map[string]func() (*probe, error) {
 	b.beginMakers(m)
 	b.floodMakers(m)
 	b.answerMakers(m)
+	b.synMakers(m)
 	return m
 }
 
@@ -46,6 +47,7 @@ func (b *bench) pairMakers(m map[string]func() (*probe, error)) {
 		{name: "established_udp4", floor: "nat_floor4", open: b.nat, frames: x4.frames(loader.ProtoUDP, pair.up)},
 		{name: "established_udp4_down", floor: "nat_floor4_down", open: b.nat, frames: x4.frames(loader.ProtoUDP, pair.down)},
 		{name: "established_udp4_transparent", floor: "nat_floor4_transparent", open: b.through, frames: throughPair().frames(loader.ProtoUDP, pair.up)},
+		{name: "established_proxied", floor: "nat_floor4_tcp", open: b.proxied, frames: x4.frames(loader.ProtoTCP, pair.up)}, // whose floor is the next one's
 		{name: "established_tcp4", floor: "nat_floor4_tcp", open: b.nat, frames: x4.frames(loader.ProtoTCP, pair.up)},
 		{name: "established_udp6", floor: "nat_floor6", open: b.nat, frames: x6.frames(loader.ProtoUDP, pair.up)},
 	} {

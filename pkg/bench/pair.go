@@ -94,6 +94,7 @@ func (e *edge) establish(how loader.Forward, pairs ...pair) error {
 			}
 			x.lead(p, how)
 		}
+		e.shakes(p)
 		if err := e.use(p); err != nil {
 			return err
 		}
@@ -116,6 +117,7 @@ func (e *edge) establish(how loader.Forward, pairs ...pair) error {
 			return err
 		}
 	}
+	e.shakes(both)
 	if err := e.use(both); err != nil {
 		return err
 	}
@@ -133,6 +135,9 @@ func (x pair) lead(p *loader.Plan, how loader.Forward) {
 
 // prove makes a session and has both sides speak, over TCP until the server's kernel must have seen the client's ACK.
 func (e *edge) prove(r rewriting) error {
+	if e.proxied && r.from.proto == loader.ProtoTCP {
+		return e.shake(r)
+	}
 	first, answer := r.from.frame(tcpSYN), r.to.back().frame(tcpSYN|tcpACK)
 	for _, frame := range [][]byte{first, answer, r.from.frame(tcpACK), r.to.back().frame(tcpACK)} {
 		if err := e.send(frame, loader.XDPTX); err != nil {

@@ -24,6 +24,7 @@ func (k *checker) services() {
 		s := &k.c.Services[i]
 		k.addresses(at(i), s)
 		k.protocol(at(i), s)
+		k.handshake(at(i), s)
 		k.limits(at(i)+".limits", s.Limits)
 		k.attack(at(i)+".attack", s.Attack)
 		k.pool(at(i), s)
@@ -62,6 +63,24 @@ func (k *checker) protocol(path string, s *Service) {
 	}
 	if !slices.ContainsFunc(p.Protos, s.HasProtocol) {
 		k.fail(at, p.Proto, "game %s is played over %s, not %s", s.Game, strings.Join(p.Protos, " and "), s.Protocol[0])
+	}
+}
+
+// handshake checks what concerns TCP alone, and servers that are not this host.
+func (k *checker) handshake(path string, s *Service) {
+	for _, key := range []struct{ name, value, want string }{
+		{"syn_proxy", s.SynProxy, SynProxyAlways}, {"proxy_protocol", s.ProxyProtocol, ProxyV2},
+	} {
+		at := path + "." + key.name
+		switch {
+		case !k.has(at) || key.value != key.want:
+		case s.Forward == ForwardLocal && key.name == "syn_proxy":
+			k.fail(at, SynProxyAuto, "syn_proxy: always for a local service: this host's own kernel answers SYNs, by cookies where net.ipv4.tcp_syncookies is on")
+		case s.Forward == ForwardLocal:
+			k.fail(at, Off, "proxy_protocol: v2 for a local service: the server sees its players' addresses as they are")
+		case len(s.Protocol) > 0 && !s.HasProtocol("tcp"):
+			k.fail(at, Off, "%s: %s is about TCP, and service %q is not on TCP", key.name, key.want, s.Name)
+		}
 	}
 }
 

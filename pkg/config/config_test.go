@@ -88,7 +88,7 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		Limits:   limits, Strangers: strangers, Queries: queries, Attack: attack, Geo: GeoFiles{Refresh: 24 * time.Hour},
 		Services: []Service{{
 			Name: "arena", Listen: []Listen{{netip.MustParseAddr("203.0.113.10"), 27960, 27960}}, Protocol: []string{"udp"},
-			Game: "quake3", Class: "fps", Gate: "quake3", Forward: "nat", Pool: "p", Access: "open", Fragments: "drop",
+			Game: "quake3", Class: "fps", Gate: "quake3", Forward: "nat", Pool: "p", Access: "open", Fragments: "drop", SynProxy: Off, ProxyProtocol: Off,
 			Enforce: pointer(true), Limits: limits, Timeouts: timeouts, Strangers: strangers, Queries: queries, Attack: attack,
 		}},
 		Pools: []Pool{{Name: "p", Servers: []Server{

@@ -59,7 +59,7 @@ func (c *Config) fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(Server{Weight: 1})
 	case reflect.TypeFor[Service]():
 		return reflect.ValueOf(Service{
-			Game: game.Auto, Gate: gateAuto, Forward: ForwardNAT, Access: "open", Fragments: "drop", Limits: c.Limits, Timeouts: c.Timeouts,
+			Game: game.Auto, Gate: gateAuto, Forward: ForwardNAT, Access: "open", Fragments: "drop", SynProxy: SynProxyAuto, ProxyProtocol: Off, Limits: c.Limits, Timeouts: c.Timeouts,
 			Strangers: c.Strangers, Queries: c.Queries, Attack: c.Attack,
 		})
 	}
@@ -88,6 +88,9 @@ func (c *Config) complete() {
 		}
 		if s.Gate == GateOff || s.Gate == gateAuto {
 			s.Gate = ""
+		}
+		if s.SynProxy == SynProxyAuto && (s.Forward == ForwardLocal || !s.HasProtocol("tcp")) {
+			s.SynProxy = Off
 		}
 		enforce := c.Enforce
 		if s.Enforce != nil {

@@ -22,6 +22,14 @@ const (
 	gateAuto = "auto"
 )
 
+// What `syn_proxy:` and `proxy_protocol:` say. In a Config that was parsed a service that they can't be about has Off.
+const (
+	SynProxyAuto   = "auto"
+	SynProxyAlways = "always"
+	ProxyV2        = "v2"
+	Off            = "off"
+)
+
 // Service is one thing that players connect to.
 type Service struct {
 	// Name is the service's name in listings, metrics and commands.
@@ -54,6 +62,13 @@ type Service struct {
 	// Fragments is what becomes of a stranger's fragmented packet: with `admit` its first fragment may begin a session, with `drop` (a game's
 	// first packet is short) it is dropped. Fragments of a session are forwarded either way.
 	Fragments string `yaml:"fragments" check:"enum=drop|admit"`
+	// SynProxy has the edge answer TCP's SYNs by cookies, so that servers hear of clients alone who have proven their address: `auto` under
+	// attack and while more newcomers come than are let in at first sight, `always`, or `off`. With `forward: local` it is off: this host's kernel
+	// has SYN cookies of its own.
+	SynProxy string `yaml:"syn_proxy" check:"enum=auto|always|off"`
+	// ProxyProtocol `v2` tells servers the player's address by PROXY protocol version 2, at the beginning of each TCP connection. They must
+	// expect it, for they refuse what comes without.
+	ProxyProtocol string `yaml:"proxy_protocol" check:"enum=off|v2"`
 	// Enforce false monitors this service alone. Default: the file's `enforce`.
 	Enforce *bool `yaml:"enforce"`
 	// Limits are the service's own, laid over the file's key by key.

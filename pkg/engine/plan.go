@@ -123,6 +123,7 @@ func serviceOf(s *config.Service) loader.Service {
 	out := loader.Service{
 		Name: s.Name, Pool: s.Pool, Allowlist: s.Access == "allowlist", Enforce: *s.Enforce,
 		EnforceLimits: *s.Limits.Enforce, MaxPacket: s.Limits.MaxPacket, Fragments: s.Fragments == "admit", Gate: s.Gate,
+		SynProxy: synProxyOf(s), ProxyHeader: s.ProxyProtocol == config.ProxyV2,
 		Limits: loader.Limits{
 			Packets: l.PacketsPerSecond, PacketBurst: l.Burst, Bytes: l.BytesPerSecond, ByteBurst: l.BytesBurst,
 			NewSessions: l.NewSessions, Window: l.Window, Sessions: l.Sessions, Prefix4: l.IPv4Prefix, Prefix6: l.IPv6Prefix,
@@ -163,6 +164,16 @@ func serviceLimits(l *config.ServiceLimits) loader.WideLimits {
 		Packets: l.PacketsPerSecond, PacketBurst: l.Burst, Bytes: l.BytesPerSecond, ByteBurst: l.BytesBurst,
 		NewSessions: l.NewSessions, Window: l.Window, Enforce: isTrue(l.Enforce),
 	}
+}
+
+func synProxyOf(s *config.Service) loader.SynProxy {
+	switch s.SynProxy {
+	case config.SynProxyAlways:
+		return loader.SynProxyAlways
+	case config.SynProxyAuto:
+		return loader.SynProxyAuto
+	}
+	return loader.SynProxyOff
 }
 
 // poolOf places a pool's servers. One that can't be reached now is still there: its route may come.

@@ -230,7 +230,7 @@ func (e *Engine) naming() naming {
 
 func (n *naming) session(s *loader.Session) api.Session {
 	out := api.Session{
-		ID: s.ID, Protocol: protocolName(s.Proto), Client: s.Client, Edge: s.Front, Server: s.Server, State: string(s.State),
+		ID: s.ID, Protocol: protocolName(s.Proto), Client: s.Client, Edge: s.Front, Server: s.Server, State: string(s.State), SYNProxy: s.Proxied,
 		Proof: string(s.Proof), AgeMS: s.Age.Milliseconds(), IdleMS: s.Idle.Milliseconds(),
 		Up:   &api.Direction{Packets: s.Up.Packets, Bytes: s.Up.Bytes},
 		Down: &api.Direction{Packets: s.Down.Packets, Bytes: s.Down.Bytes},

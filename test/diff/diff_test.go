@@ -97,7 +97,7 @@ func turns() []string {
 	if s := os.Getenv("PARRY_FUZZ_KINDS"); s != "" {
 		return strings.Split(s, ",")
 	}
-	return []string{"all", "gates", "rules", "strict", "strangers", "full", "brief", "wide", "watch", "strangers", "wide", "plain"}
+	return []string{"all", "gates", "rules", "shaken", "strict", "strangers", "full", "brief", "wide", "shaken-brief", "watch", "strangers", "wide", "shaken-full", "plain"}
 }
 
 // duration is how long to fuzz: PARRY_FUZZ, else a minute where all is tested, else as long as nobody minds.
@@ -266,7 +266,7 @@ func (c *coverage) String() string {
 	line("dropped for", words(c.Reasons))
 	line("not dropped, as policy only watched, for", words(c.Shadows))
 	line("what this host sent was dropped for", words(c.Sent))
-	fmt.Fprintf(&b, "strangers: %+v, lasting %d\n", c.Strangers, c.Regulars)
+	fmt.Fprintf(&b, "strangers: %+v, lasting %d, shaken %d\n", c.Strangers, c.Regulars, c.Shaken)
 	return b.String()
 }
 
@@ -307,8 +307,8 @@ func wantReached(t *testing.T, seen *coverage) {
 			t.Errorf("no packet would have been dropped for %s", r)
 		}
 	}
-	if s := seen.Strangers; s.Returned == 0 || s.Strong == 0 || s.Weak == 0 || s.Answered == 0 || s.Asked == 0 || s.Evicted == 0 || seen.Regulars == 0 {
-		t.Errorf("strangers did not try everything: %+v, regulars %d", s, seen.Regulars)
+	if s := seen.Strangers; s.Returned == 0 || s.Strong == 0 || s.Weak == 0 || s.Answered == 0 || s.Asked == 0 || s.Evicted == 0 || seen.Regulars == 0 || seen.Shaken == 0 {
+		t.Errorf("strangers did not try everything: %+v, regulars %d, shaken %d", s, seen.Regulars, seen.Shaken)
 	}
 	for _, r := range []model.Reason{model.Denied, model.SessionKilled} {
 		if seen.Sent[r] == 0 {

@@ -20,6 +20,7 @@ type coverage struct {
 	Sent      map[model.Reason]uint64 // of frames that this host sent
 	Strangers model.Tried             // of whole sequences
 	Regulars  int
+	Shaken    uint64 // servers' answers to the SYN proxy that became two packets
 }
 
 func newCoverage() *coverage {
@@ -31,6 +32,9 @@ func (c *coverage) packet(o model.Outcome) {
 	c.Verdicts[o.Verdict]++
 	c.Reasons[o.Reason]++
 	c.Shadows[o.Shadow]++
+	if o.ToServer != nil && o.ToClient != nil {
+		c.Shaken++
+	}
 }
 
 func (c *coverage) sent(o model.Outcome) {
@@ -44,6 +48,7 @@ func (c *coverage) add(o *coverage) {
 	c.Sequences += o.Sequences
 	c.Strangers.Add(o.Strangers)
 	c.Regulars += o.Regulars
+	c.Shaken += o.Shaken
 	for k, n := range o.Verdicts {
 		c.Verdicts[k] += n
 	}

@@ -94,14 +94,17 @@ type chooser struct {
 	sum   int
 }
 
-// newChooser draws from all moves; strangers, rules: also from those that are about these.
-func newChooser(strangers, rules bool) *chooser {
+// newChooser draws from all moves; strangers, rules, shaken (the SYN proxy and the PROXY header): also from those that are about these.
+func newChooser(strangers, rules, shaken bool) *chooser {
 	c := &chooser{moves: moves()}
 	if strangers {
 		c.moves = append(c.moves, strangersMoves()...)
 	}
 	if rules {
 		c.moves = append(c.moves, rulesMoves()...)
+	}
+	if shaken {
+		c.moves = append(c.moves, shakenMoves()...)
 	}
 	for _, m := range c.moves {
 		c.sum += m.weight

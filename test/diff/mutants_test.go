@@ -29,7 +29,7 @@ type mutant struct {
 
 // mutants are faults that a review might miss, all over the fast path.
 func mutants() []mutant {
-	return append(slices.Concat(strangerMutants(), wideMutants(), ruleMutants()), []mutant{
+	return append(slices.Concat(strangerMutants(), wideMutants(), ruleMutants(), shakenMutants()), []mutant{
 		{"a first fragment's UDP length is that of the part", "stage/parse.h", "(p->frag == FRAG_NONE && len > rest)", "len > rest", "", ""},
 		{"routing headers are followed", "stage/parse.h", "p->proto == NEXTHDR_ROUTING && h->left", "0", "", ""},
 		{"a TTL of 1 is forwarded", "stage/rewrite.h", "	if (ip->ttl <= 1)", "	if (!ip->ttl)", "", ""},

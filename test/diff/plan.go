@@ -233,6 +233,7 @@ func edges() map[string]edge {
 		"plain":  {sizes(64, 64), nil, []*loader.Plan{plain()}},
 	}
 	maps.Copy(kinds, strangerEdges())
+	maps.Copy(kinds, shakenEdges())
 	for _, k := range kinds { // whatever is told of packets, it changes nothing for them
 		for i, p := range k.plans {
 			p.Samples = loader.SampleLevel(i+1) % (loader.SamplesAll + 1)
@@ -257,7 +258,7 @@ func configOf(p *loader.Plan) model.Config {
 	for _, pool := range p.Pools {
 		m := model.Pool{Name: pool.Name, Table4: pool.Table4, Table6: pool.Table6}
 		for _, s := range pool.Servers {
-			m.Servers = append(m.Servers, model.Server{Addr: s.Addr, Port: s.Port, NAT: s.NAT})
+			m.Servers = append(m.Servers, model.Server{Addr: s.Addr, Port: s.Port, NAT: s.NAT, TCP: (*model.TCPOptions)(s.TCP)})
 		}
 		c.Pools = append(c.Pools, m)
 	}
@@ -270,6 +271,7 @@ func serviceOf(s *loader.Service) model.Service {
 		Name: s.Name, Mode: model.Mode(s.Forward), Pool: s.Pool, Allowlist: s.Allowlist, Fragments: s.Fragments, Enforce: s.Enforce,
 		EnforceLimits: s.EnforceLimits, MaxPacket: int(s.MaxPacket), Timeouts: model.Timeouts(s.Timeouts),
 		Strangers: strangersOf(s.Strangers), Gate: s.Gate, Params: s.GateParams, Cached: s.Answers,
+		SYNProxy: model.SYNProxy(s.SynProxy), ProxyHeader: s.ProxyHeader,
 		Limits: model.Limits{
 			Packets: model.PerSecond(l.Packets, l.PacketBurst), Bytes: model.PerSecond(l.Bytes, l.ByteBurst),
 			News:     model.Rate{Units: uint64(l.NewSessions), Window: l.Window, Burst: uint64(l.NewSessions)},

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 
 	"parry/loader"
@@ -56,7 +57,7 @@ var cookieSecret = [2]uint64{0x1716151413121110, 0x1f1e1d1c1b1a1918}
 // place of those of that name.
 func openWorld(kind string, object io.ReaderAt, gates ...loader.Gate) (_ *world, err error) {
 	w := &world{kind: kind, edge: edges()[kind], seen: newCoverage(), akin: map[int][2]netip.Addr{}, apart: object != nil || gates != nil}
-	w.choose = newChooser(w.edge.sizes.Unproven > 0, len(w.edge.plans) > 0 && w.edge.plans[0].Rules != nil)
+	w.choose = newChooser(w.edge.sizes.Unproven > 0, len(w.edge.plans) > 0 && w.edge.plans[0].Rules != nil, strings.HasPrefix(kind, "shaken"))
 	w.four, w.six = players()
 	w.nobody4, w.nobody6 = nobodies()
 	if w.edge.plans == nil {
@@ -143,7 +144,7 @@ func (w *world) reset() error {
 		w.plan = 0
 	}
 	size := &w.edge.sizes
-	w.model = model.New(model.Sizes{Sessions: int(size.Sessions), Sources: int(size.Sources), Unproven: int(size.Unproven)})
+	w.model = model.New(model.Sizes{Sessions: int(size.Sessions), Sources: int(size.Sources), Unproven: int(size.Unproven), Cells: cellsOf(size.Sessions)})
 	w.model.Now, w.model.Chance, w.model.Secret, w.model.Secret2, w.model.Cookies = begins, 1, secret, secret2, cookieSecret
 	for _, p := range append(w.edge.history, w.edge.plans[0]) {
 		w.model.Configure(configOf(p))

@@ -30,9 +30,11 @@ func admissionGroup() group {
 	}
 	flags := map[string]uint8{"ACK": packet.ACK, "RST": packet.RST, "FIN": packet.FIN | packet.ACK, "SYN and ACK": packet.SYN | packet.ACK,
 		"SYN and RST": packet.SYN | packet.RST, "SYN and FIN": packet.SYN | packet.FIN, "nothing": 0}
+	odd := map[string]bool{"SYN and RST": true, "SYN and FIN": true, "nothing": true}
 	for name, f := range flags {
+		reason := map[bool]string{true: "tcp_flags", false: "no_session"}[odd[name]]
 		stray := syn(player4, natPort).With(func(p *packet.Packet) { p.Flags = f })
-		g.rows = append(g.rows, row{name: "a TCP segment with " + name, in: is(stray.Bytes()), want: refused("no_session", "nat"), after: nobody})
+		g.rows = append(g.rows, row{name: "a TCP segment with " + name, in: is(stray.Bytes()), want: refused(reason, "nat"), after: nobody})
 	}
 	for _, client := range []netip.AddrPort{player4, player6} {
 		v := client.Addr().String()

@@ -19,6 +19,7 @@ import (
 const (
 	rakPort   = 28100
 	stunPort  = 28101
+	synPort   = 28104 // NAT, behind the SYN proxy
 	plainPort = 28102 // NAT, no gate
 	bluntPort = 28103 // transparent, no gate
 
@@ -41,6 +42,14 @@ func reflectorPlan() *loader.Plan {
 	rak, stun := service("rak", loader.NAT, "rak", rakPort), service("stun", loader.NAT, "nat", stunPort)
 	rak.Gate, rak.Answers, stun.Gate = "raknet", true, "stun"
 	p.Services = append(p.Services, rak, stun, service("plain", loader.NAT, "range", plainPort), service("blunt", loader.Transparent, "open", bluntPort))
+	behind := service("behind", loader.NAT, "nat", synPort)
+	behind.SynProxy = loader.SynProxyAlways
+	p.Services = append(p.Services, behind)
+	for i := range p.Pools {
+		for j := range p.Pools[i].Servers {
+			p.Pools[i].Servers[j].TCP = &everything
+		}
+	}
 	p.Services[2].Gate, p.Services[2].Answers = "", false // local
 	p.Answers = loader.AnswerBudget{Prefix: perPrefix, Total: perAll}
 	for i := range p.Services {
@@ -173,6 +182,11 @@ func ways() []way {
 
 func strangersWays() []way {
 	return []way{
+		{name: "the SYN proxy's answer to a SYN", ask: func(k *talk) {
+			for _, o := range [][]byte{nil, {2, 4, 5, 0xb4}, linuxOptions(1), windowsOptions(), appleOptions(1), {3, 3, 7, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 4, 2}} {
+				k.ask(tcpFrom(k.client, synPort, packet.SYN, 1, 0, o, ""))
+			}
+		}},
 		{name: "a challenge to an A2S query", ask: func(k *talk) {
 			k.says(sourcePort, infoQuery)
 			k.says(sourcePort, "\xff\xff\xff\xffU\xff\xff\xff\xff")

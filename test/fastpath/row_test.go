@@ -60,7 +60,7 @@ func (g group) run(t *testing.T) {
 func groups() []group {
 	all := slices.Concat(fullGroups(), strangerGroups(), gateGroups())
 	return append(all, damagedGroup(), admissionGroup(), deniedGroup(), limitedGroup(limitPlan, ""), wideGroup(widePlan, ""), hostGroup(), fragmentGroup(), ruleGroup(),
-		icmpGroup(), tooBigGroup())
+		icmpGroup(), tooBigGroup(), synGroup())
 }
 
 func TestDamaged(t *testing.T) { damagedGroup().run(t) }

@@ -58,29 +58,33 @@ type slotCfg struct {
 		Proto uint8
 		Pad   uint8
 	}
-	Injected    uint8
-	Traced      uint8
-	Enforce     uint8
-	Ipv4        uint8
-	Ipv6        uint8
-	Nat         uint8
-	Transparent uint8
-	Local       uint8
-	Limits      uint8
-	Frags       uint8
-	Sizes       uint8
-	Monitor     uint8
-	Ordered     uint8
-	DenialShift uint8
-	Gates       uint8
-	Samples     uint8
-	Prefixes    uint8
-	All         uint8
-	Shared      uint8
-	Geo         uint8
-	Unproven    uint32
-	Greylist    uint32
-	SampleSeed  uint32
+	Injected     uint8
+	Traced       uint8
+	Enforce      uint8
+	Ipv4         uint8
+	Ipv6         uint8
+	Nat          uint8
+	Transparent  uint8
+	Local        uint8
+	Limits       uint8
+	Frags        uint8
+	Sizes        uint8
+	Monitor      uint8
+	Ordered      uint8
+	DenialShift  uint8
+	Gates        uint8
+	Samples      uint8
+	Prefixes     uint8
+	All          uint8
+	Shared       uint8
+	Geo          uint8
+	Unproven     uint32
+	Greylist     uint32
+	SampleSeed   uint32
+	ProxiedCells uint32
+	Proxied      uint8
+	Pad          [7]uint8
+	_            [4]byte
 }
 
 type slotClocks struct {
@@ -106,6 +110,8 @@ type slotEdge struct {
 	FragId       uint32
 	LoForwarding uint32
 	Unproven     [2]uint32
+	Proxied      uint32
+	Pad          uint32
 }
 
 type slotEnv struct {
@@ -236,7 +242,8 @@ type slotFrontPort struct {
 	Offset  uint16
 	Proto   [2]uint8
 	Gated   uint8
-	Pad     [5]uint8
+	Proxied uint8
+	Pad     [4]uint8
 }
 
 type slotGate struct {
@@ -395,9 +402,9 @@ type slotMaking struct {
 	Epoch        uint32
 	UpHop        uint16
 	DownHop      uint16
+	Cell         uint32
 	Packets      uint32
 	Bytes        uint32
-	_            [4]byte
 	Word         uint64
 	LentPackets  uint32
 	LentBytes    uint32
@@ -519,6 +526,22 @@ type slotPrefixUse struct {
 	Pad      uint64
 }
 
+type slotProxied struct {
+	_       structs.HostLayout
+	Taken   uint32
+	Delta   uint32
+	TsDelta uint32
+	Shift   int8
+	UpShift uint8
+	Flags   uint8
+	Scales  uint8
+	Isn     uint32
+	Cookie  uint32
+	Ts      uint32
+	Mss     uint16
+	Window  uint16
+}
+
 type slotReapItem4 struct {
 	_    structs.HostLayout
 	Key  slotFlowKey4
@@ -618,15 +641,18 @@ type slotSecret struct {
 }
 
 type slotServer struct {
-	_        structs.HostLayout
-	Addr     [16]uint8
-	Port     uint16
-	Pad0     uint16
-	NatFirst uint16
-	NatCount uint16
-	Pad1     uint32
-	Answers  uint32
-	Way      uint64
+	_          structs.HostLayout
+	Addr       [16]uint8
+	Port       uint16
+	Mss        uint16
+	NatFirst   uint16
+	NatCount   uint16
+	Wscale     uint8
+	Sack       uint8
+	Timestamps uint8
+	Known      uint8
+	Answers    uint32
+	Way        uint64
 }
 
 type slotService struct {
@@ -668,8 +694,11 @@ type slotService struct {
 	Fragments      uint8
 	Gate           uint8
 	Watched        uint8
-	Pad            uint8
+	SynProxy       uint8
+	ProxyHeader    uint8
+	Pad            [3]uint8
 	Unanswered     uint32
+	_              [4]byte
 	Strangers      struct {
 		_     structs.HostLayout
 		Cost  uint64
@@ -898,6 +927,9 @@ const (
 	slotMapPoolTable     = "pool_table"
 	slotMapPrefixUse     = "prefix_use"
 	slotMapPrefixWord    = "prefix_word"
+	slotMapProxied4      = "proxied4"
+	slotMapProxied6      = "proxied6"
+	slotMapProxiedCell   = "proxied_cell"
 	slotMapReapBox4      = "reap_box4"
 	slotMapReapBox6      = "reap_box6"
 	slotMapReapBoxSrc    = "reap_box_src"
@@ -1045,6 +1077,9 @@ type slotMapSpecs struct {
 	PoolTable     *ebpf.MapSpec `ebpf:"pool_table"`
 	PrefixUse     *ebpf.MapSpec `ebpf:"prefix_use"`
 	PrefixWord    *ebpf.MapSpec `ebpf:"prefix_word"`
+	Proxied4      *ebpf.MapSpec `ebpf:"proxied4"`
+	Proxied6      *ebpf.MapSpec `ebpf:"proxied6"`
+	ProxiedCell   *ebpf.MapSpec `ebpf:"proxied_cell"`
 	ReapBox4      *ebpf.MapSpec `ebpf:"reap_box4"`
 	ReapBox6      *ebpf.MapSpec `ebpf:"reap_box6"`
 	ReapBoxSrc    *ebpf.MapSpec `ebpf:"reap_box_src"`
@@ -1168,6 +1203,9 @@ type slotMaps struct {
 	PoolTable     *ebpf.Map `ebpf:"pool_table"`
 	PrefixUse     *ebpf.Map `ebpf:"prefix_use"`
 	PrefixWord    *ebpf.Map `ebpf:"prefix_word"`
+	Proxied4      *ebpf.Map `ebpf:"proxied4"`
+	Proxied6      *ebpf.Map `ebpf:"proxied6"`
+	ProxiedCell   *ebpf.Map `ebpf:"proxied_cell"`
 	ReapBox4      *ebpf.Map `ebpf:"reap_box4"`
 	ReapBox6      *ebpf.Map `ebpf:"reap_box6"`
 	ReapBoxSrc    *ebpf.Map `ebpf:"reap_box_src"`
@@ -1260,6 +1298,9 @@ func (m *slotMaps) Close() error {
 		m.PoolTable,
 		m.PrefixUse,
 		m.PrefixWord,
+		m.Proxied4,
+		m.Proxied6,
+		m.ProxiedCell,
 		m.ReapBox4,
 		m.ReapBox6,
 		m.ReapBoxSrc,

@@ -38,6 +38,8 @@ func begins(p *view, s *service) bool {
 		return true
 	}
 	switch {
+	case p.shaken != nil:
+		return true
 	case p.flags&(rst|fin) != 0:
 		return false
 	case p.flags&syn != 0:
@@ -64,6 +66,20 @@ func (e *Edge) admit(p *view) Outcome {
 	}
 	if p.part == first && !svc.Fragments && e.refuse(p, FragmentRefused, svc.Enforce) {
 		return drop(FragmentRefused)
+	}
+	if p.proto == tcp && oddFlags(p.flags) && e.refuse(p, TCPFlags, svc.Enforce) {
+		return drop(TCPFlags)
+	}
+	if p.proto == tcp && svc.SYNProxy != SYNProxyOff {
+		if r := None; !j.welcome {
+			if r = e.ruled(p, svc, false); r != None {
+				e.tried(p.service).Strangers++
+				return drop(r)
+			}
+		}
+		if o, done := e.synStage(p, svc); done {
+			return o
+		}
 	}
 	if !begins(p, svc) {
 		return drop(NoSession)
@@ -106,11 +122,17 @@ func (e *Edge) admit(p *view) Outcome {
 		return drop(r)
 	}
 	s := &Session{Service: p.service, Proto: p.proto, Client: p.from(), Front: p.to(), Face: p.from(), prefix: svc.prefix(p.src),
-		Proof: p.proof, query: p.query, again: p.again, unheard: svc.gate != nil && p.proto == tcp && p.flags&syn != 0 && !j.welcome,
+		Proof: p.proof, query: p.query, again: p.again, unheard: svc.gate != nil && p.proto == tcp && (p.flags&syn != 0 || p.shaken != nil) && !j.welcome,
 		watched: svc.Gate == "quake3" && p.proto == udp}
 	s.ruled = !j.welcome && e.about(p.service, p.proof == Strong)
+	if s.vouched = p.shaken != nil; s.vouched {
+		s.Proof = Unknown // until its server is there
+	}
 	s.up.unlimited = j.unlimited || !e.anyLimit
 	if r = e.faceServer(p, svc, s); r == None {
+		r = e.sideFor(p, svc, s)
+	}
+	if r == None {
 		r = e.begin(s, j)
 	}
 	if r == None {
@@ -119,6 +141,7 @@ func (e *Edge) admit(p *view) Outcome {
 	}
 	a.undo()
 	b.undo()
+	e.unclaim(s)
 	return drop(r)
 }
 

@@ -58,6 +58,8 @@ type Service struct {
 	Prefix        Wide // of a prefix of sources
 	Unproven      Wide // of all together who are not proven
 	Geo           *Geo // nil: from anywhere
+	SYNProxy      SYNProxy
+	ProxyHeader   bool // TCP: its servers are told the client
 }
 
 // Front is a range of ports that a service listens on. Offset is that of First among the service's ports.
@@ -95,6 +97,7 @@ type Server struct {
 	Addr netip.Addr
 	Port uint16 // of a service's lowest port
 	NAT  []netip.Addr
+	TCP  *TCPOptions // nil: nobody knows
 }
 
 // Budgets that nobody configures.
@@ -153,6 +156,9 @@ func (e *Edge) Configure(c Config) {
 	for i := range c.Services {
 		s := &c.Services[i]
 		n := e.number(s.Name)
+		if s.Mode == Local { // neither is about a server on this host
+			s.SYNProxy, s.ProxyHeader = SYNProxyOff, false
+		}
 		*e.services[n] = service{Service: *s, pool: pools[s.Pool], gate: e.gates[s.Gate]}
 		for _, f := range s.Fronts {
 			e.own[f.Addr] = true

@@ -68,6 +68,11 @@ const (
 	AnswerQueued     Reason = "answer_queued"
 	RuleDropped      Reason = "rule"
 	RuleLimited      Reason = "rule_limit"
+
+	BadCookie  Reason = "bad_cookie"
+	TCPFlags   Reason = "tcp_flags"
+	TCPState   Reason = "tcp_state"
+	SYNProxied Reason = "syn_proxy"
 )
 
 // Verdict is where a packet goes.
@@ -89,6 +94,9 @@ type Outcome struct {
 	Shadow  Reason // what policy would have dropped it for
 	Service int    // 0 = this host's own traffic
 	Out     []byte // the frame as it leaves, of TX and Redirect
+
+	Handshake          bool   // a server's answer that is passed up to become two packets
+	ToServer, ToClient []byte // these, without tags; nil: it can't leave
 }
 
 // Direction is what travelled one way.

@@ -34,6 +34,8 @@ type Edge struct {
 	sources      map[sourceKey]*source
 	parts        map[partKey]*partWay
 	nextID       uint32 // of a datagram in fragments, under NAT
+	cells        []bool // that are claimed
+	lastCell     int    // that was tried
 
 	hops   map[HopKey]*Hop
 	links  map[int]Link
@@ -72,6 +74,7 @@ type Sizes struct {
 	Sessions int // halves, of each family
 	Sources  int
 	Unproven int // slots of strangers, of each family; 0 = no bound
+	Cells    int // of TCP sessions without NAT whose numbers are translated
 }
 
 // ticksPerSecond: sessions keep time in ticks of 2^20 ns.

@@ -26,6 +26,17 @@ func (e *Edge) forward(p *view, w way) (o Outcome) {
 	if s.Local && p.down { // this host's server answers from within
 		return drop(BadAddress)
 	}
+	special := e.special(p, w)
+	if special {
+		r, over := e.before(p, w)
+		if over {
+			playing = false
+			return e.stranger(p)
+		}
+		if r != None {
+			return drop(r)
+		}
+	}
 	r := e.mayPass(p, w)
 	if p.told != nil {
 		return *p.told
@@ -45,21 +56,32 @@ func (e *Edge) forward(p *view, w way) (o Outcome) {
 		h.count(e, p, 1)
 		return Outcome{Verdict: Pass, Out: p.frame}
 	}
-	hop := e.usable(p, &h.hop)
+	hop, grows := e.usable(p, &h.hop), 0
+	if special {
+		grows = p.growth(w)
+	}
 	switch {
 	case hop == nil:
 		return drop(NoNeighbor)
-	case p.length > hop.MTU:
-		return e.tooBig(p, w, hop.MTU)
-	case p.ttl() <= 1:
+	case p.length+grows > hop.MTU:
+		return e.tooBig(p, w, hop.MTU-grows)
+	}
+	q := p
+	if special {
+		var o Outcome
+		if q, o = e.change(p, w); q == nil {
+			return o
+		}
+	}
+	if p.ttl() <= 1 {
 		return drop(TTL)
 	}
-	ip := p.rewrite(w.from(), w.to())
+	ip := q.rewrite(w.from(), w.to())
 	if p.part == first {
 		e.rememberPart(p, w).writeID(p, ip)
 	}
 	h.count(e, p, 1)
-	return e.leave(p, hop, ip)
+	return e.leave(q, hop, ip)
 }
 
 // mayPass judges the session's client if that is due, holds an unproven session to what it may, and what the client sends to size

@@ -12,11 +12,11 @@ import (
 
 // small is an edge with a service of each mode.
 func small() *Edge {
-	e := New(Sizes{Sessions: 64, Sources: 64})
+	e := New(Sizes{Sessions: 64, Sources: 64, Cells: 64})
 	v4, v6 := netip.MustParseAddr("203.0.113.10"), netip.MustParseAddr("2001:db8::10")
 	s4, s6 := netip.MustParseAddr("198.51.100.11"), netip.MustParseAddr("2001:db8:5::11")
 	c := Config{Enforce: true, Host: PerSecond(100, 10), NATFirst: 2000, NATLast: 2009, Pools: []Pool{{Name: "p", Table4: []uint32{0}, Table6: []uint32{1},
-		Servers: []Server{{s4, 27000, []netip.Addr{v4}}, {s6, 27000, []netip.Addr{v6}}}}}}
+		Servers: []Server{{s4, 27000, []netip.Addr{v4}, nil}, {s6, 27000, []netip.Addr{v6}, nil}}}}}
 	for i, mode := range []Mode{NAT, Transparent, Local} {
 		s := Service{Name: string(rune('a' + i)), Mode: mode, Pool: "p", Enforce: true, Fragments: true, MaxPacket: 65535,
 			Limits: Limits{Prefix4: 32, Prefix6: 64}, Timeouts: Timeouts{UDP: time.Minute, TCP: time.Hour, Closing: time.Second, Opening: time.Second}}

@@ -129,8 +129,14 @@ func (p *view) translate(q quoted, w way) []byte {
 	h := frame[q.l4:]
 	binary.BigEndian.PutUint16(h, sender.Port())
 	binary.BigEndian.PutUint16(h[2:], w.from().Port())
+	old, now := ends(q.from, q.to), ends(sender, w.from())
+	if q.proto == tcp && w.shaken && !w.isDown && q.l4+8 <= q.end { // the server is to know the segment for one of its own
+		old = append(old, h[4:8]...)
+		binary.BigEndian.PutUint32(h[4:], be32(h[4:])-w.side.delta)
+		now = append(now, h[4:8]...)
+	}
 	if at := checkAt(q.proto); q.l4+at+2 <= q.end && !(q.proto == udp && be16(h[at:]) == 0) {
-		amendL4(h, q.proto, p.family, ends(q.from, q.to), ends(sender, w.from()))
+		amendL4(h, q.proto, p.family, old, now)
 	}
 	src := w.from().Addr()
 	if !w.isDown && !w.NAT {

@@ -97,6 +97,7 @@ func (e *Edge) Sweep(told []Key) (ended, idle int, err error) {
 func (e *Edge) delete(s *Session) {
 	e.remove(s)
 	e.leaveWeak(s)
+	e.unclaim(s)
 	if s.NAT {
 		rest := uint64(restUDP)
 		if s.Proto == tcp {
@@ -164,7 +165,7 @@ func (e *Edge) takeUp(s *Session) Reason {
 	if src := e.sources[sourceOf(s.Client.Addr(), s.Service, s.prefix)]; s.lasting && src != nil {
 		src.lasting-- // it has to last again
 	}
-	s.known = s.known || s.Proof != Unknown
+	s.known = s.known || s.Proof != Unknown || s.vouched
 	s.Closing, s.Answered, s.Proof, s.lasting = false, false, Unknown, false
 	s.up.stale = true
 	for _, h := range []*half{&s.up, &s.down} {
@@ -181,11 +182,21 @@ func (e *Edge) revive(p *view, s *Session, welcome bool) Outcome {
 	if !p.down && !s.killed && !s.evicted && !s.known && s.Proof == Unknown && svc.exhausted(s) && e.refuse(p, UnprovenRate, svc.Enforce) {
 		return drop(UnprovenRate) // taken up again and again it would never get more: it goes
 	}
+	if s.killed || s.evicted {
+		return drop(e.takeUp(s))
+	}
+	s.shaken, s.header = false, false
+	if !s.Local {
+		if r := e.sideFor(p, svc, s); r != None {
+			return drop(r)
+		}
+	}
 	if r := e.takeUp(s); r != None {
 		return drop(r)
 	}
-	if p.proto == tcp && p.flags&syn != 0 && !p.down && !welcome && e.services[s.Service].gate != nil { // another connection: its gate is to hear it
+	if p.proto == tcp && (p.flags&syn != 0 || p.shaken != nil) && !p.down && !welcome && e.services[s.Service].gate != nil { // another connection: its gate is to hear it
 		s.unheard = true
 	}
+	s.vouched = p.shaken != nil
 	return e.again(p)
 }

@@ -64,6 +64,7 @@ type view struct {
 	ruled     bool     // its service's rules have
 	told      *Outcome // what became of it there, in a session that has only asked so far
 	refused   Reason   // and would have none of it: it goes on as a reset
+	shaken    *side    // it brought a cookie back: what was agreed on
 }
 
 func (p *view) from() netip.AddrPort { return netip.AddrPortFrom(p.src, p.sport) }

@@ -55,7 +55,7 @@ func (e *Edge) weakDown(p *view, s *Session, svc *service) Reason {
 
 // openingDown: nobody unproven is given more than it sent, but within the budget of such answers.
 func (e *Edge) openingDown(p *view, s *Session, svc *service) Reason {
-	if !s.ServerStarted {
+	if !s.ServerStarted && !s.vouched {
 		over := p.gives() - s.asked()
 		if over > 0 && !e.mayAnswer(s.Client.Addr(), uint64(over), s.again || s.up.Packets > 1) && e.refuse(p, AnswerBudget, svc.Enforce) {
 			return AnswerBudget
@@ -66,7 +66,7 @@ func (e *Edge) openingDown(p *view, s *Session, svc *service) Reason {
 		s.Answered = true
 	case p.flags&(syn|rst) == 0:
 		s.Answered = true
-		if s.up.Packets > 0 && !s.unheard {
+		if s.up.Packets > 0 && !s.unheard && !s.shaken {
 			e.prove(s, Strong)
 		}
 	}
@@ -103,7 +103,9 @@ func (e *Edge) openingUp(p *view, s *Session, svc *service) Reason {
 		return None
 	}
 	if p.proto == tcp {
-		if !s.unheard || p.heard {
+		if (!s.unheard || p.heard) && s.shaken {
+			s.Proof = Strong // as was counted when it began
+		} else if !s.unheard || p.heard {
 			e.prove(s, Strong)
 		}
 	} else if !s.query && !p.query && e.joinWeak(s, svc) { // to ask is no proof

@@ -38,6 +38,11 @@ type Session struct {
 	ruled    bool // rules are about its client's packets
 	known    bool // it was proven before it was last taken up
 	prefix   int  // how long a prefix is its source: what the configuration said when it began
+	vouched  bool // its client was proven before it began
+	shaken   bool // its client shook hands with the edge
+	header   bool // its server has not acknowledged the header yet
+	side     *side
+	cell     int // 0 = none
 
 	up, down half
 }
@@ -176,7 +181,7 @@ func (s *Session) Marks() string {
 	for _, m := range []struct {
 		set  bool
 		name string
-	}{{s.evicted, "evicted"}, {s.weak, "weak"}, {s.Proof == Strong, "strong"}, {s.query, "query"}, {s.lasting, "lasting"}, {s.unheard, "unheard"}, {s.again, "again"}, {s.watched, "watched"}, {s.ruled, "ruled"}} {
+	}{{s.evicted, "evicted"}, {s.weak, "weak"}, {s.Proof == Strong || s.vouched, "strong"}, {s.query, "query"}, {s.lasting, "lasting"}, {s.unheard, "unheard"}, {s.again, "again"}, {s.watched, "watched"}, {s.ruled, "ruled"}, {s.shaken, "shaken"}, {s.header, "header"}} {
 		if m.set {
 			all = append(all, m.name)
 		}
@@ -193,3 +198,21 @@ func (e *Edge) Age(s *Session) uint64 { return e.tick() - s.began }
 
 // Idle is the number of ticks since either side spoke.
 func (e *Edge) Idle(s *Session) uint64 { return e.tick() - max(s.up.seen, s.down.seen) }
+
+// Handshake is where a TCP session stands whose numbers are translated, or whose server is told its client.
+type Handshake struct {
+	Shaken, Header, Connected bool
+	ISN, Cookie, First        uint32 // the client's first number, the edge's, and the one that the server heard of
+	Server                    uint32 // the server's, once it is connected
+	Time                      uint32 // once it is connected: from the server's timestamps to what the client sees; else what the client was given
+	Times                     bool
+}
+
+// Handshake of a session; ok: it has one.
+func (s *Session) Handshake() (h Handshake, ok bool) {
+	if s.side == nil {
+		return h, false
+	}
+	x := s.side
+	return Handshake{s.shaken, s.header, x.connected, x.isn, x.cookie, s.first(), x.cookie - x.delta, x.timeDelta, x.times}, true
+}

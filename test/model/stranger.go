@@ -47,7 +47,7 @@ func (e *Edge) countLoss(p *view, o Outcome, packets uint64) {
 		return
 	}
 	switch o.Reason {
-	case Denied, NotAllowed, PacketSize, RatePackets, RateBytes, BadAddress, TooBig, TTL, WrongPlace, RuleDropped, RuleLimited:
+	case Denied, NotAllowed, PacketSize, RatePackets, RateBytes, BadAddress, TooBig, TTL, WrongPlace, RuleDropped, RuleLimited, TCPFlags, TCPState:
 		return
 	}
 	e.tried(p.service).Lost += packets
