@@ -51,6 +51,8 @@
 #define SAMPLE_CELLS 4096 /* sources whose drops are told apart: those that collide share a sample a second */
 #define RULE_SLOTS 1024 /* rules at once, of all services together */
 #define RULE_CELLS 65536 /* words of rules that limit each source, by keyed hash */
+#define BOOK_REGISTERS 1024 /* of a sketch of sources: 3.3 % standard error */
+#define BOOK_SOURCES 32768 /* refused sources that are remembered until they prove to be players */
 #define SETTLE_BATCH 128 /* lines: half a millisecond, when each cell has something to tell */
 
 /* Why a packet was dropped. Append only: a number keeps its meaning, a retired reason gets _RETIRED. The
@@ -392,9 +394,11 @@ struct service {
 	__u8 fragments; /* a stranger's first fragment may begin a session */
 	__u8 gate; /* index into gates; 0 = none */
 	__u8 watched; /* its UDP sessions begin with FLOW_WATCHED */
+	__u8 watch_gate; /* 1: what its gate refuses is counted and goes on */
 	__u8 syn_proxy; /* enum syn_proxy */
 	__u8 proxy_header; /* TCP: its servers are told the client by PROXY protocol v2 */
-	__u8 pad[3];
+	__u8 trial; /* number of the trial that it is on; 0 = none: its policy was switched on a moment ago, and whom it hits is booked */
+	__u8 pad;
 	__u32 unanswered; /* packets that an unproven session may send before its server answers; 0 = no limit */
 	struct rate strangers; /* new sessions of unproven sources, before they have to come again */
 	struct rate admissions; /* of those that did */
@@ -845,8 +849,8 @@ enum sample_flag {
 	SAMPLE_DOWN = 1, /* from a server to a client */
 	SAMPLE_FIRST = 2, /* it began its session */
 	SAMPLE_REGULAR = 4, /* one of those that are taken always */
-	SAMPLE_OUT =
-		8, /* as it left this host, a local server's; else as it came in (a drop: as it was when it was dropped) */
+	SAMPLE_OUT = 8, /* as it left this host, a local server's; else as it came in (dropped: as it was then) */
+	SAMPLE_PLAYER = 16, /* its client is one: proven strongly, or has played for a while */
 };
 
 /* What is told of a packet, as a record of the ring `samples`: this, and the first bytes of its frame. */
@@ -917,6 +921,29 @@ struct sample_count {
 	__u32 pad;
 };
 
+/* What is booked of refusals (stage/shadow.h). */
+enum book_kind {
+	BOOK_WOULD = 0, /* policy only watches */
+	BOOK_DID = 1, /* it was dropped, while its service is on trial */
+	BOOK_KINDS,
+};
+
+#define BOOK_WORDS (BOOK_KINDS * REASONS_MAX / 64)
+
+/* A service's refusals for one reason. */
+struct shadow_book {
+	__u64 players[BOOK_KINDS]; /* sources that were refused and are players */
+	__u8 registers[BOOK_REGISTERS]; /* sketch of the sources that policy would have refused */
+};
+
+/* A refused source. Bits by enum book_kind and reason. */
+struct shadow_source {
+	__u64 refused[BOOK_WORDS];
+	__u64 counted[BOOK_WORDS]; /* as a player, of those */
+	__u32 player;
+	__u32 trial; /* number of the one that BOOK_DID is of */
+};
+
 /* A packet on its way out of which something is to be told. */
 struct noted {
 	struct sample_tuple ends; /* as it came in */
@@ -965,12 +992,14 @@ struct cfg {
 	__u8 all; /* some service limits all who are not proven together */
 	__u8 shared; /* some service has a rule for shared addresses */
 	__u8 geo; /* some service asks where its clients are */
+	__u8 books; /* some policy only watches, or a service is on trial */
+	__u8 trial; /* some service is */
+	__u8 proxied; /* some TCP session's numbers may be translated, or a header prepended */
+	__u8 pad;
 	__u32 unproven; /* slots for strangers' sessions, a power of two; 0 = no bound */
 	__u32 greylist; /* lines, a power of two */
 	__u32 sample_seed; /* so that nobody can choose a source that shares another's samples */
 	__u32 proxied_cells; /* a power of two */
-	__u8 proxied; /* some TCP session's numbers may be translated, or a header prepended */
-	__u8 pad[7];
 };
 
 enum reap_op {
@@ -1018,6 +1047,7 @@ _Static_assert(sizeof(struct sketch_line) == 64, "one cache line");
 _Static_assert(sizeof(struct rule_box) == 56, "pkg/rule knows where its fields are");
 _Static_assert(sizeof(struct rule_count) == 32, "half a cache line");
 _Static_assert(sizeof(struct stranger_count) == 256, "four cache lines");
+_Static_assert(BOOK_WORDS == 4, "a power of two: indexes are masked");
 _Static_assert(sizeof(struct sample) == 64, "pkg/sample reads it byte by byte");
 _Static_assert(__builtin_offsetof(struct noted, data) == __builtin_offsetof(struct noted, sample) + 64, "one record");
 _Static_assert(sizeof(struct prefix_use) == 32, "two a cache line: none lies in two");

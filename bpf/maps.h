@@ -475,6 +475,27 @@ struct {
 	__uint(max_entries, SAMPLE_SLOTS + 1);
 } sample_count SEC(".maps");
 
+/* ---- state: shadow mode -------------------------------------------------------------------------------- */
+
+/* Refusals by service * REASONS_MAX + reason. Made by the fast path as they come (stage/shadow.h). Full: further reasons have
+ * no sources and players told of them; what is counted in reason_count is whole. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u32);
+	__type(value, struct shadow_book);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} shadow_book SEC(".maps");
+
+/* Sources that were refused, by service. It owns nothing, so the least recently used may go: of such a source nobody will say that it
+ * was a player. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct source_key);
+	__type(value, struct shadow_source);
+	__uint(max_entries, BOOK_SOURCES);
+} shadow_source SEC(".maps");
+
 /* ---- generation: what one configuration says -------------------------------------------------------- */
 
 /* Index = service number; numbers are kept by name from one generation to the next. Written by the loader. */
@@ -670,6 +691,14 @@ struct {
 	__type(value, struct noted);
 	__uint(max_entries, 1);
 } noted SEC(".maps");
+
+/* A book begins so: the stack has no room for one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct shadow_book);
+	__uint(max_entries, 1);
+} book_empty SEC(".maps");
 
 /* ---- tests and replay ------------------------------------------------------------------------------- */
 

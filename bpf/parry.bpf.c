@@ -342,6 +342,8 @@ int parry_note(struct xdp_md *ctx)
 
 	if (!n)
 		return XDP_ABORTED;
+	if (cfg.books)
+		book_refusal(n);
 	if (cfg.samples)
 		sample_packet(ctx, n);
 	return n->code;
@@ -518,6 +520,7 @@ struct exported {
 	struct gate_ask gate_ask;
 	enum sample_level sample_level;
 	enum sample_want sample_want;
+	enum book_kind book_kind;
 	struct sample sample;
 };
 const struct exported *exported __attribute__((unused));

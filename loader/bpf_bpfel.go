@@ -20,6 +20,14 @@ type bpfAlways struct {
 	Pad   uint8
 }
 
+type bpfBookKind uint32
+
+const (
+	bpfBookKindBOOK_WOULD bpfBookKind = 0
+	bpfBookKindBOOK_DID   bpfBookKind = 1
+	bpfBookKindBOOK_KINDS bpfBookKind = 2
+)
+
 type bpfBucket uint32
 
 const (
@@ -97,13 +105,14 @@ type bpfCfg struct {
 	All          uint8
 	Shared       uint8
 	Geo          uint8
+	Books        uint8
+	Trial        uint8
+	Proxied      uint8
+	Pad          uint8
 	Unproven     uint32
 	Greylist     uint32
 	SampleSeed   uint32
 	ProxiedCells uint32
-	Proxied      uint8
-	Pad          [7]uint8
-	_            [4]byte
 }
 
 type bpfClocks struct {
@@ -683,7 +692,8 @@ type bpfPkt struct {
 	Playing   uint8
 	Ruled     uint8
 	Shaken    uint8
-	Pad       [4]uint8
+	Player    uint8
+	Pad       [3]uint8
 	_         [4]byte
 }
 
@@ -911,9 +921,11 @@ type bpfService struct {
 	Fragments        uint8
 	Gate             uint8
 	Watched          uint8
+	WatchGate        uint8
 	SynProxy         uint8
 	ProxyHeader      uint8
-	Pad              [3]uint8
+	Trial            uint8
+	Pad              uint8
 	Unanswered       uint32
 	_                [4]byte
 	Strangers        bpfRate
@@ -985,6 +997,20 @@ const (
 	bpfSessionPhasePHASE_CLOSING bpfSessionPhase = 3
 	bpfSessionPhasePHASE_DEAD    bpfSessionPhase = 4
 )
+
+type bpfShadowBook struct {
+	_         structs.HostLayout
+	Players   [2]uint64
+	Registers [1024]uint8
+}
+
+type bpfShadowSource struct {
+	_       structs.HostLayout
+	Refused [4]uint64
+	Counted [4]uint64
+	Player  uint32
+	Trial   uint32
+}
 
 type bpfShakeRoom struct {
 	_ structs.HostLayout
@@ -1126,6 +1152,7 @@ const (
 	bpfMapAllowNet4      = "allow_net4"
 	bpfMapAllowNet6      = "allow_net6"
 	bpfMapAsks           = "asks"
+	bpfMapBookEmpty      = "book_empty"
 	bpfMapClocks         = "clocks"
 	bpfMapDenial         = "denial"
 	bpfMapDenyHost4      = "deny_host4"
@@ -1205,6 +1232,8 @@ const (
 	bpfMapServiceCount   = "service_count"
 	bpfMapServiceMode    = "service_mode"
 	bpfMapServiceState   = "service_state"
+	bpfMapShadowBook     = "shadow_book"
+	bpfMapShadowSource   = "shadow_source"
 	bpfMapShakeRoom      = "shake_room"
 	bpfMapShaken         = "shaken"
 	bpfMapSketch         = "sketch"
@@ -1331,6 +1360,7 @@ type bpfMapSpecs struct {
 	AllowNet4     *ebpf.MapSpec `ebpf:"allow_net4"`
 	AllowNet6     *ebpf.MapSpec `ebpf:"allow_net6"`
 	Asks          *ebpf.MapSpec `ebpf:"asks"`
+	BookEmpty     *ebpf.MapSpec `ebpf:"book_empty"`
 	Clocks        *ebpf.MapSpec `ebpf:"clocks"`
 	Denial        *ebpf.MapSpec `ebpf:"denial"`
 	DenyHost4     *ebpf.MapSpec `ebpf:"deny_host4"`
@@ -1410,6 +1440,8 @@ type bpfMapSpecs struct {
 	ServiceCount  *ebpf.MapSpec `ebpf:"service_count"`
 	ServiceMode   *ebpf.MapSpec `ebpf:"service_mode"`
 	ServiceState  *ebpf.MapSpec `ebpf:"service_state"`
+	ShadowBook    *ebpf.MapSpec `ebpf:"shadow_book"`
+	ShadowSource  *ebpf.MapSpec `ebpf:"shadow_source"`
 	ShakeRoom     *ebpf.MapSpec `ebpf:"shake_room"`
 	Shaken        *ebpf.MapSpec `ebpf:"shaken"`
 	Sketch        *ebpf.MapSpec `ebpf:"sketch"`
@@ -1464,6 +1496,7 @@ type bpfMaps struct {
 	AllowNet4     *ebpf.Map `ebpf:"allow_net4"`
 	AllowNet6     *ebpf.Map `ebpf:"allow_net6"`
 	Asks          *ebpf.Map `ebpf:"asks"`
+	BookEmpty     *ebpf.Map `ebpf:"book_empty"`
 	Clocks        *ebpf.Map `ebpf:"clocks"`
 	Denial        *ebpf.Map `ebpf:"denial"`
 	DenyHost4     *ebpf.Map `ebpf:"deny_host4"`
@@ -1543,6 +1576,8 @@ type bpfMaps struct {
 	ServiceCount  *ebpf.Map `ebpf:"service_count"`
 	ServiceMode   *ebpf.Map `ebpf:"service_mode"`
 	ServiceState  *ebpf.Map `ebpf:"service_state"`
+	ShadowBook    *ebpf.Map `ebpf:"shadow_book"`
+	ShadowSource  *ebpf.Map `ebpf:"shadow_source"`
 	ShakeRoom     *ebpf.Map `ebpf:"shake_room"`
 	Shaken        *ebpf.Map `ebpf:"shaken"`
 	Sketch        *ebpf.Map `ebpf:"sketch"`
@@ -1566,6 +1601,7 @@ func (m *bpfMaps) Close() error {
 		m.AllowNet4,
 		m.AllowNet6,
 		m.Asks,
+		m.BookEmpty,
 		m.Clocks,
 		m.Denial,
 		m.DenyHost4,
@@ -1645,6 +1681,8 @@ func (m *bpfMaps) Close() error {
 		m.ServiceCount,
 		m.ServiceMode,
 		m.ServiceState,
+		m.ShadowBook,
+		m.ShadowSource,
 		m.ShakeRoom,
 		m.Shaken,
 		m.Sketch,

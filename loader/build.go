@@ -141,6 +141,8 @@ func serviceOf(s *Service, tables [2]uint32) bpfService {
 		Fragments:      flag(s.Fragments),
 		SynProxy:       uint8(s.SynProxy),
 		ProxyHeader:    flag(s.ProxyHeader),
+		WatchGate:      flag(s.WatchGate),
+		Trial:          s.Trial,
 		Answers:        noServer,
 	}
 	if s.Forward == Local { // neither is about a server on this host
@@ -291,13 +293,17 @@ func (b *builder) cfg(c clock) bpfCfg {
 		cfg.Ipv4 |= flag(s.Ever&everIPv4 != 0)
 		cfg.Ipv6 |= flag(s.Ever&everIPv6 != 0)
 		cfg.Transparent |= flag(s.Ever&everTransparent != 0)
-		cfg.Monitor |= flag(s.Enforce == 0 && s.Name[0] != 0)
+		named := s.Name[0] != 0
+		cfg.Monitor |= flag(named && (s.Enforce == 0 || s.WatchGate != 0))
+		cfg.Books |= flag(named && (s.Enforce == 0 || s.EnforceLimits == 0 || s.WatchGate != 0 || s.Trial != 0 || s.watchesWide()))
+		cfg.Trial |= flag(s.Trial != 0)
 		cfg.Limits |= flag(s.Packets.Cost != 0 || s.Bytes.Cost != 0)
 		cfg.Sizes |= flag(s.MaxPacket != 0 && s.MaxPacket < 65535)
 		cfg.wide(&s)
 	}
 	cfg.Gates = flag(len(p.Gates) > 0)
 	cfg.Samples = uint8(p.Samples)
+	cfg.Books |= flag(!p.Enforce)
 	cfg.AnswersPrefix = rateOf(p.Answers.Prefix, time.Second, max(p.Answers.Prefix/4, answerBurst))
 	cfg.Answers = rateOf((p.Answers.Total+1)/2, time.Second, max(p.Answers.Total/8, answerBurst)) // each of two: those who came again have theirs
 	cfg.Nat = flag(b.nat.ports != [len(b.nat.ports)]uint64{})

@@ -32,6 +32,7 @@ func (e *Edge) Clear() error {
 	for _, name := range []string{
 		bpfMapFlow4, bpfMapFlow6, bpfMapSource, bpfMapFrag, bpfMapDenyHost4, bpfMapDenyHost6, bpfMapAllowHost4, bpfMapAllowHost6,
 		bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowNet4, bpfMapAllowNet6, bpfMapHopIndex, bpfMapRegular,
+		bpfMapShadowBook, bpfMapShadowSource,
 	} {
 		if err := empty(e.state[name]); err != nil {
 			return err

@@ -85,6 +85,8 @@ type Service struct {
 	Allowlist     bool
 	Enforce       bool
 	EnforceLimits bool
+	WatchGate     bool  // what its gate refuses is counted, and goes on
+	Trial         uint8 // number of the trial that it is on, 0 = none: its policy was switched on a moment ago, and whom it hits is booked
 	MaxPacket     uint32
 	Fragments     bool // a stranger's first fragment may begin a session
 	Limits        Limits

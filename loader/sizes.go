@@ -87,6 +87,7 @@ var fixedState = []string{
 	bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4, bpfMapAllowHosts4, bpfMapAllowLooked, bpfMapHop, bpfMapHopIndex, bpfMapLink, bpfMapTxPort, bpfMapFaultCount,
 	bpfMapEdge, bpfMapEpoch, bpfMapLoosened, bpfMapSecret, bpfMapHostBucket, bpfMapHostSource,
 	bpfMapSketch, bpfMapPrefixWord, bpfMapPrefixUse, bpfMapHeavy, bpfMapAsks, bpfMapGateSecret, bpfMapSampler, bpfMapSampleCount, bpfMapRuleCount, bpfMapRuleBucket, bpfMapRuleCell,
+	bpfMapShadowBook, bpfMapShadowSource,
 }
 
 // apply sets the sizes in a spec's state maps.

@@ -48,6 +48,12 @@ func (s *Service) putWide(out *bpfService) {
 	out.Geo = s.Geo
 }
 
+// watchesWide tells whether a limit of more than one source is set and only watches.
+func (s *bpfService) watchesWide() bool {
+	return s.EnforcePrefix == 0 && s.PrefixPackets.Cost|s.PrefixBytes.Cost|s.PrefixSessions.Cost != 0 ||
+		s.EnforceAll == 0 && s.AllPackets.Cost|s.AllBytes.Cost|s.AllSessions.Cost != 0
+}
+
 // wide is what the fast path leaves out where no service needs it.
 func (c *bpfCfg) wide(s *bpfService) {
 	c.Prefixes |= flag(s.Wide4 != 0 || s.Wide6 != 0)

@@ -112,7 +112,8 @@ struct pkt {
 	__u8 playing; /* its session is proven */
 	__u8 ruled; /* enum ruled */
 	__u8 shaken; /* TCP: a client that has shaken hands with the edge (map shaken) */
-	__u8 pad[4];
+	__u8 player; /* its client is one: proven strongly, or has played for a while */
+	__u8 pad[3];
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

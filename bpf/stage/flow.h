@@ -185,8 +185,10 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 		return FLOW_JUDGE;
 	if (doubted(f, state) && to_show(ctx, p, state))
 		return FLOW_SHOW;
-	if (cfg.gates && state & FLOW_WATCHED && netchan(ctx, p, f))
+	if (cfg.gates && state & FLOW_WATCHED && netchan(ctx, p, f)) {
 		state = (state & ~(FLOW_PHASES | FLOW_WEAK)) | PHASE_OPEN;
+		proved(p);
+	}
 	if (doubted(f, state)) {
 		refused = flow_opening(p, f);
 		if (refused)
@@ -260,6 +262,7 @@ static __always_inline int established4_as(struct xdp_md *ctx, struct pkt *p, bo
 	p->service = f->f.service;
 	p->down = !!(state & FLOW_RETURN);
 	p->playing = FLOW_PHASE(state) == PHASE_OPEN;
+	p->player |= !p->down && state & (FLOW_STRONG | FLOW_LASTING);
 	addrs = *(__u64 *)&f->src;
 	ports = *(__u32 *)&f->sport;
 	l3_delta = f->l3_delta;
@@ -328,6 +331,7 @@ static __always_inline int established6_as(struct xdp_md *ctx, struct pkt *p, bo
 	p->service = f->f.service;
 	p->down = !!(state & FLOW_RETURN);
 	p->playing = FLOW_PHASE(state) == PHASE_OPEN;
+	p->player |= !p->down && state & (FLOW_STRONG | FLOW_LASTING);
 	addr_copy(p->to, f->dst);
 	addr_copy(p->as, f->src);
 	ports = *(__u32 *)&f->sport;

@@ -105,7 +105,7 @@ static __always_inline __u32 gate_show(struct xdp_md *ctx, const struct pkt *p, 
 	if (p->why == WHY_SPEAKS_ON)
 		g->flags = GATE_WATCH;
 	else
-		g->flags = (cfg.enforce && svc->enforce && is_plain(p) ? 0 : GATE_WATCH) |
+		g->flags = (cfg.enforce && svc->enforce && !svc->watch_gate && is_plain(p) ? 0 : GATE_WATCH) |
 			   (g->state == GATE_ATTACK || pressed(p, svc) ? GATE_COOKIES : 0);
 	g->answers = answers;
 	for (int i = 0; i < GATE_PARAMS; i++)
@@ -194,12 +194,14 @@ static __always_inline int judged(struct xdp_md *ctx, struct pkt *p, const struc
 				  int code)
 {
 	if (code == GATE_NONE)
-		return refuse(p, DROP_REASON_GATE_MISSING, svc->enforce) ? VERDICT_DROP : VERDICT_ADMIT;
+		return refuse(p, DROP_REASON_GATE_MISSING, svc->enforce && !svc->watch_gate) ? VERDICT_DROP :
+											       VERDICT_ADMIT;
 	if (code < 0 || code > GATE_ASK)
 		code = GATE_REFUSE;
 	if ((g->flags & GATE_WATCH || p->proto != IPPROTO_UDP) && code > GATE_QUERY)
 		code = GATE_QUERY; /* the edge answers nobody where it only watches */
-	if (code == GATE_REFUSE && !in_grace(p, svc) && refuse(p, DROP_REASON_GATE_REFUSED, svc->enforce))
+	if (code == GATE_REFUSE && !in_grace(p, svc) &&
+	    refuse(p, DROP_REASON_GATE_REFUSED, svc->enforce && !svc->watch_gate))
 		return VERDICT_DROP;
 	if (!gate_kept(ctx, p, g, code))
 		return abort_changed(p);

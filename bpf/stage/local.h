@@ -8,6 +8,7 @@
 
 #include "admit.h"
 #include "sample.h"
+#include "shadow.h"
 
 /* Packets and IP bytes that this buffer becomes on the wire. */
 static __always_inline __u32 segments(struct __sk_buff *skb, struct pkt *p)
@@ -174,6 +175,8 @@ NOINLINE int local_note(struct __sk_buff *skb, struct pkt *p, __u32 v)
 	if (!p || !noteworthy(p, v, 0))
 		return 0;
 	n = noted_get();
+	if (n && cfg.books)
+		book_refusal(n);
 	if (n && cfg.samples)
 		sample_reply(skb, n);
 	return 0;
@@ -211,11 +214,11 @@ static __always_inline int local_egress(struct __sk_buff *skb)
 	p.down = 1;
 	if (parse(&p, data, end) || (p.proto != IPPROTO_UDP && p.proto != IPPROTO_TCP))
 		return TC_ACT_UNSPEC;
+	addr_copy(p.to, p.dst);
 	if (p.frag == FRAG_LATER) {
 		p.service = local_refused(&p);
 		return p.service ? local_exit(skb, &p, 1, DROP_REASON_FRAGMENT_ORPHAN) : TC_ACT_UNSPEC;
 	}
-	addr_copy(p.to, p.dst);
 	addr_copy(p.as, p.src);
 	p.to_port = p.dport;
 	p.as_port = p.sport;

@@ -83,6 +83,8 @@ static __always_inline void newcomer_came(struct pkt *p, __u32 slot)
 	STRANGER_COUNT(p, admitted);
 	if (is_newcomer(p))
 		unproven_note(p, slot);
-	if (p->proof == GATE_PROOF_STRONG)
+	if (p->proof == GATE_PROOF_STRONG) {
 		STRANGER_COUNT(p, strong);
+		proved(p);
+	}
 }

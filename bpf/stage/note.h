@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Is something to be told of this packet? Most are counted and no more. Of those that are dropped, one a second and source is told
- * always, so that a person who was dropped can be told why; more while somebody captures. What is to be told is laid down here, on
+ * always, so that a person who was dropped can be told why; more while somebody captures. What policy would have dropped goes into the
+ * books (stage/shadow.h). What is to be told is laid down here, on
  * the packet's way out; a program of its own (stage/sample.h) does the rest, after which the verdict is the same.
  */
 #pragma once
@@ -12,7 +13,7 @@
 #define NOTED 0x100 /* beside XDP_*: parry_note is to run before the program ends */
 
 /* Does a program of this configuration tell of packets? The verifier removes all of it where none does. */
-#define NOTES (cfg.samples)
+#define NOTES (cfg.samples | cfg.books)
 
 #define SAMPLE_SECOND 30 /* ns >> this */
 
@@ -65,6 +66,8 @@ static __always_inline int note(const struct pkt *p, enum verdict v, int code, b
 	n->sample.shadow = p->shadow;
 	n->sample.verdict = v;
 	n->sample.flags = (p->down ? SAMPLE_DOWN : 0) | (p->first ? SAMPLE_FIRST : 0) | (regular ? SAMPLE_REGULAR : 0);
+	if (p->player || p->proof == GATE_PROOF_STRONG)
+		n->sample.flags |= SAMPLE_PLAYER;
 	n->sample.family = p->family;
 	return NOTED;
 }
@@ -72,10 +75,11 @@ static __always_inline int note(const struct pkt *p, enum verdict v, int code, b
 /* Returns NOTED, or 0 where nothing is to be told. */
 static __always_inline int noteworthy(const struct pkt *p, enum verdict v, int code)
 {
-	bool refused = p->reason | p->shadow, regular;
+	bool refused = p->reason | p->shadow, booked, regular;
 
 	if (!NOTES || (!refused && cfg.samples < SAMPLES_ALL))
 		return 0;
-	regular = refused && sample_turn(p);
-	return regular || cfg.samples >= SAMPLES_DROPS ? note(p, v, code, regular) : 0;
+	booked = cfg.books && (p->shadow || (cfg.trial && p->reason));
+	regular = cfg.samples && refused && sample_turn(p);
+	return booked || regular || cfg.samples >= SAMPLES_DROPS ? note(p, v, code, regular) : 0;
 }

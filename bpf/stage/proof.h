@@ -9,6 +9,7 @@
 
 #include "answer.h"
 #include "session.h"
+#include "shadow.h"
 
 #define LASTING_TICKS (30 * TICKS_PER_SECOND)
 #define LASTING_PACKETS 20 /* each way */
@@ -167,6 +168,7 @@ static __always_inline int opening_down(struct pkt *p, struct flow *f, bool enfo
 		if (up && up->packets && !(up->state & (FLOW_GATED | FLOW_PROXIED)) && phase_open(up, FLOW_STRONG)) {
 			phase_open(f, 0);
 			STRANGER_COUNT(p, strong);
+			proved(p);
 		}
 	}
 	return 0;
@@ -189,8 +191,10 @@ static __always_inline int opening_up(struct pkt *p, struct flow *f, const struc
 			return 0;
 		if (!phase_open(f, FLOW_STRONG))
 			return 0;
-		if (!(f->state & FLOW_PROXIED)) /* it was when it began */
+		if (!(f->state & FLOW_PROXIED)) { /* it was when it began */
 			STRANGER_COUNT(p, strong);
+			proved(p);
+		}
 	} else {
 		if (f->state & FLOW_QUERY || p->query) /* to ask is no proof */
 			return 0;
@@ -300,6 +304,7 @@ NOINLINE int flow_lasting(struct pkt *p, struct flow *f)
 	limit_lasting(p, f, 1);
 	if (old & FLOW_STRONG || !under_attack(p))
 		remember(p);
+	proved(p);
 	weak_leave(p, p->src, f);
 	__sync_fetch_and_and(&down->state, ~FLOW_WEAK);
 	if (old & FLOW_WATCHED)

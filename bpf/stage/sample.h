@@ -64,9 +64,9 @@ static __always_inline bool slot_address(const struct sample_slot *s, const stru
 
 	if (!s->family)
 		return true;
-	return s->family == e->family && (same16(s->addr, n->sample.client, s->mask[0], s->mask[1]) ||
-					  same16(s->addr, e->src, s->mask[0], s->mask[1]) ||
-					  same16(s->addr, e->dst, s->mask[0], s->mask[1]));
+	return s->family == e->family &&
+	       (same16(s->addr, n->sample.client, s->mask[0], s->mask[1]) ||
+		same16(s->addr, e->src, s->mask[0], s->mask[1]) || same16(s->addr, e->dst, s->mask[0], s->mask[1]));
 }
 
 static __always_inline bool slot_way(const struct sample_tuple *w, const struct sample_tuple *e)
@@ -140,7 +140,8 @@ NOINLINE int slot_asks(struct noted *n, __u32 i)
 /* To the ring. The reader looks a few times a second; it is woken where the ring fills up faster. */
 static __always_inline void sample_put(struct noted *n, __u32 mask)
 {
-	__u64 waits = bpf_ringbuf_query(&samples, BPF_RB_AVAIL_DATA), size = bpf_ringbuf_query(&samples, BPF_RB_RING_SIZE);
+	__u64 waits = bpf_ringbuf_query(&samples, BPF_RB_AVAIL_DATA),
+	      size = bpf_ringbuf_query(&samples, BPF_RB_RING_SIZE);
 	__u32 taken = n->sample.taken;
 	bool lost;
 

@@ -94,6 +94,21 @@ func alarms(w io.Writer, s show.Style, st *api.Status) error {
 			}
 		}
 	}
+	for i := range st.Promoted {
+		t := &st.Promoted[i]
+		text := t.What + " is enforced by `parry shadow promote`"
+		if t.Until != nil {
+			text += fmt.Sprintf(", on trial for another %s (has hit %d of at most %d players)", show.Duration(t.Until.Sub(st.Time)), t.Hit, t.MaxPlayers)
+		}
+		if _, err := fmt.Fprintln(w, s.Warn(text)); err != nil {
+			return err
+		}
+	}
+	if n := st.Samples; n.Captures > 0 {
+		if _, err := fmt.Fprintln(w, s.Warn(fmt.Sprintf("%s; %s of all samples were lost", plural(n.Captures, "capture goes on", "captures go on"), show.Count(n.Lost)))); err != nil {
+			return err
+		}
+	}
 	if fill := st.Strangers.GreylistFill; fill >= fullGreylist {
 		_, err := fmt.Fprintln(w, s.Warn(fmt.Sprintf("the greylist is %s full: many strangers pass at first sight; raise sizes.greylist", show.Percent(fill))))
 		return err

@@ -83,6 +83,13 @@ type Edge interface {
 	Events(ctx context.Context, query EventQuery) iter.Seq2[event.Event, error]
 	// Attacks are those that are remembered, the newest first.
 	Attacks(ctx context.Context, filter AttackFilter) ([]attack.Record, error)
+	// Shadow is what policy would have dropped where it only watches, of one service or (empty) all.
+	Shadow(ctx context.Context, service string) (ShadowReport, error)
+	// Promote switches something on that only watches by the configuration, for good or on trial: until the configuration itself says
+	// so, or it is rolled back. ErrNotFound where there is no such thing, ErrInvalid where it can't be switched on alone.
+	Promote(ctx context.Context, p ShadowPromotion) (ShadowThing, error)
+	// RollBack has it only watch again; ErrNotFound where it was not promoted.
+	RollBack(ctx context.Context, what string) error
 	// Explain says what becomes of an address, and why.
 	Explain(ctx context.Context, query ExplainQuery) (Explanation, error)
 	// Capture writes a capture (pcapng) to out as packets come, until a bound of the query is reached, ctx ends or out fails. ErrBusy

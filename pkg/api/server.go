@@ -111,6 +111,9 @@ func (s *HTTPServer) routes() []route {
 		{pattern: "DELETE /v1/rules/{rule}", handle: s.delRule},
 		{pattern: "GET /v1/events", handle: s.events, streamed: true},
 		{pattern: "GET /v1/attacks", handle: s.attacks},
+		{pattern: "GET /v1/shadow", handle: s.shadow},
+		{pattern: "POST /v1/shadow", handle: s.promote},
+		{pattern: "DELETE /v1/shadow", handle: s.rollBack},
 		{pattern: "GET /v1/explain", handle: s.explain},
 		{pattern: "GET /v1/capture", handle: s.capture, streamed: true, root: true},
 	}

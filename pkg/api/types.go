@@ -22,6 +22,16 @@ type Status struct {
 	Host       Traffic           `json:"host"`       // handed to this host's own stack
 	Tables     []Table           `json:"tables"`
 	Strangers  Strangers         `json:"strangers"`
+	Promoted   []ShadowThing     `json:"promoted"` // what only watches by the configuration and was switched on
+	Samples    Samples           `json:"samples"`
+}
+
+// Samples is what became of single packets that were to be told of (capture, explain).
+type Samples struct {
+	Taken      uint64 `json:"taken"`
+	Lost       uint64 `json:"lost"`        // the ring had no room
+	PassedOver uint64 `json:"passed_over"` // more than their rate
+	Captures   int    `json:"captures"`    // that go on
 }
 
 // Strangers is how full the tables for strangers are, which all services share.

@@ -54,7 +54,8 @@ type Config struct {
 	// Regions are groups of servers and the players near them.
 	Regions []Region `yaml:"regions" check:"items=1023"`
 
-	src *source // where each value stands in its file; nil for a Config that wasn't parsed
+	src *source             // where each value stands in its file; nil for a Config that wasn't parsed
+	own map[string]Switches // by service, what the file itself says
 }
 
 // Interface is a network interface to attach to.

@@ -89,7 +89,7 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		Services: []Service{{
 			Name: "arena", Listen: []Listen{{netip.MustParseAddr("203.0.113.10"), 27960, 27960}}, Protocol: []string{"udp"},
 			Game: "quake3", Class: "fps", Gate: "quake3", Forward: "nat", Pool: "p", Access: "open", Fragments: "drop", SynProxy: Off, ProxyProtocol: Off,
-			Enforce: pointer(true), Limits: limits, Timeouts: timeouts, Strangers: strangers, Queries: queries, Attack: attack,
+			Enforce: pointer(true), EnforceGate: pointer(true), Limits: limits, Timeouts: timeouts, Strangers: strangers, Queries: queries, Attack: attack,
 		}},
 		Pools: []Pool{{Name: "p", Servers: []Server{
 			{Name: "s", Address: netip.MustParseAddr("10.0.0.1"), First: 27960, Last: 27960, Weight: 1},

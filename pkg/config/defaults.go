@@ -69,6 +69,7 @@ func (c *Config) fresh(t reflect.Type) reflect.Value {
 // complete resolves what depends on other values, so that a reader needs no rule
 // of inheritance: it fills every service's protocol, class, gate, enforce and limits.
 func (c *Config) complete() {
+	c.own = map[string]Switches{"": {Limits: c.Limits.Enforce}}
 	limitsOn := c.Limits.Enforce == nil || *c.Limits.Enforce
 	for i := range c.Services {
 		s := &c.Services[i]
@@ -101,7 +102,9 @@ func (c *Config) complete() {
 			limits = *s.Limits.Enforce
 		}
 		limits = limits && enforce
-		s.Enforce, s.Limits.Enforce = &enforce, &limits
+		gate := s.EnforceGate == nil || *s.EnforceGate
+		c.own[s.Name] = Switches{Enforce: s.Enforce, Limits: s.Limits.Enforce, Prefix: s.Limits.Prefix.Enforce, Service: s.Limits.Service.Enforce}
+		s.Enforce, s.Limits.Enforce, s.EnforceGate = &enforce, &limits, &gate
 		s.Limits.Source.complete()
 		s.Limits.completeWide(limits)
 	}

@@ -71,6 +71,8 @@ type Service struct {
 	ProxyProtocol string `yaml:"proxy_protocol" check:"enum=off|v2"`
 	// Enforce false monitors this service alone. Default: the file's `enforce`.
 	Enforce *bool `yaml:"enforce"`
+	// EnforceGate false has the gate only watch: what it refuses is counted and goes on, and the edge answers no queries for the service.
+	EnforceGate *bool `yaml:"enforce_gate"`
 	// Limits are the service's own, laid over the file's key by key.
 	Limits Limits `yaml:"limits"`
 	// Timeouts are the service's own, laid over the file's key by key.

@@ -443,3 +443,22 @@ func (c *capturing) statistics(text string) error {
 	}
 	return c.w.End(pcap.Statistics{Start: c.start, End: time.Now(), Taken: uint64(c.count), Lost: lost, Comment: text})
 }
+
+// samples is what became of them all.
+func (e *Engine) samples() (api.Samples, error) {
+	var s api.Samples
+	all, err := e.edge.SampleCounts()
+	for _, n := range all {
+		s.Taken += n.Taken
+		s.Lost += n.Full
+		s.PassedOver += n.Over
+	}
+	e.captures.mu.Lock()
+	defer e.captures.mu.Unlock()
+	for _, t := range e.captures.slots {
+		if t != nil {
+			s.Captures++
+		}
+	}
+	return s, err
+}

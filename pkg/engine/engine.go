@@ -52,20 +52,21 @@ type Engine struct {
 	// reloaded tells who waits by the configuration's times that they may be others.
 	reloaded chan struct{}
 
-	mu     sync.Mutex // guards all below; edge: what makes and installs generations, attaches, and writes hops and links
-	cfg    *config.Config
-	gates  *gates
-	places *places
-	rules  *rules
-	edge   *loader.Edge
-	ifaces []loader.Interface      // that the fast path is to be on
-	broken map[string]string       // interface name: why it is not
-	wanted map[nexthop.Key]bool    // next hops that are kept fresh
-	plan   *loader.Plan            // the one that runs
-	served []nexthop.Key           // next hops of the servers
-	health health                  // what metrics tell of the daemon
-	links  map[int]loader.LinkInfo // as last told to the fast path
-	down   map[nexthop.Key]bool    // next hops that can't be reached
+	mu      sync.Mutex // guards all below; edge: what makes and installs generations, attaches, and writes hops and links
+	cfg     *config.Config
+	gates   *gates
+	places  *places
+	rules   *rules
+	edge    *loader.Edge
+	ifaces  []loader.Interface      // that the fast path is to be on
+	broken  map[string]string       // interface name: why it is not
+	wanted  map[nexthop.Key]bool    // next hops that are kept fresh
+	plan    *loader.Plan            // the one that runs
+	served  []nexthop.Key           // next hops of the servers
+	health  health                  // what metrics tell of the daemon
+	links   map[int]loader.LinkInfo // as last told to the fast path
+	down    map[nexthop.Key]bool    // next hops that can't be reached
+	shadows shadows                 // what was promoted; cfg has it switched on
 }
 
 type health struct {
@@ -132,6 +133,7 @@ func (e *Engine) remember(ctx context.Context) {
 	e.memory = recall(ctx, memory{store: openStore(e.cfg.State, e.log), log: e.log, now: time.Now, fault: fault, moved: moved}, e.cfg.Sizes.Regulars)
 	e.rules = recallRules(ctx, e.memory)
 	e.sentry = &sentry{tracker: e.memory.tracker, events: e.events, log: e.log, now: time.Now, fault: fault, moved: moved}
+	e.recallShadows(ctx)
 }
 
 func (e *Engine) close() error {
@@ -176,9 +178,10 @@ func (e *Engine) attach() (err error) {
 	if err := e.tellLinks(); err != nil {
 		return err
 	}
-	if err := e.install(c, e.ifaces); err != nil {
+	if err := e.install(e.effective(c), e.ifaces); err != nil {
 		return err
 	}
+	e.settle(c)
 	e.fault("remember who has played", e.memory.teach())
 	e.events.Publish(event.Event{
 		Type: event.DaemonStart, Text: fmt.Sprintf("parry %s runs on %s", e.opts.Version, c.Node),
@@ -211,6 +214,7 @@ func (e *Engine) planOf(c *config.Config, ifaces []loader.Interface) (*loader.Pl
 	if plan.Rules, err = planRules(e.rules.all, e.edge.RuleExpiry); err != nil {
 		return nil, nil, err
 	}
+	e.putOnTrial(c, plan)
 	return plan, keys, nil
 }
 
@@ -315,13 +319,14 @@ func (e *Engine) tryReload() error {
 	before, known := e.gates, e.places
 	if e.gates, err = gatesFor(c, nil); err == nil {
 		if e.places, err = placesFor(c, known); err == nil {
-			err = e.install(c, ifaces)
+			err = e.install(e.effective(c), ifaces)
 		}
 	}
 	if err != nil {
 		e.gates, e.places = before, known
 		return err
 	}
+	e.settle(c)
 	if e.places.db != known.db {
 		e.tellPlaces()
 	}

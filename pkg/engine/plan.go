@@ -122,8 +122,8 @@ func serviceOf(s *config.Service) loader.Service {
 	l := s.Limits.Source
 	out := loader.Service{
 		Name: s.Name, Pool: s.Pool, Allowlist: s.Access == "allowlist", Enforce: *s.Enforce,
-		EnforceLimits: *s.Limits.Enforce, MaxPacket: s.Limits.MaxPacket, Fragments: s.Fragments == "admit", Gate: s.Gate,
-		SynProxy: synProxyOf(s), ProxyHeader: s.ProxyProtocol == config.ProxyV2,
+		EnforceLimits: *s.Limits.Enforce, WatchGate: !*s.EnforceGate, MaxPacket: s.Limits.MaxPacket,
+		Fragments: s.Fragments == "admit", Gate: s.Gate, SynProxy: synProxyOf(s), ProxyHeader: s.ProxyProtocol == config.ProxyV2,
 		Limits: loader.Limits{
 			Packets: l.PacketsPerSecond, PacketBurst: l.Burst, Bytes: l.BytesPerSecond, ByteBurst: l.BytesBurst,
 			NewSessions: l.NewSessions, Window: l.Window, Sessions: l.Sessions, Prefix4: l.IPv4Prefix, Prefix6: l.IPv6Prefix,

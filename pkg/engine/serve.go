@@ -43,6 +43,7 @@ func (e *Engine) serve(ctx context.Context, stop func(), group *tasks) error {
 	group.start(stop, func() error { return e.follow(ctx) })
 	group.start(stop, func() error { return e.tend(ctx, n) })
 	group.start(stop, func() error { return e.serveSamples(ctx) })
+	group.start(stop, func() error { return e.trials(ctx) })
 	group.start(stop, func() error { return e.sentry.run(ctx) })
 	group.start(stop, func() error { return e.refreshPlaces(ctx) })
 	group.start(stop, func() error { return e.memory.run(ctx) })

@@ -105,6 +105,17 @@ func (a edgeAPI) Status(context.Context) (api.Status, error) {
 		out.Answers = answersOf(answers.of(e.cfg, c))
 		s.Services = append(s.Services, out)
 	}
+	s.Promoted = []api.ShadowThing{}
+	for _, what := range e.promotedNames() {
+		t, err := e.thing(what)
+		if err != nil {
+			return s, err
+		}
+		s.Promoted = append(s.Promoted, t)
+	}
+	if s.Samples, err = e.samples(); err != nil {
+		return s, err
+	}
 	s.Strangers.GreylistFill, s.Strangers.SketchLoad, s.Strangers.UnprovenSlots = e.sentry.shared()
 	for _, states := range v.sessions {
 		s.Strangers.Unproven += states[loader.Unproven]

@@ -29,6 +29,9 @@ const (
 	DaemonStart          = "daemon.start"
 	DaemonStop           = "daemon.stop"
 	GateLoad             = "gate.load"
+	ShadowPromote        = "shadow.promote"  // something that only watched was switched on
+	ShadowKept           = "shadow.kept"     // its trial is over, and it stays on
+	ShadowRollback       = "shadow.rollback" // it only watches again: it hit players, or somebody said so
 	GateUnload           = "gate.unload"
 	RuleAdd              = "rule.add"
 	RuleDel              = "rule.del"    // by hand, or as it expired

@@ -203,7 +203,7 @@ func (w *world) settle() error {
 	if env.Chance != w.model.Chance {
 		return differ("chance is %#x, not %#x: another number of ports was asked for", env.Chance, w.model.Chance)
 	}
-	for _, compare := range []func() error{w.settleSessions, w.settleCounters, w.settlePorts, w.settleSources, w.settleStrangers, w.settleAsks, w.settleRules} {
+	for _, compare := range []func() error{w.settleSessions, w.settleCounters, w.settlePorts, w.settleSources, w.settleStrangers, w.settleAsks, w.settleRules, w.settleBooks} {
 		if err := compare(); err != nil {
 			return err
 		}
@@ -342,4 +342,24 @@ func (w *world) settleSources() error {
 		return differ("%d sources, not %d", n, w.model.Sources())
 	}
 	return err
+}
+
+// settleBooks compares how many players are booked as refused. How many sources there are is a sketch's word: test/fastpath looks at that.
+func (w *world) settleBooks() error {
+	all, err := w.real.Books()
+	if err != nil {
+		return err
+	}
+	got := map[model.BookKey]uint64{}
+	for _, b := range all {
+		for did, n := range map[bool]uint64{false: b.Players, true: b.Hit} {
+			if n > 0 {
+				got[model.BookKey{Service: int(b.Service), Reason: model.Reason(b.Reason), Did: did}] = n
+			}
+		}
+	}
+	if !maps.Equal(got, w.model.Players()) {
+		return differ("players who were refused, or would have been: got %v, want %v", got, w.model.Players())
+	}
+	return nil
 }

@@ -237,6 +237,13 @@ func edges() map[string]edge {
 	for _, k := range kinds { // whatever is told of packets, it changes nothing for them
 		for i, p := range k.plans {
 			p.Samples = loader.SampleLevel(i+1) % (loader.SamplesAll + 1)
+			for j := range p.Services {
+				s := &p.Services[j]
+				s.WatchGate = s.Gate != "" && i%3 == 2
+				if j%2 == 0 {
+					s.Trial = uint8(i % 3)
+				}
+			}
 		}
 	}
 	return kinds
@@ -269,7 +276,7 @@ func serviceOf(s *loader.Service) model.Service {
 	l := s.Limits
 	m := model.Service{
 		Name: s.Name, Mode: model.Mode(s.Forward), Pool: s.Pool, Allowlist: s.Allowlist, Fragments: s.Fragments, Enforce: s.Enforce,
-		EnforceLimits: s.EnforceLimits, MaxPacket: int(s.MaxPacket), Timeouts: model.Timeouts(s.Timeouts),
+		EnforceLimits: s.EnforceLimits, WatchGate: s.WatchGate, Trial: int(s.Trial), MaxPacket: int(s.MaxPacket), Timeouts: model.Timeouts(s.Timeouts),
 		Strangers: strangersOf(s.Strangers), Gate: s.Gate, Params: s.GateParams, Cached: s.Answers,
 		SYNProxy: model.SYNProxy(s.SynProxy), ProxyHeader: s.ProxyHeader,
 		Limits: model.Limits{

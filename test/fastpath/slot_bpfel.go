@@ -78,13 +78,14 @@ type slotCfg struct {
 	All          uint8
 	Shared       uint8
 	Geo          uint8
+	Books        uint8
+	Trial        uint8
+	Proxied      uint8
+	Pad          uint8
 	Unproven     uint32
 	Greylist     uint32
 	SampleSeed   uint32
 	ProxiedCells uint32
-	Proxied      uint8
-	Pad          [7]uint8
-	_            [4]byte
 }
 
 type slotClocks struct {
@@ -694,9 +695,11 @@ type slotService struct {
 	Fragments      uint8
 	Gate           uint8
 	Watched        uint8
+	WatchGate      uint8
 	SynProxy       uint8
 	ProxyHeader    uint8
-	Pad            [3]uint8
+	Trial          uint8
+	Pad            uint8
 	Unanswered     uint32
 	_              [4]byte
 	Strangers      struct {
@@ -799,6 +802,20 @@ type slotServiceState struct {
 	Sessions   uint64
 }
 
+type slotShadowBook struct {
+	_         structs.HostLayout
+	Players   [2]uint64
+	Registers [1024]uint8
+}
+
+type slotShadowSource struct {
+	_       structs.HostLayout
+	Refused [4]uint64
+	Counted [4]uint64
+	Player  uint32
+	Trial   uint32
+}
+
 type slotSketchLine struct {
 	_    structs.HostLayout
 	Cell [16]uint32
@@ -874,6 +891,7 @@ const (
 	slotMapAllowNet4     = "allow_net4"
 	slotMapAllowNet6     = "allow_net6"
 	slotMapAsks          = "asks"
+	slotMapBookEmpty     = "book_empty"
 	slotMapClocks        = "clocks"
 	slotMapDenial        = "denial"
 	slotMapDenyHost4     = "deny_host4"
@@ -949,6 +967,8 @@ const (
 	slotMapServiceCount  = "service_count"
 	slotMapServiceMode   = "service_mode"
 	slotMapServiceState  = "service_state"
+	slotMapShadowBook    = "shadow_book"
+	slotMapShadowSource  = "shadow_source"
 	slotMapSketch        = "sketch"
 	slotMapSource        = "source"
 	slotMapStages        = "stages"
@@ -1024,6 +1044,7 @@ type slotMapSpecs struct {
 	AllowNet4     *ebpf.MapSpec `ebpf:"allow_net4"`
 	AllowNet6     *ebpf.MapSpec `ebpf:"allow_net6"`
 	Asks          *ebpf.MapSpec `ebpf:"asks"`
+	BookEmpty     *ebpf.MapSpec `ebpf:"book_empty"`
 	Clocks        *ebpf.MapSpec `ebpf:"clocks"`
 	Denial        *ebpf.MapSpec `ebpf:"denial"`
 	DenyHost4     *ebpf.MapSpec `ebpf:"deny_host4"`
@@ -1099,6 +1120,8 @@ type slotMapSpecs struct {
 	ServiceCount  *ebpf.MapSpec `ebpf:"service_count"`
 	ServiceMode   *ebpf.MapSpec `ebpf:"service_mode"`
 	ServiceState  *ebpf.MapSpec `ebpf:"service_state"`
+	ShadowBook    *ebpf.MapSpec `ebpf:"shadow_book"`
+	ShadowSource  *ebpf.MapSpec `ebpf:"shadow_source"`
 	Sketch        *ebpf.MapSpec `ebpf:"sketch"`
 	Source        *ebpf.MapSpec `ebpf:"source"`
 	Stages        *ebpf.MapSpec `ebpf:"stages"`
@@ -1150,6 +1173,7 @@ type slotMaps struct {
 	AllowNet4     *ebpf.Map `ebpf:"allow_net4"`
 	AllowNet6     *ebpf.Map `ebpf:"allow_net6"`
 	Asks          *ebpf.Map `ebpf:"asks"`
+	BookEmpty     *ebpf.Map `ebpf:"book_empty"`
 	Clocks        *ebpf.Map `ebpf:"clocks"`
 	Denial        *ebpf.Map `ebpf:"denial"`
 	DenyHost4     *ebpf.Map `ebpf:"deny_host4"`
@@ -1225,6 +1249,8 @@ type slotMaps struct {
 	ServiceCount  *ebpf.Map `ebpf:"service_count"`
 	ServiceMode   *ebpf.Map `ebpf:"service_mode"`
 	ServiceState  *ebpf.Map `ebpf:"service_state"`
+	ShadowBook    *ebpf.Map `ebpf:"shadow_book"`
+	ShadowSource  *ebpf.Map `ebpf:"shadow_source"`
 	Sketch        *ebpf.Map `ebpf:"sketch"`
 	Source        *ebpf.Map `ebpf:"source"`
 	Stages        *ebpf.Map `ebpf:"stages"`
@@ -1245,6 +1271,7 @@ func (m *slotMaps) Close() error {
 		m.AllowNet4,
 		m.AllowNet6,
 		m.Asks,
+		m.BookEmpty,
 		m.Clocks,
 		m.Denial,
 		m.DenyHost4,
@@ -1320,6 +1347,8 @@ func (m *slotMaps) Close() error {
 		m.ServiceCount,
 		m.ServiceMode,
 		m.ServiceState,
+		m.ShadowBook,
+		m.ShadowSource,
 		m.Sketch,
 		m.Source,
 		m.Stages,

@@ -48,6 +48,8 @@ type Service struct {
 	Fragments     bool // a stranger's first fragment may begin a session
 	Enforce       bool
 	EnforceLimits bool
+	WatchGate     bool // what its gate refuses is counted, and goes on
+	Trial         int  // number of the trial that it is on, 0 = none: whom its policy hits is booked
 	MaxPacket     int
 	Limits        Limits
 	Timeouts      Timeouts

@@ -67,6 +67,9 @@ type Edge struct {
 	ruleTold             map[int]*RuleTold // by slot
 	ruleBuckets          map[uint32]*bucket
 	ruleCells            map[uint32]*bucket
+	inHand               *view // the packet
+	booked               map[sourceKey]*booked
+	players              map[BookKey]uint64
 }
 
 // Sizes are the capacities of tables.
@@ -93,7 +96,7 @@ func New(sizes Sizes) *Edge {
 		hostSources: map[uint32]*bucket{}, counts: map[int]*Count{},
 		gates: Gates(), caches: map[cacheKey]*[4]*Answer{}, states: map[int]State{}, grace: map[int]uint64{}, came: map[int]*[2]bucket{},
 		strangers: map[int]*Tried{}, weak: map[int]int{}, grey: map[tuple]uint64{}, sketch: map[uint32]*[sketchCells]sketchCell{},
-		prefixes: map[uint32]*bucket{}, regulars: map[sourceKey]bool{}, ruleTold: map[int]*RuleTold{}, ruleBuckets: map[uint32]*bucket{}, ruleCells: map[uint32]*bucket{},
+		prefixes: map[uint32]*bucket{}, regulars: map[sourceKey]bool{}, booked: map[sourceKey]*booked{}, players: map[BookKey]uint64{}, ruleTold: map[int]*RuleTold{}, ruleBuckets: map[uint32]*bucket{}, ruleCells: map[uint32]*bucket{},
 		wide: map[uint32]*wideUse{}, unproven: map[int]*wideUse{}, unproven4: newRing(sizes.Unproven), unproven6: newRing(sizes.Unproven),
 	}
 }
@@ -103,6 +106,7 @@ func (e *Edge) tick() uint64 { return e.Now >> tickShift }
 // Receive says what becomes of a frame that comes in by an interface.
 func (e *Edge) Receive(frame []byte) Outcome {
 	p, damage := parse(frame)
+	e.inHand = p
 	var o Outcome
 	if damage != None {
 		o = e.damaged(p, damage)
@@ -111,6 +115,7 @@ func (e *Edge) Receive(frame []byte) Outcome {
 	}
 	o.Service, o.Shadow = p.service, p.shadow
 	e.count(p, o, 1)
+	e.book(p, o)
 	return o
 }
 

@@ -13,7 +13,8 @@ func (e *Edge) due(h *half) bool {
 // forward is what becomes of a packet of a session.
 func (e *Edge) forward(p *view, w way) (o Outcome) {
 	s, h := w.Session, w.half()
-	p.service, p.down = s.Service, w.isDown
+	p.service, p.down, p.client = s.Service, w.isDown, s.Client.Addr()
+	p.player = p.player || !w.isDown && (s.Proof == Strong || s.lasting)
 	playing := s.Proof != Unknown
 	defer func() {
 		if playing {

@@ -7,7 +7,7 @@ package model
 // frame into that many segments, each with headers of its own.
 func (e *Edge) Send(frame []byte, segments int) Outcome {
 	p, damage := parse(frame)
-	p.down = true
+	e.inHand, p.down, p.client = p, true, p.dst
 	if damage == None && p.part == later && (p.proto == udp || p.proto == tcp) {
 		if f := e.parts[p.partKey()]; f != nil && f.refused && e.tick() < f.expires {
 			p.service = f.service
@@ -58,6 +58,7 @@ func (e *Edge) sent(p *view, o Outcome, packets uint64) Outcome {
 	}
 	o.Service, o.Shadow = p.service, p.shadow
 	e.count(p, o, packets)
+	e.book(p, o)
 	return o
 }
 

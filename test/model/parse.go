@@ -52,19 +52,21 @@ type view struct {
 	whole    int   // UDP: bytes of the datagram, by its own header
 
 	service   int
-	offset    uint16   // of its port among the service's
-	down      bool     // from server to client
-	shadow    Reason   // what policy would have dropped it for, were it enforced
-	unlimited bool     // source limits don't hold for it
-	learn     bool     // its sender's link address may be taken for the way to where it came from
-	proof     Proof    // of its source, by its gate
-	query     bool     // so its gate says
-	again     bool     // it had to come again, and did
-	heard     bool     // its gate has seen it
-	ruled     bool     // its service's rules have
-	told      *Outcome // what became of it there, in a session that has only asked so far
-	refused   Reason   // and would have none of it: it goes on as a reset
-	shaken    *side    // it brought a cookie back: what was agreed on
+	offset    uint16     // of its port among the service's
+	down      bool       // from server to client
+	shadow    Reason     // what policy would have dropped it for, were it enforced
+	unlimited bool       // source limits don't hold for it
+	learn     bool       // its sender's link address may be taken for the way to where it came from
+	proof     Proof      // of its source, by its gate
+	query     bool       // so its gate says
+	again     bool       // it had to come again, and did
+	heard     bool       // its gate has seen it
+	ruled     bool       // its service's rules have
+	told      *Outcome   // what became of it there, in a session that has only asked so far
+	refused   Reason     // and would have none of it: it goes on as a reset
+	shaken    *side      // it brought a cookie back: what was agreed on
+	client    netip.Addr // on the way back: whom it is for
+	player    bool       // that one is known to be one
 }
 
 func (p *view) from() netip.AddrPort { return netip.AddrPortFrom(p.src, p.sport) }

@@ -124,6 +124,7 @@ func (e *Edge) prove(s *Session, p Proof) {
 	s.Proof = p
 	if p == Strong {
 		e.tried(s.Service).Strong++
+		e.proved(s.Client.Addr(), s.Service)
 	} else {
 		e.tried(s.Service).Weak++
 	}
@@ -171,6 +172,7 @@ func (e *Edge) lasting(s *Session) {
 	if src := e.sources[sourceOf(s.Client.Addr(), s.Service, s.prefix)]; src != nil {
 		src.lasting++
 	}
+	defer e.proved(s.Client.Addr(), s.Service)
 	if s.Proof == Strong || e.states[s.Service] != Attack {
 		e.regulars[regularOf(s.Client.Addr(), s.Service)] = true
 	}

@@ -67,7 +67,7 @@ func (e *Edge) Tried(service int) Tried { return *e.tried(service) }
 // outcome is known.
 func (e *Edge) gate(p *view, svc *service) (o Outcome, done bool) {
 	said := e.ask(p, svc, false)
-	if said.Word == Refuse && !e.inGrace(p, svc) && e.refuse(p, GateRefused, svc.Enforce) {
+	if said.Word == Refuse && !e.inGrace(p, svc) && e.refuse(p, GateRefused, svc.Enforce && !svc.WatchGate) {
 		return drop(GateRefused), true
 	}
 	e.tried(p.service).Believed++
@@ -99,7 +99,7 @@ func (e *Edge) ask(p *view, svc *service, on bool) Said {
 	end := min(p.l3+p.length, len(p.frame))
 	g := &First{
 		Now: e.Now, Service: p.service, Proto: p.proto, From: p.from(), To: p.to(), Payload: p.frame[min(at, end):end],
-		State: e.states[p.service], Watch: on || !e.config.Enforce || !svc.Enforce || !p.plain(),
+		State: e.states[p.service], Watch: on || !e.config.Enforce || !svc.Enforce || svc.WatchGate || !p.plain(),
 		Cookies: !on && (e.states[p.service] == Attack || !e.comers(p.service, 0).has(svc.Strangers.Sessions, e.Now)),
 		Params:  svc.Params, Secret: e.Cookies,
 	}
@@ -200,6 +200,7 @@ func (e *Edge) cameIn(p *view, s *Session, slot int, welcome bool) {
 	n.Admitted++
 	if p.proof == Strong {
 		n.Strong++
+		e.proved(p.src, p.service)
 	} else if g := e.ring(p); !welcome && len(g.slots) > 0 {
 		g.slots[slot] = s
 	}

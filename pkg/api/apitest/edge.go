@@ -45,6 +45,7 @@ type Edge struct {
 	Kept       api.Confirmed
 	gates      []api.Gate
 	rules      []api.Rule
+	things     []api.ShadowThing
 }
 
 var _ api.Edge = (*Edge)(nil)

@@ -17,7 +17,7 @@ func Epoch() time.Time { return time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC) }
 // World is a small edge at Epoch: three services (one of them local, its answers unseen), two interfaces (one
 // unprotected), two servers and three sessions.
 func World() *Edge {
-	e := &Edge{Captured: 5, Now: status(), Servicing: servers(), gates: gates(), rules: rules(), Attacked: attacks(), Log: events()}
+	e := &Edge{Captured: 5, things: things(), Now: status(), Servicing: servers(), gates: gates(), rules: rules(), Attacked: attacks(), Log: events()}
 	e.Play(sessions()...)
 	return e
 }
@@ -63,6 +63,8 @@ func status() api.Status {
 			{Name: "sessions", Entries: 3, Capacity: 262144},
 			{Name: "blocks", Entries: 943718, Capacity: 1048576},
 		},
+		Promoted:  []api.ShadowThing{{What: "shield/gate", State: api.ShadowTrial, Since: new(Epoch().Add(-time.Minute)), Until: new(Epoch().Add(9 * time.Minute)), MaxPlayers: 3, Hit: 1}},
+		Samples:   api.Samples{Taken: 1200, Lost: 7, PassedOver: 30, Captures: 1},
 		Strangers: api.Strangers{GreylistFill: 0.61, SketchLoad: 0.12, Unproven: 1, UnprovenSlots: 32768},
 	}
 }
