@@ -18,10 +18,25 @@ static __always_inline void book_source(struct source_key *k, const __u8 *client
 	source_key_of(k, family == 4 ? addr4(client) : addr_hi(client), family, service_id, family == 4 ? 32 : 64);
 }
 
+/* The word of a bit, and the kind. Bounded where clang would find that no bound is needed, for the verifier doesn't. */
+static __always_inline __u32 book_word(__u32 i)
+{
+	i >>= 6;
+	barrier_var(i);
+	return i & (BOOK_WORDS - 1);
+}
+
+static __always_inline __u32 book_kind_of(__u32 i)
+{
+	i /= REASONS_MAX;
+	barrier_var(i);
+	return i & (BOOK_KINDS - 1);
+}
+
 /* It was refused for this, and it is a player: counted once. `i` is enum book_kind * REASONS_MAX + reason. */
 static __always_inline void book_player(struct shadow_source *s, __u32 service_id, __u32 i)
 {
-	__u32 w = i >> 6 & (BOOK_WORDS - 1), cell = service_id * REASONS_MAX + (i & (REASONS_MAX - 1));
+	__u32 w = book_word(i), cell = service_id * REASONS_MAX + (i & (REASONS_MAX - 1));
 	__u64 bit = 1ULL << (i & 63);
 	struct shadow_book *b;
 
@@ -29,7 +44,7 @@ static __always_inline void book_player(struct shadow_source *s, __u32 service_i
 		return;
 	b = bpf_map_lookup_elem(&shadow_book, &cell);
 	if (b)
-		__sync_fetch_and_add(&b->players[i / REASONS_MAX & 1], 1);
+		__sync_fetch_and_add(&b->players[book_kind_of(i)], 1);
 }
 
 struct book_walk {
@@ -175,7 +190,7 @@ NOINLINE int book_refusal(struct noted *n)
 	if (kind == BOOK_DID && s->trial != trial)
 		book_anew(s, trial);
 	i = kind * REASONS_MAX + reason;
-	__sync_fetch_and_or(&s->refused[i >> 6 & (BOOK_WORDS - 1)], 1ULL << (i & 63));
+	__sync_fetch_and_or(&s->refused[book_word(i)], 1ULL << (i & 63));
 	if (n->sample.flags & SAMPLE_PLAYER || s->player || bpf_map_lookup_elem(&regular, &k)) {
 		s->player = 1;
 		book_player(s, k.service, i);
