@@ -344,6 +344,11 @@ func (e *Engine) Snapshot(context.Context) (*metrics.Snapshot, error) {
 		out.Answers = answerMetrics(answers.of(e.cfg, c))
 		s.Services = append(s.Services, out)
 	}
+	told, err := e.samples()
+	if err != nil {
+		return nil, err
+	}
+	s.Samples = map[string]uint64{"taken": told.Taken, "lost": told.Lost, "passed_over": told.PassedOver}
 	s.Strangers.GreylistFill, s.Strangers.SketchLoad, s.Strangers.UnprovenSlots = e.sentry.shared()
 	return s, nil
 }

@@ -24,7 +24,7 @@ type descs struct {
 	packets, bytes, verdicts, drops, wouldDrop, sessions, limit *prometheus.Desc
 	answers, answerAge, answerErrs, asked, askedPackets         *prometheus.Desc
 	strangers, moves, usual, strict                             *prometheus.Desc
-	greylist, sketch, slots                                     *prometheus.Desc
+	greylist, sketch, slots, samples                            *prometheus.Desc
 	hostPackets, hostBytes                                      *prometheus.Desc
 	entries, capacity                                           *prometheus.Desc
 	uptime, reloads, reloadOK, reloadTime, sweep, resyncs, errs *prometheus.Desc
@@ -61,6 +61,7 @@ func newDescs() descs {
 		greylist:     d("stranger_greylist_fill_ratio", "How full the greylist is; over 0.5, many first packets pass at first sight."),
 		sketch:       d("stranger_sketch_load_ratio", "Noise of the sketch that limits strangers, as a share of their limit."),
 		slots:        d("stranger_slots", "Sessions that strangers can have at a time, each of IPv4 and IPv6."),
+		samples:      d("samples_total", "Single packets that were to be told of (capture, explain), by result: taken, lost (the ring had no room), passed_over (more than their rate).", "result"),
 
 		hostPackets: d("host_traffic_packets_total", "Packets handed to this host's own stack."),
 		hostBytes:   d("host_traffic_bytes_total", "Bytes handed to this host's own stack."),
@@ -95,7 +96,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		d.build, d.enforce, d.iface, d.state, d.serviceEnforce,
 		d.packets, d.bytes, d.verdicts, d.drops, d.wouldDrop, d.sessions, d.limit,
-		d.answers, d.answerAge, d.answerErrs, d.asked, d.askedPackets, d.strangers, d.moves, d.usual, d.strict, d.greylist, d.sketch, d.slots,
+		d.answers, d.answerAge, d.answerErrs, d.asked, d.askedPackets, d.strangers, d.moves, d.usual, d.strict, d.greylist, d.sketch, d.slots, d.samples,
 		d.hostPackets, d.hostBytes, d.entries, d.capacity,
 		d.uptime, d.reloads, d.reloadOK, d.reloadTime, d.sweep, d.resyncs, d.errs,
 	} {
@@ -126,6 +127,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	e.gauge(c.descs.greylist, s.Strangers.GreylistFill)
 	e.gauge(c.descs.sketch, s.Strangers.SketchLoad)
 	e.gauge(c.descs.slots, float64(s.Strangers.UnprovenSlots))
+	e.counters(c.descs.samples, s.Samples)
 	e.counter(c.descs.hostPackets, s.Host.Packets)
 	e.counter(c.descs.hostBytes, s.Host.Bytes)
 	for _, m := range s.Maps {
