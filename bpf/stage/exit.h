@@ -148,8 +148,8 @@ static __always_inline int code_of(enum verdict v)
 	}
 }
 
-/* Returns XDP_*, marked with NOTED where something is to be told of the packet: a program ends by `finish`. */
-static __always_inline int parry_exit(struct pkt *p, enum verdict v)
+/* Of which nothing is told. */
+static __always_inline int exit_counted(const struct pkt *p, enum verdict v)
 {
 	int code = code_of(v);
 
@@ -157,6 +157,14 @@ static __always_inline int parry_exit(struct pkt *p, enum verdict v)
 	if (code == XDP_DROP || code == XDP_ABORTED)
 		count_loss(p, 1);
 	note_trace(p, v);
+	return code;
+}
+
+/* Returns XDP_*, marked with NOTED where something is to be told of the packet: a program ends by `finish`. */
+static __always_inline int parry_exit(struct pkt *p, enum verdict v)
+{
+	int code = exit_counted(p, v);
+
 	return code | noteworthy(p, v, code);
 }
 

@@ -322,6 +322,7 @@ NOINLINE int error4(struct xdp_md *ctx, struct pkt *p)
 	f = half4(addrs_word(addr4(x->dst), addr4(x->src)), rest_word(x->dport, x->sport, x->proto), &from, &slot);
 	if (!f || !carries(f->f.state))
 		return error_unrelated(p, x);
+	*(__u32 *)p->to = f->dst; /* whom it is for, should it be told of */
 	v = error_pass(p, &f->f, &f->dst, &h);
 	if (v || !h)
 		return v;
@@ -343,6 +344,7 @@ NOINLINE int error6(struct xdp_md *ctx, struct pkt *p)
 	f = half6(x->dst, x->src, rest_word(x->dport, x->sport, x->proto), &from, &slot);
 	if (!f || !carries(f->f.state))
 		return error_unrelated(p, x);
+	addr_copy(p->to, f->dst);
 	v = error_pass(p, &f->f, f->dst, &h);
 	if (v || !h)
 		return v;

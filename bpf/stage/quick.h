@@ -54,19 +54,21 @@ static __always_inline struct list_entry *denied4(__u32 service, __be32 addr, __
 	return e && !allowed4(service, addr) ? e : NULL;
 }
 
-static __always_inline int quick_drop(struct iphdr *ip, struct udphdr *l4, __u32 service, __u64 now)
+/* What a cell says is dropped at once: at the level that holds always, its source's samples are of packets that its entry judged anew. */
+static __always_inline int quick_drop(struct iphdr *ip, struct udphdr *l4, __u32 service, __u64 now, bool lately)
 {
 	struct pkt p = {
 		.service = service, .l3_len = bpf_ntohs(ip->tot_len), .now = now, .family = 4, .proto = ip->protocol
 	};
 
-	if (NOTES) {
-		*(__u32 *)p.src = ip->saddr;
-		*(__u32 *)p.dst = ip->daddr;
-		p.sport = l4->source;
-		p.dport = l4->dest;
-	}
-	return parry_exit(&p, drop(&p, DROP_REASON_DENIED));
+	drop(&p, DROP_REASON_DENIED);
+	if (!NOTES || (lately && cfg.samples < SAMPLES_DROPS && !cfg.trial))
+		return exit_counted(&p, VERDICT_DROP);
+	*(__u32 *)p.src = ip->saddr;
+	*(__u32 *)p.dst = ip->daddr;
+	p.sport = l4->source;
+	p.dport = l4->dest;
+	return parry_exit(&p, VERDICT_DROP);
 }
 
 static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
@@ -91,7 +93,7 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	addr = ip->saddr;
 	whom = denial_whom(service, addr); /* before it is judged: what is loosened meanwhile is not passed over */
 	if (denied_lately(whom, now >> DENIAL_SHIFT))
-		return quick_drop(ip, l4, service, now);
+		return quick_drop(ip, l4, service, now, true);
 	e = denied4(service, addr, now, &unlisted);
 	if (!e && unlisted == UNLISTED_NET && ip->protocol == IPPROTO_UDP && (f->gated || pressing(service)))
 		return EXPRESS_BRIEF;
@@ -100,5 +102,5 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	if (!e)
 		return unlisted ? EXPRESS_UNLISTED : EXPRESS_STRANGER;
 	denial_note(unlisted ? whom | DENIAL_NET : whom, e, now);
-	return quick_drop(ip, l4, service, now);
+	return quick_drop(ip, l4, service, now, false);
 }

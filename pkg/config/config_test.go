@@ -75,7 +75,7 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		Attack:   AttackLevel{StrangersPerSecond: 1000, RefusedPerSecond: 5000, TimesUsual: 10}, Hold: 30 * time.Second,
 	}
 	want := &Config{
-		Enforce: true, Pin: "/sys/fs/bpf/parry", State: "/var/lib/parry",
+		Enforce: true, Pin: "/sys/fs/bpf/parry", State: "/var/lib/parry", Samples: "always",
 		API:     API{Socket: "/run/parry/parry.sock", Group: "parry"},
 		Metrics: "127.0.0.1:9590",
 		NAT:     NAT{Ports: PortRange{1024, 32767}},

@@ -16,6 +16,7 @@ func Default() *Config {
 		Enforce: true,
 		Pin:     "/sys/fs/bpf/parry",
 		State:   "/var/lib/parry",
+		Samples: "always",
 		API:     API{Socket: "/run/parry/parry.sock", Group: "parry"},
 		Metrics: "127.0.0.1:9590",
 		NAT:     NAT{Ports: PortRange{First: 1024, Last: 32767}},

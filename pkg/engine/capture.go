@@ -17,6 +17,7 @@ import (
 
 	"parry/loader"
 	"parry/pkg/api"
+	"parry/pkg/config"
 	"parry/pkg/pcap"
 	"parry/pkg/sample"
 )
@@ -129,10 +130,14 @@ func (c *captures) leave(i int) {
 }
 
 // level is what the fast path has to tell.
-func (c *captures) level() loader.SampleLevel {
+func (c *captures) level(cfg *config.Config) loader.SampleLevel {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return max(loader.SamplesAlways, slices.Max(c.levels[:]))
+	least := loader.SamplesAlways
+	if cfg.Samples == "off" {
+		least = loader.SamplesNone
+	}
+	return max(least, slices.Max(c.levels[:]))
 }
 
 // serveSamples reads the ring until ctx ends.
@@ -144,7 +149,7 @@ func (e *Engine) serveSamples(ctx context.Context) error {
 func (e *Engine) sampling() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.plan.Samples == e.captures.level() {
+	if e.plan.Samples == e.captures.level(e.cfg) {
 		return nil
 	}
 	return e.install(e.cfg, e.ifaces)

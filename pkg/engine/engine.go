@@ -209,7 +209,7 @@ func (e *Engine) planOf(c *config.Config, ifaces []loader.Interface) (*loader.Pl
 		return nil, nil, err
 	}
 	plan.Gates = e.gates.used(c)
-	plan.Samples = e.captures.level()
+	plan.Samples = e.captures.level(c)
 	e.places.put(c, plan)
 	if plan.Rules, err = planRules(e.rules.all, e.edge.RuleExpiry); err != nil {
 		return nil, nil, err

@@ -239,7 +239,7 @@ func edges() map[string]edge {
 			p.Samples = loader.SampleLevel(i+1) % (loader.SamplesAll + 1)
 			for j := range p.Services {
 				s := &p.Services[j]
-				s.WatchGate = s.Gate != "" && i%3 == 2
+				s.WatchGate = s.Gate != "" && i%3 == 1 && j%2 == 1
 				if j%2 == 0 {
 					s.Trial = uint8(i % 3)
 				}

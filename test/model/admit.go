@@ -254,7 +254,7 @@ func (e *Edge) admitServer(p *view) (Outcome, bool) {
 		return Outcome{}, false
 	}
 	svc := e.services[o.service]
-	p.service, p.down = o.service, true
+	p.service, p.down, p.client = o.service, true, p.dst
 	j := e.judge(p, p.dst, svc)
 	if j.reason != None {
 		return drop(j.reason), true

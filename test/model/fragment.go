@@ -84,7 +84,7 @@ func (e *Edge) laterPart(p *view) (o Outcome) {
 		}
 		return e.host(p)
 	}
-	p.service, p.down = f.service, f.down
+	p.service, p.down, p.client = f.service, f.down, f.dst
 	playing := f.service != 0 && w.Proof != Unknown
 	defer func() {
 		if playing {

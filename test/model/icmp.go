@@ -78,7 +78,7 @@ func (e *Edge) icmpError(p *view) (Outcome, bool) {
 	if !w.carries() {
 		return e.unrelated(p, q)
 	}
-	p.service, p.down = w.Service, w.isDown
+	p.service, p.down, p.client = w.Service, w.isDown, w.Client.Addr()
 	switch hop := w.half().hop; {
 	case !e.icmpBucket.take(icmpRate, e.Now, 1, 0):
 		return drop(ICMPRate), true
