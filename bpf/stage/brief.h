@@ -148,8 +148,9 @@ static __always_inline int brief(struct xdp_md *ctx, struct pkt *p)
 	if (!svc || !brief_admits(ctx, p, svc))
 		return BRIEF_NO;
 	if (cfg.geo && geo_refuses4(addr4(p->src), svc))
-		return parry_exit(p, drop(p, DROP_REASON_GEO));
-	v = brief_ruled(ctx, p, svc);
+		v = drop(p, DROP_REASON_GEO); /* one exit for all: the stack beneath a gate has no room for two */
+	else
+		v = brief_ruled(ctx, p, svc);
 	if (v == VERDICT_NEXT)
 		return BRIEF_NO;
 	if (v == VERDICT_ADMIT && svc->gate)
