@@ -2,7 +2,18 @@
 
 package loader
 
-import "fmt"
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/cilium/ebpf"
+)
 
 // put writes what is known of a server's TCP.
 func (o *TCPOptions) put(s *bpfServer) {
@@ -47,4 +58,57 @@ func serverNumbers(p *Plan) map[[2]string]uint32 {
 		}
 	}
 	return all
+}
+
+// ServerTCP is what the running generation knows of servers' TCP, or the newest that is pinned, by address and port (Server.Addr, Server.Port).
+func (e *Edge) ServerTCP() (map[netip.AddrPort]TCPOptions, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	switch {
+	case e.gen != nil:
+		return readServers(e.gen.coll.Maps[bpfMapServer])
+	case e.opts.Pin != "":
+		return pinnedServers(e.opts.Pin)
+	}
+	return nil, nil
+}
+
+func pinnedServers(pin string) (map[netip.AddrPort]TCPOptions, error) {
+	all, err := generations(pin)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range slices.Backward(all) {
+		path := filepath.Join(pin, generationPrefix+strconv.Itoa(n), bpfMapServer)
+		m, err := ebpf.LoadPinnedMap(path, nil)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // its daemon died while it pinned it
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", path, err)
+		}
+		servers, err := readServers(m)
+		return servers, errors.Join(err, m.Close())
+	}
+	return nil, nil
+}
+
+func readServers(m *ebpf.Map) (map[netip.AddrPort]TCPOptions, error) {
+	all := map[netip.AddrPort]TCPOptions{}
+	for i := range m.MaxEntries() {
+		raw, err := m.LookupBytes(i)
+		if err != nil {
+			return nil, fmt.Errorf("read map server: %w", err)
+		}
+		var s bpfServer
+		raw = append(raw, make([]byte, binary.Size(s))...) // an older parry's struct is shorter (bpf/abi.h)
+		if _, err := binary.Decode(raw, binary.NativeEndian, &s); err != nil {
+			return nil, fmt.Errorf("read map server: %w", err)
+		}
+		if s.Known != 0 {
+			o := TCPOptions{MSS: s.Mss, WindowScale: s.Wscale, SACK: s.Sack != 0, Timestamps: s.Timestamps != 0}
+			all[netip.AddrPortFrom(addrOf(s.Addr, [12]byte(s.Addr[4:]) == [12]byte{}), be16(s.Port))] = o
+		}
+	}
+	return all, nil
 }

@@ -137,17 +137,29 @@ type Direction struct {
 
 // Server is one server of a pool. Null is unknown, not 0.
 type Server struct {
-	Name      string   `json:"name"`
-	Pool      string   `json:"pool"`
-	Address   string   `json:"address"` // address:port or address:first-last
-	Region    string   `json:"region"`
-	State     string   `json:"state"` // up, down or draining
-	LatencyMS *float64 `json:"latency_ms"`
-	Players   *int64   `json:"players"`
-	Capacity  *int64   `json:"capacity"`
-	Load      *float64 `json:"load"` // share of 0 to 1
-	Sessions  uint64   `json:"sessions"`
-	Score     *float64 `json:"score"` // 0 to 1
+	Name      string     `json:"name"`
+	Pool      string     `json:"pool"`
+	Address   string     `json:"address"` // address:port or address:first-last
+	Region    string     `json:"region"`
+	State     string     `json:"state"` // up, down or draining
+	LatencyMS *float64   `json:"latency_ms"`
+	Players   *int64     `json:"players"`
+	Capacity  *int64     `json:"capacity"`
+	Load      *float64   `json:"load"` // share of 0 to 1
+	Sessions  uint64     `json:"sessions"`
+	Score     *float64   `json:"score"` // 0 to 1
+	TCP       *ServerTCP `json:"tcp"`   // what the SYN proxy offers in its place; null: no service of it has one
+}
+
+// ServerTCP is what a server takes of TCP, learned by handshakes that the edge begins now and then. Null is unknown or none.
+type ServerTCP struct {
+	Known       bool    `json:"known"` // false: the SYN proxy offers players the least
+	MSS         *uint16 `json:"mss"`
+	WindowScale *uint8  `json:"window_scale"`
+	SACK        *bool   `json:"sack"`
+	Timestamps  *bool   `json:"timestamps"`
+	AgeMS       *int64  `json:"age_ms,omitempty"` // since it last said so
+	Detail      string  `json:"detail,omitempty"` // why the last attempt failed
 }
 
 // Where a Gate is from, and how it fares.

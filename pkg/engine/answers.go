@@ -52,8 +52,9 @@ func (s answerStore) SetAnswer(c answer.Cell, kind int, payload []byte, several 
 	return s(loader.AnswerCell(c), kind, payload, several, until)
 }
 
-// swap installs a generation that knows from its first packet on what the one before knew of servers' answers. e.mu is held.
+// swap installs a generation that knows from its first packet on what the one before knew of servers. e.mu is held.
 func (e *Engine) swap(c *config.Config, plan *loader.Plan, ifaces []loader.Interface) error {
+	e.fault("carry over what servers take of TCP", e.serverTCP(c, plan))
 	gen, err := e.edge.Prepare(plan)
 	if err != nil {
 		return err
@@ -64,6 +65,7 @@ func (e *Engine) swap(c *config.Config, plan *loader.Plan, ifaces []loader.Inter
 		return err
 	}
 	e.answers.keeper.Set(asked)
+	e.handshakes.keeper.Set(shakenWith(c))
 	return nil
 }
 

@@ -38,17 +38,18 @@ type Options struct {
 
 // Engine is one running edge.
 type Engine struct {
-	opts     Options
-	log      *slog.Logger
-	started  time.Time
-	watcher  *nexthop.Watcher
-	lists    lists
-	census   census
-	answers  answers
-	captures captures
-	events   *event.Log
-	memory   *memory
-	sentry   *sentry
+	opts       Options
+	log        *slog.Logger
+	started    time.Time
+	watcher    *nexthop.Watcher
+	lists      lists
+	census     census
+	answers    answers
+	handshakes handshakes
+	captures   captures
+	events     *event.Log
+	memory     *memory
+	sentry     *sentry
 	// reloaded tells who waits by the configuration's times that they may be others.
 	reloaded chan struct{}
 
@@ -175,6 +176,7 @@ func (e *Engine) attach() (err error) {
 	if err := e.openAnswers(); err != nil {
 		return err
 	}
+	e.openHandshakes()
 	if err := e.tellLinks(); err != nil {
 		return err
 	}

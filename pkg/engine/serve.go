@@ -40,6 +40,7 @@ func (e *Engine) serve(ctx context.Context, stop func(), group *tasks) error {
 		return err
 	}
 	e.serveAnswers(ctx, stop, group)
+	e.serveHandshakes(ctx, stop, group)
 	group.start(stop, func() error { return e.follow(ctx) })
 	group.start(stop, func() error { return e.tend(ctx, n) })
 	group.start(stop, func() error { return e.serveSamples(ctx) })

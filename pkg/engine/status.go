@@ -299,7 +299,7 @@ func (a edgeAPI) Servers(ctx context.Context) ([]api.Server, error) {
 	all := []api.Server{}
 	for _, p := range e.cfg.Pools {
 		for _, s := range p.Servers {
-			out := api.Server{Name: s.Name, Pool: p.Name, Address: s.Endpoint().String(), Region: s.Region, State: "up", Sessions: count[s.Address]}
+			out := api.Server{Name: s.Name, Pool: p.Name, Address: s.Endpoint().String(), Region: s.Region, State: "up", Sessions: count[s.Address], TCP: e.tcpOf(p.Name, s.Name)}
 			if s.Weight == 0 {
 				out.State = "draining"
 			}

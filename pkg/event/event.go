@@ -22,6 +22,7 @@ const (
 	HopUp                = "hop.up" // a next hop that packets leave by
 	HopDown              = "hop.down"
 	ServerRoute          = "server.route" // the way to servers moved, and the fast path with it
+	ServerTCP            = "server.tcp"   // what a server takes of TCP came to be known, or otherwise
 	InterfaceProtected   = "interface.protected"
 	InterfaceUnprotected = "interface.unprotected"
 	Reload               = "reload"

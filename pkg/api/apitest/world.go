@@ -116,7 +116,10 @@ func servers() []api.Server {
 			Name: "eu-1", Pool: "arena-eu", Address: "10.0.1.11:27960", Region: "eu-west", State: "up",
 			LatencyMS: new(1.25), Players: new(int64(24)), Capacity: new(int64(64)), Load: new(0.31), Sessions: 2, Score: new(0.92),
 		},
-		{Name: "mc-1", Pool: "craft", Address: "10.0.1.21:25565", State: "down", Sessions: 1},
+		{
+			Name: "mc-1", Pool: "craft", Address: "10.0.1.21:25565", State: "down", Sessions: 1,
+			TCP: &api.ServerTCP{Known: true, MSS: new(uint16(1460)), WindowScale: new(uint8(7)), SACK: new(true), Timestamps: new(true), AgeMS: new(int64(4200))},
+		},
 	}
 }
 
