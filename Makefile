@@ -63,8 +63,8 @@ bench: root build ## what a packet costs, beside hand-minimal programs (root; a 
 compare: root setup-compare build ## the same packets by kernel routing, nftables, iptables, nginx, a Go proxy, parry (root)
 	$(GO) run ./test/compare $(COMPARE_FLAGS)
 
-figures: root build ## measure what parry promises in figures, each beside its target (root; 4 minutes)
-	@$(call tell,PARRY_FIGURES=1,-timeout 8m ./test/figures)
+figures: root setup-lab build ## measure what parry promises in figures, each beside its target (root; 6 minutes)
+	@$(call tell,PARRY_FIGURES=1,-timeout 12m ./test/figures)
 
 deaths: root setup-test build ## kill, replace, reload, upset the daemon under load: nothing may be lost (root; 10 minutes)
 	@$(call tell,PARRY_DEATHS=full,-timeout 40m -run 'TestDeaths|PortReuse|NextLayout|NICsComeAndGo|FullDisk' ./test/e2e)

@@ -14,7 +14,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define GEN_TEMPLATES 64
+#define GEN_TEMPLATES 128
 #define GEN_SOURCES 65536
 #define GEN_ROOM 2048 /* power of two: offsets are masked with it for the verifier */
 #define GEN_WORDS 32 /* of the payload, at random */

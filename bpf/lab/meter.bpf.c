@@ -12,6 +12,7 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/tcp.h>
 #include <linux/types.h>
 #include <linux/udp.h>
 #include <stdbool.h>
@@ -45,6 +46,7 @@ enum meter_kind {
 	METER_KIND_PLAYER, /* UDP of the lab's players */
 	METER_KIND_STRANGER, /* other UDP, ICMP echoes, later fragments: an attack's, if there is one */
 	METER_KIND_TCP,
+	METER_KIND_SYN, /* TCP that begins a connection */
 	METER_KIND_OTHER, /* ARP, neighbour discovery and what else hosts say to each other */
 	METER_KIND_LEN,
 };
@@ -63,7 +65,7 @@ struct {
 } meter_requests SEC(".maps");
 
 enum meter_answer {
-	METER_ANSWER_FRAMES, /* UDP to strangers */
+	METER_ANSWER_FRAMES, /* UDP and TCP to strangers */
 	METER_ANSWER_BYTES, /* of them, from the IP header on */
 	METER_ANSWER_EXCESS, /* bytes by which they were longer than what was asked */
 	METER_ANSWER_EXCESS_VICTIMS, /* of them, to meter_victims */
@@ -133,7 +135,7 @@ static __always_inline __u32 requested(__be16 port)
 	return ~0U; /* nobody asks it: what it sends is no answer */
 }
 
-/* answered weighs what goes to a stranger by UDP; only IPv4's can be one of the victims. */
+/* answered weighs what goes to a stranger by UDP or TCP, whose headers begin alike; only IPv4's can be one of the victims. */
 static __always_inline void answered(struct udphdr *udp, void *end, __u32 bytes, __be32 to)
 {
 	__u32 asked;
@@ -150,12 +152,25 @@ static __always_inline void answered(struct udphdr *udp, void *end, __u32 bytes,
 		add(&meter_answers, METER_ANSWER_EXCESS_VICTIMS, bytes - asked);
 }
 
+static __always_inline bool begins(void *l4, void *end)
+{
+	struct tcphdr *tcp = l4;
+
+	return (void *)(tcp + 1) <= end && tcp->syn && !tcp->ack;
+}
+
+/* What is none of the lab's players', of what may be an answer. Behind the attackers' leg nobody plays over TCP. */
+static __always_inline bool to_stranger(enum meter_kind kind, __u8 protocol)
+{
+	return protocol == IPPROTO_TCP || (kind == METER_KIND_STRANGER && protocol == IPPROTO_UDP);
+}
+
 static __always_inline enum meter_kind judge_l4(__u8 protocol, void *l4, void *end)
 {
 	if (protocol == IPPROTO_UDP)
 		return judge_udp(l4, end);
 	if (protocol == IPPROTO_TCP)
-		return METER_KIND_TCP;
+		return begins(l4, end) ? METER_KIND_SYN : METER_KIND_TCP;
 	return protocol == IPPROTO_ICMPV6 ? METER_KIND_OTHER : METER_KIND_STRANGER;
 }
 
@@ -168,7 +183,7 @@ static __always_inline enum meter_kind judge_ipv4(struct iphdr *ip, void *end)
 	if (ip->frag_off & bpf_htons(0x1fff))
 		return METER_KIND_STRANGER;
 	kind = judge_l4(ip->protocol, (void *)ip + ip->ihl * 4, end);
-	if (kind == METER_KIND_STRANGER && ip->protocol == IPPROTO_UDP)
+	if (to_stranger(kind, ip->protocol))
 		answered((void *)ip + ip->ihl * 4, end, bpf_ntohs(ip->tot_len), ip->daddr);
 	return kind;
 }
@@ -180,7 +195,7 @@ static __always_inline enum meter_kind judge_ipv6(struct ipv6hdr *ip, void *end)
 	if ((void *)(ip + 1) > end)
 		return METER_KIND_OTHER;
 	kind = judge_l4(ip->nexthdr, ip + 1, end);
-	if (kind == METER_KIND_STRANGER && ip->nexthdr == IPPROTO_UDP)
+	if (to_stranger(kind, ip->nexthdr))
 		answered((void *)(ip + 1), end, sizeof(*ip) + bpf_ntohs(ip->payload_len), 0);
 	return kind;
 }

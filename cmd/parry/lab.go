@@ -30,8 +30,9 @@ none of the machine's own interfaces, ends by itself, and removes all that it ma
 
 Each scenario is first played without an attack in the same world (the control), and then checked: no packet of a
 player in a match lost at the edge, no more lost end to end than in the control, nobody thrown out, no memory grown,
-newcomers in (within 1 s where the edge can ask for a cookie, 3 s elsewhere), queries answered, and the edge no
-reflector. Exit code 1 says that a check failed. --edge plain puts nftables in parry's place, which fails.
+newcomers in (within 1 s where the edge can ask for a cookie, 2 s by TCP, 3 s elsewhere), queries answered, and
+the edge no reflector. Exit code 1 says that a check failed. --edge plain puts nftables in parry's place, which fails.
+The servers have no SYN cookies of their own and room for 1024 connections that are not there yet.
 
 Scenarios:
 ` + scenarioHelp(),

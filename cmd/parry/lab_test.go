@@ -13,7 +13,7 @@ import (
 )
 
 func TestLabRefusesOptionsThatMakeNoSense(t *testing.T) {
-	for _, args := range [][]string{{"--scenario", "syn"}, {"--scenario", "nothing"}, {"--scenario", "play", "--duration", "1s"}, {"--edge", "none"},
+	for _, args := range [][]string{{"--scenario", "nothing"}, {"--scenario", "play", "--duration", "1s"}, {"--edge", "none"},
 		{"--json", "--markdown"}, {"--keep"}, {"now"}} {
 		cmd := newLabCommand()
 		cmd.SetArgs(args)

@@ -18,8 +18,10 @@ var (
 
 const (
 	tcpPlayers   = 4
-	everyNthIsV6 = 5               // of the players of the lab's own game
-	newASecond   = 25              // newcomers; a short attack has fewer
+	everyNthIsV6 = 5   // of the players of the lab's own game
+	newASecond   = 25  // newcomers; a short attack has fewer
+	newTCP       = 100 // newcomers over TCP, in 30 seconds; a short attack has fewer
+	newTCPIn     = 30 * time.Second
 	newStay      = 2 * time.Second // is how long they play: what counts is that they get in
 	botsMove     = 200 * time.Millisecond
 	botsStay     = 8 * time.Second // so that none opens more sessions a minute than one may
@@ -84,6 +86,14 @@ func (l *lab) cast() (err error) {
 		}
 		l.browsers = append(l.browsers, &browser{kind: k, host: l.site.Players, from: from, score: l.score, same: same})
 	}
+	at += len(queryKinds())
+	for i := range min(newTCP, int(newTCP*l.window()/newTCPIn)) {
+		from, err := l.site.playerAddress(at+i, false)
+		if err != nil {
+			return err
+		}
+		l.joiners = append(l.joiners, &joiner{id: at + i, host: l.site.Players, from: from, to: realm})
+	}
 	if l.Short {
 		return nil
 	}
@@ -114,14 +124,16 @@ func (l *lab) openPlayers(g Group, first int, list []gameID) ([]*Player, error) 
 }
 
 // newcomers is how many there is time for.
-func (l *lab) newcomers() int {
-	var window time.Duration
+func (l *lab) newcomers() int { return min(newPlayers(), int(l.window().Seconds()*newASecond)) }
+
+// window is for how long newcomers come, in all.
+func (l *lab) window() (window time.Duration) {
 	for _, p := range l.phases {
 		if p.kind == attack {
 			window += p.arrivals()
 		}
 	}
-	return min(newPlayers(), int(window.Seconds()*newASecond))
+	return window
 }
 
 // everyone lists who plays over UDP.
@@ -160,11 +172,11 @@ func (l *lab) letIn(ctx context.Context, join func(runner)) error {
 	return nil
 }
 
-// letNewIn starts this phase's share of the new players, evenly over the time in which they can still be judged.
-func (l *lab) letNewIn(ctx context.Context, p phase, join func(runner)) {
+// letNewIn starts this phase's share of newcomers, evenly over the time in which they can still be judged.
+func letNewIn[R runner](ctx context.Context, l *lab, p phase, all []R, join func(runner)) {
 	attacks := l.numbers(attack)
-	var mine []*Player
-	for i, n := range l.fresh {
+	var mine []R
+	for i, n := range all {
 		if attacks[i%len(attacks)] == int(l.score.phase.Load()) {
 			mine = append(mine, n)
 		}

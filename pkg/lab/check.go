@@ -76,6 +76,10 @@ func (r *Report) checkNewcomers() {
 		if g.Group != "new" {
 			continue
 		}
+		if g.Protocol == "tcp" {
+			r.checkJoiners(&g)
+			continue
+		}
 		for _, limit := range []time.Duration{raknetGame.joinLimit(), arenaGame.joinLimit()} {
 			players, in := 0, 0
 			for _, part := range g.ByGame {
@@ -92,6 +96,16 @@ func (r *Report) checkNewcomers() {
 				fmt.Sprintf("%d of %d newcomers in within %v", in, players, limit), "99 of 100")
 		}
 	}
+}
+
+// checkJoiners looks at who came by TCP.
+func (r *Report) checkJoiners(g *GroupReport) {
+	in := 0
+	for _, part := range g.ByGame {
+		in += part.InTime
+	}
+	r.check("join_tcp", float64(in) >= inTimeShare*float64(g.Players),
+		fmt.Sprintf("%d of %d newcomers by TCP in within %v", in, g.Players, joinTCPLimit), "99 of 100")
 }
 
 func (r *Report) checkQueries() {

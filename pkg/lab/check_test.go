@@ -21,6 +21,7 @@ func goodReport() *Report {
 			{Game: "source", Players: 50, Joined: 50, InTime: 50, LimitMS: 1000}, {Game: "raknet", Players: 50, InTime: 49, LimitMS: 1000},
 			{Game: "quake3", Players: 20, InTime: 20, LimitMS: 3000}, {Game: "generic_udp", Players: 80, InTime: 79, LimitMS: 3000}}},
 		{Group: "established", Protocol: "tcp", Players: 4, Joined: 4},
+		{Group: "new", Protocol: "tcp", Players: 100, ByGame: []GameReport{{Game: "minecraft_java", Players: 100, InTime: 99, LimitMS: 2000}}},
 	},
 		Queries: []QueryReport{{Kind: "a2s_info", Asked: 60, Answered: 60}, {Kind: "getstatus", Asked: 40, Answered: 39}},
 		Evicted: &none, Memory: &MemoryReport{BeforeKB: 5, AfterKB: 5},
@@ -46,6 +47,7 @@ func TestChecksFailOneByOne(t *testing.T) {
 		"memory":              func(r *Report) { r.Memory.AfterKB++ },
 		"join_challenge":      func(r *Report) { r.Players[1].ByGame[1].InTime-- },
 		"join_plain":          func(r *Report) { r.Players[1].ByGame[3].InTime -= 2 },
+		"join_tcp":            func(r *Report) { r.Players[3].ByGame[0].InTime-- },
 		"queries":             func(r *Report) { r.Queries[1].Answered-- },
 		"no_reflector":        func(r *Report) { r.Attack.Answers.Excess++ },
 		"no_reflector_victim": func(r *Report) { r.Attack.Answers.ExcessVictims++ },
@@ -100,7 +102,7 @@ func TestSuiteAddsUpAndNamesWhatFailed(t *testing.T) {
 		Scenarios []map[string]any
 	}
 	must(t, json.Unmarshal(doc.Bytes(), &shape))
-	if shape.Scenario != "all" || len(shape.Players) != 3 || shape.Attack["packets"] == nil || len(shape.Scenarios) != 2 ||
+	if shape.Scenario != "all" || len(shape.Players) != 4 || shape.Attack["packets"] == nil || len(shape.Scenarios) != 2 ||
 		shape.Scenarios[1]["scenario"] != "mix" {
 		t.Errorf("shape: %s", doc.String())
 	}

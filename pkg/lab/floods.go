@@ -189,8 +189,51 @@ func carpetUDP() []Stream {
 	return all
 }
 
+// synOptions are a Linux client's: MSS, SACK, timestamps, window scale.
+var synOptions = []byte{2, 4, 5, 180, 4, 2, 8, 10, 7, 11, 13, 17, 0, 0, 0, 0, 1, 3, 3, 7}
+
+// synFlood begins connections that nobody goes on with. SYNs of one kind go to one service, so that answers can be weighed.
+func synFlood() []Stream {
+	return []Stream{
+		{Sources: anyone(false), Target: outpost, Protocol: TCPSYN},
+		{Sources: anyone(false), Target: realm, Protocol: TCPSYN, Options: synOptions},
+		{Sources: anyone(false), Target: realm, Protocol: TCPSYN, Options: synOptions},
+		{Sources: aFew(), Target: realm, Protocol: TCPSYN, Options: synOptions},
+	}
+}
+
+// ackFlood says what is said in connections, in none. Some guesses a cookie.
+func ackFlood() []Stream {
+	return []Stream{
+		{Sources: anyone(false), Target: realm, Protocol: TCPACK},
+		{Sources: anyone(false), Target: realm, Protocol: TCPACK, Options: []byte{1, 1, 8, 10, 7, 11, 13, 17, 19, 23, 29, 31}, Payload: junk(120)},
+		{Sources: aFew(), Target: realm, Protocol: TCPACK, Payload: junk(40)},
+		{Sources: anyone(false), Target: outpost, Protocol: TCPACK},
+	}
+}
+
+// synackReflection is what web servers all over answer to SYNs that were sent in the edge's name.
+func synackReflection() []Stream {
+	options := []byte{2, 4, 5, 180, 4, 2, 8, 10, 7, 11, 13, 17, 19, 23, 29, 31, 1, 3, 3, 7}
+	var all []Stream
+	for _, port := range []uint16{80, 443, 22} {
+		all = append(all, Stream{Sources: reflectors(port), Target: realm, Protocol: TCPSYNACK, Options: options},
+			Stream{Sources: anyone(false), Target: realm, Protocol: TCPSYNACK, Options: options})
+	}
+	return append(all, Stream{Sources: reflectors(443), Target: outpost, Protocol: TCPSYNACK, Options: options})
+}
+
+func rstFlood() []Stream {
+	return []Stream{
+		{Sources: anyone(false), Target: realm, Protocol: TCPRST},
+		{Sources: anyone(false), Target: outpost, Protocol: TCPRST},
+		{Sources: aFew(), Target: realm, Protocol: TCPRST},
+	}
+}
+
 func mixed() []Stream {
-	return slices.Concat(randomUDP(), fixedUDP(), blindTwoWay(), a2s(), raknetPing(), getstatus(), fragments(), reflection(), hostUDP(), hostICMP())
+	return slices.Concat(randomUDP(), fixedUDP(), blindTwoWay(), a2s(), raknetPing(), getstatus(), fragments(), reflection(), hostUDP(), hostICMP(),
+		synFlood(), ackFlood(), synackReflection(), rstFlood())
 }
 
 // raknetPingOf is an unconnected ping with a client's time.
@@ -199,14 +242,14 @@ func raknetPingOf(clock uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(b, rakMagic...), rakGUID)
 }
 
-// requests are the shortest that streams ask of each service, in bytes with their IP and UDP headers, by port.
+// requests are the shortest that streams ask of each service, in bytes with their IP and L4 headers, by port. Of TCP they are SYNs.
 func requests(streams []Stream) map[uint16]int {
 	short := map[uint16]int{}
 	for _, s := range streams {
-		if s.Protocol != UDP || s.Fragment != nil || s.Target.Addr().Is6() {
+		if s.Protocol != UDP && s.Protocol != TCPSYN || s.Fragment != nil || s.Target.Addr().Is6() {
 			continue
 		}
-		port, n := s.Target.Port(), ipv4Len+udpLen+len(s.Payload)
+		port, n := s.Target.Port(), ipv4Len+s.l4Size()
 		if old, ok := short[port]; !ok || n < old {
 			short[port] = n
 		}

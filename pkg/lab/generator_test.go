@@ -155,6 +155,10 @@ func TestGeneratorSendsExactlyWhatWasAskedEachRightAndDistinct(t *testing.T) {
 		{"empty udp", Stream{Sources: any4, Target: vip4, Protocol: UDP}, 999, protoUDP},
 		{"big udp", Stream{Sources: any4, Target: vip4, Protocol: UDP, Payload: make([]byte, 1472)}, 500, protoUDP},
 		{"syn4", Stream{Sources: any4, Target: vip4, Protocol: TCPSYN}, 5000, protoTCP},
+		{"syn4 with options", Stream{Sources: any4, Target: vip4, Protocol: TCPSYN, Options: synOptions}, 5000, protoTCP},
+		{"synack4", Stream{Sources: any4, Target: vip4, Protocol: TCPSYNACK}, 5000, protoTCP},
+		{"ack4", Stream{Sources: any4, Target: vip4, Protocol: TCPACK, Payload: payload}, 5000, protoTCP},
+		{"rst6", Stream{Sources: any6, Target: vip6, Protocol: TCPRST}, 5000, protoTCP},
 		{"syn6", Stream{Sources: any6, Target: vip6, Protocol: TCPSYN}, 5000, protoTCP},
 		{"ping4", Stream{Sources: any4, Target: vip4, Protocol: Ping, Payload: payload}, 5000, protoICMP},
 		{"ping6", Stream{Sources: any6, Target: vip6, Protocol: Ping, Payload: payload}, 5000, protoICMPv6},
@@ -202,6 +206,9 @@ func checkFrames(t *testing.T, got [][]byte, s Stream, proto byte) {
 			t.Fatalf("towards %s by protocol %d", to, f[protoAt])
 		}
 		seen[string(src)+string(f[head:head+8])] = true
+		if s.flags() != 0 && (f[head+13] != s.flags() || int(f[head+12]>>4*4) != tcpLen+len(s.Options) || !bytes.Equal(f[head+tcpLen:][:len(s.Options)], s.Options)) {
+			t.Fatalf("TCP header %x", f[head:])
+		}
 		if tail := f[len(f)-len(s.Payload):]; !bytes.Equal(tail[min(4, len(tail)):], s.Payload[min(4, len(tail)):]) {
 			t.Fatalf("payload is %q", tail)
 		}
@@ -365,6 +372,10 @@ func TestStreamsThatCannotWorkAreRefused(t *testing.T) {
 		"odd random":   {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Payload: make([]byte, 40), Random: true, RandomAt: 3},
 		"much random":  {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Payload: make([]byte, 400), Random: true, RandomBytes: 132},
 		"no room":      {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Random: true},
+		"odd options":  {Sources: v4, Target: target("203.0.113.10:9"), Protocol: TCPSYN, Options: make([]byte, 3)},
+		"much options": {Sources: v4, Target: target("203.0.113.10:9"), Protocol: TCPSYN, Options: make([]byte, 44)},
+		"UDP options":  {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Options: make([]byte, 4)},
+		"random TCP":   {Sources: v4, Target: target("203.0.113.10:9"), Protocol: TCPACK, Payload: make([]byte, 40), Random: true},
 		"offset":       {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Fragment: &Fragment{Offset: 3}},
 		"too long":     {Sources: v4, Target: target("203.0.113.10:9"), Protocol: UDP, Payload: make([]byte, 4000)},
 	} {

@@ -62,7 +62,8 @@ type lab struct {
 	players  []*Player // in their matches before the attack
 	fresh    []*Player // those who come while it goes on
 	tcp      []*TCPPlayer
-	suspect  *Player // nil where nobody is blocked
+	joiners  []*joiner // those who come by TCP
+	suspect  *Player   // nil where nobody is blocked
 	browsers []*browser
 	blocked  *BlockResult
 	crashed  *CrashResult

@@ -58,7 +58,10 @@ func TestLabProvesThatAnEdgeKeepsPlayersPlaying(t *testing.T) {
 	if err := r.Err(); err != nil {
 		t.Errorf("the plain edge at a mild flood: %v", err)
 	}
-	est, fresh, tcp := r.Players[0], r.Players[1], r.Players[2]
+	est, fresh, tcp, joins := r.Players[0], r.Players[1], r.Players[2], r.Players[3]
+	if joins.Players == 0 || joins.Joined != joins.Players || joins.ByGame[0].Game != "minecraft_java" {
+		t.Errorf("by tcp: %+v", joins)
+	}
 	// 100 players, 60 moves a second, nearly 9 seconds; a starved machine ticks less often.
 	if est.Joined != establishedPlayers() || est.Sent < 25000 || est.Received < est.Sent*9/10 {
 		t.Errorf("established: %+v", est)
@@ -122,6 +125,18 @@ func TestPlainEdgeFailsWhereParryMustNot(t *testing.T) {
 	}
 	if r.Queries[0].Asked == 0 || r.Attack.Answers.Frames == 0 {
 		t.Errorf("nothing was asked: %+v, %+v", r.Queries, r.Attack)
+	}
+}
+
+// Nobody joins a game over TCP while its server's room for beginnings is full of SYNs; without them all do.
+func TestPlainEdgeLetsASYNFloodThrough(t *testing.T) {
+	needPlain(t)
+	r, err := Run(t.Context(), Options{Scenario: "syn", Duration: MinDuration, Short: true, Edge: Nftables(), View: Quiet{},
+		Log: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	fresh := r.Players[3]
+	if fresh.Players == 0 || fresh.ByGame[0].InTime == fresh.Players || r.Err() == nil || r.Attack.Reached == 0 {
+		t.Errorf("the negative control passed: %+v, %v\n%+v", fresh, r.Err(), r.Checks)
 	}
 }
 

@@ -30,6 +30,7 @@ type Match struct {
 	udp       []*net.UDPConn
 	games     []gameID // of each socket
 	tcp       []net.Listener
+	serves    []func(net.Conn) error // of each listener
 	strangers atomic.Uint64
 	others    scoreCell // of what no player of the lab sent
 }
@@ -57,7 +58,7 @@ func (m *Match) open(s service, addr netip.AddrPort) error {
 	if s.protocol == "tcp" {
 		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(addr))
 		if err == nil {
-			m.tcp = append(m.tcp, l)
+			m.tcp, m.serves = append(m.tcp, l), append(m.serves, s.serve)
 		}
 		return err
 	}
@@ -90,8 +91,8 @@ func (m *Match) Run(ctx context.Context) error {
 	for i, conn := range m.udp {
 		wg.Go(func() { m.serveUDP(conn, newSpeaker(m.games[i])) })
 	}
-	for _, l := range m.tcp {
-		wg.Go(func() { m.serveTCP(l, &wg) })
+	for i, l := range m.tcp {
+		wg.Go(func() { m.serveTCP(l, m.serves[i], &wg) })
 	}
 	<-ctx.Done()
 	err := m.close()
@@ -137,15 +138,24 @@ func (m *Match) serveUDP(conn *net.UDPConn, game speaker) {
 	}
 }
 
-// serveTCP echoes on every connection until the listener is closed.
-func (m *Match) serveTCP(l net.Listener, wg *sync.WaitGroup) {
+// serve is the server's side of a connection: Minecraft, or an echo.
+func (s service) serve(conn net.Conn) error {
+	if s.listen == realm {
+		return mineServe(newMineConn(conn))
+	}
+	_, err := io.Copy(conn, conn)
+	return err
+}
+
+// serveTCP serves every connection until the listener is closed.
+func (m *Match) serveTCP(l net.Listener, serve func(net.Conn) error, wg *sync.WaitGroup) {
 	var mu sync.Mutex
 	open := map[net.Conn]bool{}
 	defer func() {
 		mu.Lock()
 		defer mu.Unlock()
 		for c := range open {
-			_ = c.Close() // ends its echo
+			_ = c.Close() // ends its service
 		}
 	}()
 	for {
@@ -159,8 +169,8 @@ func (m *Match) serveTCP(l net.Listener, wg *sync.WaitGroup) {
 		open[conn] = true
 		mu.Unlock()
 		wg.Go(func() {
-			if _, err := io.Copy(conn, conn); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
-				m.log.Debug("echo ended", "err", err)
+			if err := serve(conn); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
+				m.log.Debug("a connection ended", "err", err)
 			}
 			_ = conn.Close()
 			mu.Lock()

@@ -24,10 +24,11 @@ type Arrivals struct {
 	Players   uint64 // UDP of the lab's players and servers
 	Strangers uint64 // other UDP, pings and fragments
 	TCP       uint64
+	SYN       uint64 // of TCP, what begins a connection; not counted above
 	Other     uint64 // what hosts say to each other
 }
 
-// Answers is what came to strangers by UDP. Excess is by how many bytes answers were longer than the shortest request that
+// Answers is what came to strangers by UDP and TCP. Excess is by how many bytes answers were longer than the shortest request that
 // a flood sends to the service: an edge that lets much of that out is a reflector.
 type Answers struct {
 	Frames        uint64 `json:"frames"`
@@ -83,6 +84,7 @@ func (m *Meter) Arrivals() (a Arrivals, err error) {
 		meterMeterKindMETER_KIND_PLAYER:   &a.Players,
 		meterMeterKindMETER_KIND_STRANGER: &a.Strangers,
 		meterMeterKindMETER_KIND_TCP:      &a.TCP,
+		meterMeterKindMETER_KIND_SYN:      &a.SYN,
 		meterMeterKindMETER_KIND_OTHER:    &a.Other,
 	})
 	return a, err

@@ -158,7 +158,8 @@ func (l *lab) attack(ctx context.Context, p phase, join func(runner)) error {
 	}
 	flooded := make(chan error, 1)
 	go func() { flooded <- l.flood(ending, p) }()
-	l.letNewIn(ending, p, join)
+	playing.Go(func() { letNewIn(ending, l, p, l.joiners, join) })
+	letNewIn(ending, l, p, l.fresh, join)
 	<-ending.Done()
 	playing.Wait()
 	if err := errors.Join(<-flooded, ctx.Err()); err != nil {

@@ -241,8 +241,18 @@ func (l *lab) readEdge(ctx context.Context) (counts, error) {
 	s, err := l.edge.Status(ctx)
 	arrived := subtract(in.RxPackets, l.score.Tally(Suspect).Sent) // it plays on the attackers' leg
 	answers, errAnswers := l.site.toAttacker.Answers()
-	return counts{arrived: arrived, reached: out.Strangers, host: s.Host, drops: s.Drops, sessions: s.Sessions, answered: answers},
+	return counts{arrived: arrived, reached: out.Strangers + subtract(out.SYN, l.shook()), host: s.Host, drops: s.Drops, sessions: s.Sessions, answered: answers},
 		errors.Join(err, errAnswers)
+}
+
+// shook is how many SYNs servers got from newcomers who are in: each pinged and joined.
+func (l *lab) shook() (n uint64) {
+	for _, j := range l.joiners {
+		if j.JoinTime() > 0 {
+			n += 2
+		}
+	}
+	return n + uint64(len(l.tcp))
 }
 
 func (l *lab) countIn() int {
@@ -254,6 +264,11 @@ func (l *lab) countIn() int {
 	}
 	for _, p := range l.tcp {
 		if p.JoinTime() > 0 {
+			in++
+		}
+	}
+	for _, j := range l.joiners {
+		if j.JoinTime() > 0 {
 			in++
 		}
 	}

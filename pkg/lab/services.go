@@ -16,7 +16,8 @@ var (
 	strike  = netip.MustParseAddrPort("203.0.113.10:27015") // Source
 	quake   = netip.MustParseAddrPort("203.0.113.10:27960") // Quake III
 	craft   = netip.MustParseAddrPort("203.0.113.10:19132") // RakNet
-	outpost = netip.MustParseAddrPort("203.0.113.10:25565") // the lab's own game over TCP
+	outpost = netip.MustParseAddrPort("203.0.113.10:7777")  // the lab's own game over TCP
+	realm   = netip.MustParseAddrPort("203.0.113.10:25565") // Minecraft, by its protocol
 
 	firstServer  = netip.MustParseAddr("10.0.1.11")
 	secondServer = netip.MustParseAddr("10.0.1.12")
@@ -34,7 +35,7 @@ const closedPort = 9
 // service is what the edge is asked to forward.
 type service struct {
 	name, protocol string
-	game           gameID
+	game           gameID // over UDP
 	listen         netip.AddrPort
 	servers        []netip.AddrPort
 }
@@ -54,6 +55,7 @@ func services() []service {
 		{"quake", "udp", quakeGame, quake, at(quake.Port(), firstServer)},
 		{"craft", "udp", raknetGame, craft, at(craft.Port(), firstServer)},
 		{"outpost", "tcp", arenaGame, outpost, at(outpost.Port(), firstServer)},
+		{"realm", "tcp", arenaGame, realm, at(realm.Port(), firstServer)},
 	}
 }
 
@@ -75,7 +77,10 @@ func (s *Site) services() []service {
 
 // profile is the `game:` of a service.
 func (s service) profile() string {
-	if s.protocol == "tcp" {
+	switch {
+	case s.listen == realm:
+		return "minecraft_java"
+	case s.protocol == "tcp":
 		return "generic_tcp"
 	}
 	return s.game.String()

@@ -128,6 +128,9 @@ func (s *Site) addresses() error {
 		lo.AddAddress(single(arena4.Addr())), lo.AddAddress(single(arena6.Addr())),
 		s.legs[serversLeg].far.AddAddress(netip.PrefixFrom(secondServer, 24)),
 		s.legs[attackersLeg].far.AddAddress(single(suspectAddr)),
+		// Servers without SYN cookies of their own, and with room for so many connections that are not there yet: what a flood does to
+		// them, and what an edge keeps from them, is to be seen.
+		s.Servers.Sysctl("net.ipv4.tcp_syncookies", "0"), s.Servers.Sysctl("net.ipv4.tcp_max_syn_backlog", "1024"),
 		s.Edge.Sysctl("net.ipv4.ip_forward", "1"), s.Edge.Sysctl("net.ipv6.conf.all.forwarding", "1"),
 	)
 }

@@ -16,17 +16,23 @@ type Protocol string
 
 // The protocols that the generator builds.
 const (
-	UDP     Protocol = "udp"
-	TCPSYN  Protocol = "tcp-syn"
-	Ping    Protocol = "ping" // ICMP or ICMPv6 echo request
-	ethLen           = 14
-	ipv4Len          = 20
-	ipv6Len          = 40
-	fragLen          = 8
-	udpLen           = 8
-	tcpLen           = 20
-	pingLen          = 8
-	ttl              = 60
+	UDP       Protocol = "udp"
+	TCPSYN    Protocol = "tcp-syn"
+	TCPSYNACK Protocol = "tcp-synack"
+	TCPACK    Protocol = "tcp-ack"
+	TCPRST    Protocol = "tcp-rst"
+	Ping      Protocol = "ping" // ICMP or ICMPv6 echo request
+
+	ethLen  = 14
+	ipv4Len = 20
+	ipv6Len = 40
+	fragLen = 8
+	udpLen  = 8
+	tcpLen  = 20
+	pingLen = 8
+	ttl     = 60
+
+	mostOptions = 40 // bytes of TCP's
 
 	maxRandom = 128 // GEN_WORDS of bpf/lab/gen.bpf.c
 
@@ -58,6 +64,7 @@ type Stream struct {
 	Sources  []Source // a packet takes any of them; all of the target's family
 	Target   netip.AddrPort
 	Protocol Protocol
+	Options  []byte // of TCP, a multiple of 4 bytes
 	Payload  []byte
 	Random   bool // some of the payload is random: four bytes at RandomAt. TCP sequence numbers and ping ids always are
 	RandomAt int  // an even offset in the payload
@@ -80,7 +87,7 @@ func (s Stream) build(from, to net.HardwareAddr) (floodGenTemplate, error) {
 	if err := s.check(); err != nil {
 		return floodGenTemplate{}, err
 	}
-	frame := make([]byte, 0, ethLen+ipv6Len+fragLen+tcpLen+len(s.Payload))
+	frame := make([]byte, 0, ethLen+ipv6Len+fragLen+tcpLen+mostOptions+len(s.Payload))
 	frame = append(append(frame, to...), from...)
 	t := floodGenTemplate{L3: ethLen, Family: 4, Pseudo: 1}
 	proto := s.protocolNumber()
@@ -141,15 +148,26 @@ func (s Stream) check() error {
 	if n := s.randomBytes(); n > 0 && (len(s.Payload) < s.RandomAt+n || s.RandomAt%2 != 0 || n%4 != 0 || n > maxRandom) {
 		errs = append(errs, errors.New("no room for random bytes in the payload"))
 	}
+	if n := len(s.Options); n > 0 && (s.flags() == 0 || n%4 != 0 || n > mostOptions) {
+		errs = append(errs, fmt.Errorf("%d bytes of TCP options", n))
+	}
+	if s.Random && s.flags() != 0 {
+		errs = append(errs, errors.New("of TCP the numbers are random"))
+	}
 	if s.Fragment != nil && s.Fragment.Offset%8 != 0 {
 		errs = append(errs, fmt.Errorf("fragment offset %d is no multiple of 8", s.Fragment.Offset))
 	}
 	return errors.Join(errs...)
 }
 
+// flags of TCP; 0 = it is another protocol.
+func (s Stream) flags() byte {
+	return map[Protocol]byte{TCPSYN: 0x02, TCPSYNACK: 0x12, TCPACK: 0x10, TCPRST: 0x04}[s.Protocol]
+}
+
 func (s Stream) protocolNumber() byte {
 	switch {
-	case s.Protocol == TCPSYN:
+	case s.flags() != 0:
 		return protoTCP
 	case s.Protocol == Ping && s.Target.Addr().Is6():
 		return protoICMPv6
@@ -164,7 +182,10 @@ func (s Stream) l4Size() int {
 	if s.Fragment != nil && s.Fragment.Offset > 0 {
 		return len(s.Payload)
 	}
-	return len(s.Payload) + map[Protocol]int{UDP: udpLen, TCPSYN: tcpLen, Ping: pingLen}[s.Protocol]
+	if s.flags() != 0 {
+		return tcpLen + len(s.Options) + len(s.Payload)
+	}
+	return len(s.Payload) + map[Protocol]int{UDP: udpLen, Ping: pingLen}[s.Protocol]
 }
 
 // appendIPv4 leaves out what varies: id, checksum and source.
@@ -212,13 +233,16 @@ func moreBit(more bool) int {
 func (s Stream) appendL4(frame []byte, t *floodGenTemplate) []byte {
 	at := uint32(len(frame))
 	switch s.Protocol {
-	case TCPSYN:
+	case TCPSYN, TCPSYNACK, TCPACK, TCPRST:
 		var h [tcpLen]byte
 		binary.BigEndian.PutUint16(h[2:], s.Target.Port())
-		h[12], h[13] = tcpLen/4<<4, 0x02
+		h[12], h[13] = byte(tcpLen+len(s.Options))/4<<4, s.flags()
 		binary.BigEndian.PutUint16(h[14:], 64240)
 		t.Port, t.Vary, t.VaryWords, t.L4Check = at, at+4, 1, at+16
-		return append(frame, h[:]...)
+		if s.flags()&0x10 != 0 {
+			t.VaryWords = 2 // what it acknowledges, too
+		}
+		return append(append(frame, h[:]...), s.Options...)
 	case Ping:
 		var h [pingLen]byte
 		h[0] = 8

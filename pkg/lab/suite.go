@@ -13,7 +13,7 @@ import (
 )
 
 // DefaultSuite is how long all scenarios are played together.
-const DefaultSuite = 4 * time.Minute
+const DefaultSuite = 5 * time.Minute
 
 // Result is what one scenario or all of them showed.
 type Result interface {
@@ -175,25 +175,29 @@ const tableHead = `| attack | sources | packets/s | most dropped as | reached se
 // row is the report in one line.
 func (r *Report) row(b *strings.Builder) {
 	var est, fresh GroupReport
+	newcomers, inTime := 0, 0
 	for _, g := range r.Players {
+		if g.Group == "new" {
+			newcomers += g.Players
+			for _, part := range g.ByGame {
+				inTime += part.InTime
+			}
+		}
 		switch {
-		case g.Group == "new":
+		case g.Group == "new" && g.Protocol == "udp":
 			fresh = g
 		case g.Protocol == "udp":
 			est = g
 		}
 	}
-	inTime, asked, answered := 0, 0, 0
-	for _, g := range fresh.ByGame {
-		inTime += g.InTime
-	}
+	asked, answered := 0, 0
 	for _, q := range r.Queries {
 		asked += q.Asked
 		answered += q.Answered
 	}
 	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %d | %d (%d) | %s (%s) | %d of %d | %s (%s) | %d of %d | %s |\n", r.Scenario,
 		short(r.Attack.Sources), short(r.Attack.PPS), mostOf(r.Attack.Dropped), short(r.Attack.Reached), r.Lost(), est.LossPPM, est.LossCalmPPM,
-		est.RTT, est.RTTCalm, inTime, fresh.Players, plainMS(fresh.JoinMS), plainMS(fresh.JoinMaxMS), answered, asked, r.outcome())
+		est.RTT, est.RTTCalm, inTime, newcomers, plainMS(fresh.JoinMS), plainMS(fresh.JoinMaxMS), answered, asked, r.outcome())
 	r.waveRows(b)
 }
 

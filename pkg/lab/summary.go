@@ -5,6 +5,7 @@ package lab
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -74,13 +75,15 @@ func (r *Report) writePlayers(b *strings.Builder) {
 
 // writeGames says how newcomers of each game got in, and what server browsers were told.
 func (r *Report) writeGames(b *strings.Builder) {
+	if r.newcomers() {
+		b.WriteString("\nNewcomers, by game\n")
+	}
 	for _, g := range r.Players {
-		if g.Group != "new" || g.Players == 0 {
+		if g.Group != "new" {
 			continue
 		}
-		b.WriteString("\nNewcomers, by game\n")
 		for _, p := range g.ByGame {
-			fmt.Fprintf(b, "   %-12s %3d of %-3d in within %d s; half within %s, the slowest %s\n", p.Game, p.InTime, p.Players,
+			fmt.Fprintf(b, "   %-14s %3d of %-3d in within %d s; half within %s, the slowest %s\n", p.Game, p.InTime, p.Players,
 				p.LimitMS/1000, millis(time.Duration(p.JoinMS)), millis(time.Duration(p.JoinMaxMS)))
 		}
 	}
@@ -92,6 +95,10 @@ func (r *Report) writeGames(b *strings.Builder) {
 	if a := r.Attack.Answers; a.Frames > 0 {
 		fmt.Fprintf(b, "   To strangers: %s packets, %s bytes more than was asked.\n", grouped(a.Frames), grouped(a.Excess))
 	}
+}
+
+func (r *Report) newcomers() bool {
+	return slices.ContainsFunc(r.Players, func(g GroupReport) bool { return g.Group == "new" && g.Players > 0 })
 }
 
 // String writes both times without their unit, a dash for none.

@@ -41,7 +41,7 @@ func (l *lab) report(ctx context.Context) (*Report, error) {
 	for _, g := range []Group{Established, New} {
 		r.Players = append(r.Players, l.groupReport(g, up, down, &spare))
 	}
-	r.Players = append(r.Players, l.tcpReport())
+	r.Players = append(r.Players, l.tcpReport(), l.joinReport())
 	if r.Restart != nil {
 		in := l.numbers(crash)
 		var lost uint64

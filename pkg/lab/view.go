@@ -13,7 +13,7 @@ import (
 const picture = `
    players ──────┐    ┌────────────────────────┐    ┌──▶ arena (UDP, v4 and v6)
    %-14s├───▶│  edge                  │────┼──▶ Source, Quake, RakNet
-   attackers ────┘    │  %-20s  │    └──▶ outpost-1 (TCP)
+   attackers ────┘    │  %-20s  │    └──▶ outpost, realm (TCP)
    %-16s   └────────────────────────┘
 `
 

@@ -106,7 +106,7 @@ func TestSummaryTellsWhatWentWrong(t *testing.T) {
 }
 
 func TestBadOptionsAreMarked(t *testing.T) {
-	for _, o := range []Options{{Scenario: "syn", Duration: time.Minute}, {Scenario: "play", Duration: time.Second}} {
+	for _, o := range []Options{{Scenario: "nothing", Duration: time.Minute}, {Scenario: "play", Duration: time.Second}} {
 		o.Log, o.View = slog.New(slog.DiscardHandler), Quiet{}
 		if _, err := Run(t.Context(), o); !errors.Is(err, ErrOptions) {
 			t.Errorf("%+v: got %v", o, err)
