@@ -107,7 +107,7 @@ func checkNginx(t *testing.T, nginx, proxy string) {
 // once, whole, before anything else.
 func (s *site) checkLossy(player netip.Addr, fronts []netip.AddrPort) {
 	s.t.Helper()
-	const times, patience = 40, 45 * time.Second
+	const times, patience = 24, 45 * time.Second
 	var wg sync.WaitGroup
 	for n := range times {
 		wg.Go(func() {
