@@ -27,7 +27,7 @@ func TestServersTCPIsFoundAgain(t *testing.T) {
 	if err := e.SetServerTCP("p", "a", nil); err == nil {
 		t.Error("a server of no generation was told of")
 	}
-	p := featurePlan(true, false, true, true, true, false, false, false, false)
+	p := featurePlan(true, false, true, true, true, false, false, false, false, false)
 	s := p.Pools[0].Servers[0]
 	here := netip.AddrPortFrom(s.Addr, s.Port)
 	want := func(what string, want map[netip.AddrPort]TCPOptions) {

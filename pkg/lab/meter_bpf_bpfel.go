@@ -29,8 +29,9 @@ const (
 	meterMeterKindMETER_KIND_PLAYER   meterMeterKind = 0
 	meterMeterKindMETER_KIND_STRANGER meterMeterKind = 1
 	meterMeterKindMETER_KIND_TCP      meterMeterKind = 2
-	meterMeterKindMETER_KIND_OTHER    meterMeterKind = 3
-	meterMeterKindMETER_KIND_LEN      meterMeterKind = 4
+	meterMeterKindMETER_KIND_SYN      meterMeterKind = 3
+	meterMeterKindMETER_KIND_OTHER    meterMeterKind = 4
+	meterMeterKindMETER_KIND_LEN      meterMeterKind = 5
 )
 
 type meterMeterRequest struct {

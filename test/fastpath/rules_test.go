@@ -40,7 +40,7 @@ func ruledPlan() *loader.Plan {
 	p := with(basePlan(), "empty", func(s *loader.Service) { s.Enforce, s.Pool = false, "nat" })
 	p.Rules = []loader.Rule{
 		ruleIn(1, "udp[8:2] = 0x4321", "pass", ""),
-		ruleIn(2, "udp[9] = 0x21 or tcp[tcpflags] & tcp-urg != 0", "drop", ""),
+		ruleIn(2, "udp[9] = 0x21 or tcp[tcpflags] & tcp-push != 0", "drop", ""),
 		ruleIn(3, "udp[8:4] = 0x6c696d69", "limit:1", ""),
 		ruleIn(4, "udp[8:4] = 0x6c696d73", "limit:1/source", ""),
 		ruleIn(5, "udp[8] = 0x77", "drop", "", watched),
@@ -129,7 +129,7 @@ func ruleGroup() group {
 			return packet.NewUDP(s.Server, s.Face, "session").Bytes()
 		}, want: outcome{verdict: "tx", service: "nat", down: true}},
 		{name: "TCP", set: afresh, in: func(*testing.T, *world) []byte {
-			return packet.NewTCP(player4, vip(player4, natPort), packet.SYN|0x20, "").Bytes()
+			return packet.NewTCP(player4, vip(player4, natPort), packet.SYN|packet.PSH, "").Bytes()
 		}, want: refusedAs("rule", "nat")},
 	}}
 }
