@@ -164,7 +164,7 @@ enum flow_flag {
 	FLOW_PROXIED = 1u << 3, /* TCP: the SYN proxy shook hands with its client, so its numbers are translated */
 	FLOW_HEADER = 1u << 4, /* TCP: its server has not acknowledged the PROXY header yet */
 	FLOW_RULED = 1u << 5, /* a rule with --established is about its service */
-	FLOW_WATCHED = 1u << 6, /* UDP, both halves: what proves it strongly may still come (stage/netchan.h) */
+	FLOW_NETCHAN = 1u << 6, /* UDP, both halves: what proves it strongly may still come (stage/netchan.h) */
 	FLOW_RETURN = 1u << 8, /* this entry is the server-to-client half */
 	FLOW_NAT = 1u << 9, /* its return half is a slot of nat4/nat6 (numbered `peer`), not a second entry */
 	FLOW_LOCAL = 1u << 10, /* the server is this host: packets are passed up, nothing is rewritten */
@@ -393,7 +393,7 @@ struct service {
 	__u8 ever; /* EVER_*: families and modes that it has had, for their sessions play on */
 	__u8 fragments; /* a stranger's first fragment may begin a session */
 	__u8 gate; /* index into gates; 0 = none */
-	__u8 watched; /* its UDP sessions begin with FLOW_WATCHED */
+	__u8 netchan; /* its UDP sessions begin with FLOW_NETCHAN */
 	__u8 watch_gate; /* 1: what its gate refuses is counted and goes on */
 	__u8 syn_proxy; /* enum syn_proxy */
 	__u8 proxy_header; /* TCP: its servers are told the client by PROXY protocol v2 */

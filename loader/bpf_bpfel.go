@@ -297,7 +297,7 @@ const (
 	bpfFlowFlagFLOW_PROXIED        bpfFlowFlag = 8
 	bpfFlowFlagFLOW_HEADER         bpfFlowFlag = 16
 	bpfFlowFlagFLOW_RULED          bpfFlowFlag = 32
-	bpfFlowFlagFLOW_WATCHED        bpfFlowFlag = 64
+	bpfFlowFlagFLOW_NETCHAN        bpfFlowFlag = 64
 	bpfFlowFlagFLOW_RETURN         bpfFlowFlag = 256
 	bpfFlowFlagFLOW_NAT            bpfFlowFlag = 512
 	bpfFlowFlagFLOW_LOCAL          bpfFlowFlag = 1024
@@ -920,7 +920,7 @@ type bpfService struct {
 	Ever             uint8
 	Fragments        uint8
 	Gate             uint8
-	Watched          uint8
+	Netchan          uint8
 	WatchGate        uint8
 	SynProxy         uint8
 	ProxyHeader      uint8

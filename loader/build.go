@@ -59,7 +59,7 @@ func newBuilder(p *Plan, np *natPlan, n *numbering, sizes Sizes) (*builder, erro
 		b.services[i] = old
 		b.services[i].Retired = flag(i > 0)
 		b.services[i].Table4, b.services[i].Table6 = noServer, noServer
-		b.services[i].Gate, b.services[i].Watched, b.services[i].Geo = 0, 0, 0 // their numbers were another generation's
+		b.services[i].Gate, b.services[i].Netchan, b.services[i].Geo = 0, 0, 0 // their numbers were another generation's
 	}
 	tables, err := b.pools()
 	if err != nil {
@@ -70,7 +70,7 @@ func newBuilder(p *Plan, np *natPlan, n *numbering, sizes Sizes) (*builder, erro
 		number := n.byName[s.Name]
 		ever := b.services[number].Ever
 		b.services[number] = serviceOf(s, tables[s.Pool])
-		b.services[number].Gate, b.services[number].Watched = b.gate(s.Gate)
+		b.services[number].Gate, b.services[number].Netchan = b.gate(s.Gate)
 		b.services[number].GeoDefault = p.Geo.refuses(s.Geo)
 		b.services[number].Ever |= ever
 		b.addFronts(s, number)

@@ -217,8 +217,8 @@ func sample[T any](m *ebpf.Map, fn func(*T)) error {
 	return nil
 }
 
-// gate is the number of a gate in the table, 0 = none; and whether its sessions are watched for the proof that is in their play.
-func (b *builder) gate(name string) (number, watched uint8) {
+// gate is the number of a gate in the table, 0 = none; and whether its sessions are looked through for the proof that is in their play.
+func (b *builder) gate(name string) (number, netchan uint8) {
 	for i, g := range b.plan.Gates {
 		if g.Name == name {
 			return uint8(i + 1), flag(g.Proof == gateProofNetchan)

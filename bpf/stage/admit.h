@@ -343,7 +343,7 @@ NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
 	}
 	m = making_new((p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0) | source_prefix(p, svc) << FLOW_PREFIX_SHIFT |
 		       (p->proof == GATE_PROOF_STRONG && !p->shaken ? PHASE_OPEN : PHASE_OPENING) |
-		       (p->again ? FLOW_AGAIN : 0) | (svc->watched && p->proto == IPPROTO_UDP ? FLOW_WATCHED : 0));
+		       (p->again ? FLOW_AGAIN : 0) | (svc->netchan && p->proto == IPPROTO_UDP ? FLOW_NETCHAN : 0));
 	if (!m) {
 		limit_undo(p, s, svc);
 		return VERDICT_ABORT;

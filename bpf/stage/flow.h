@@ -185,7 +185,7 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 		return FLOW_JUDGE;
 	if (doubted(f, state) && to_show(ctx, p, state))
 		return FLOW_SHOW;
-	if (cfg.gates && state & FLOW_WATCHED && netchan(ctx, p, f)) {
+	if (cfg.gates && state & FLOW_NETCHAN && netchan(ctx, p, f)) {
 		state = (state & ~(FLOW_PHASES | FLOW_WEAK)) | PHASE_OPEN;
 		proved(p);
 	}

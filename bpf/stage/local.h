@@ -115,7 +115,7 @@ static __always_inline int local_reply(struct __sk_buff *skb, struct pkt *p, str
 		if (refused)
 			return refused;
 	}
-	if (cfg.gates && state & FLOW_WATCHED)
+	if (cfg.gates && state & FLOW_NETCHAN)
 		netchan_local(skb, p, f);
 	if (doubted(f, state)) {
 		refused = flow_opening(p, f);

@@ -79,13 +79,13 @@ static __always_inline bool proven_in_play(const struct pkt *p, struct flow *up,
 
 	if (!carries(old) || old & FLOW_STRONG ||
 	    __sync_val_compare_and_swap(&up->state, old,
-					(old & ~(FLOW_PHASES | FLOW_WATCHED | FLOW_WEAK)) | FLOW_STRONG | PHASE_OPEN) !=
+					(old & ~(FLOW_PHASES | FLOW_NETCHAN | FLOW_WEAK)) | FLOW_STRONG | PHASE_OPEN) !=
 		    old)
 		return false;
 	if (old & FLOW_WEAK) /* whoever takes the flag away gives its place back */
 		weak_free(p, p->src);
 	phase_open(down, 0);
-	__sync_fetch_and_and(&down->state, ~(FLOW_WATCHED | FLOW_WEAK));
+	__sync_fetch_and_and(&down->state, ~(FLOW_NETCHAN | FLOW_WEAK));
 	STRANGER_COUNT(p, strong);
 	return true;
 }
@@ -107,7 +107,7 @@ static __always_inline bool netchan_heard(const struct pkt *p, struct flow *up, 
 	told = word ? *(volatile __u64 *)word : 0;
 	if (told && told >> 32 == tag && checksum == ((__u32)told ^ number * (__u32)told))
 		return proven_in_play(p, up, down);
-	flow_unwatch(up, down);
+	flow_netchan_over(up, down);
 	return false;
 }
 
@@ -117,7 +117,7 @@ NOINLINE int netchan(struct xdp_md *ctx, struct pkt *p, struct flow *f)
 	__u8 b[NETCHAN_READ] __attribute__((aligned(8))) = {};
 	__u32 at, n;
 
-	if (!p || !f || p->frag || !(f->state & FLOW_WATCHED))
+	if (!p || !f || p->frag || !(f->state & FLOW_NETCHAN))
 		return false;
 	at = p->l4 + sizeof(struct udphdr);
 	n = payload_length(p, at);
@@ -136,7 +136,7 @@ NOINLINE int netchan_local(struct __sk_buff *skb, struct pkt *p, struct flow *f)
 	__u8 b[NETCHAN_READ] __attribute__((aligned(8))) = {};
 	__u32 at, n;
 
-	if (!p || !f || p->frag || !(f->state & FLOW_WATCHED))
+	if (!p || !f || p->frag || !(f->state & FLOW_NETCHAN))
 		return 0;
 	at = p->l4 + sizeof(struct udphdr);
 	n = payload_length(p, at);

@@ -113,11 +113,11 @@ static __always_inline bool phase_open(struct flow *f, __u32 flags)
 }
 
 /* Nothing more is to come that proves it. */
-static __always_inline void flow_unwatch(struct flow *up, struct flow *down)
+static __always_inline void flow_netchan_over(struct flow *up, struct flow *down)
 {
-	__sync_fetch_and_and(&up->state, ~FLOW_WATCHED);
+	__sync_fetch_and_and(&up->state, ~FLOW_NETCHAN);
 	if (down)
-		__sync_fetch_and_and(&down->state, ~FLOW_WATCHED);
+		__sync_fetch_and_and(&down->state, ~FLOW_NETCHAN);
 }
 
 /* ---- proof ---- */
@@ -307,8 +307,8 @@ NOINLINE int flow_lasting(struct pkt *p, struct flow *f)
 	proved(p);
 	weak_leave(p, p->src, f);
 	__sync_fetch_and_and(&down->state, ~FLOW_WEAK);
-	if (old & FLOW_WATCHED)
-		flow_unwatch(f, down);
+	if (old & FLOW_NETCHAN)
+		flow_netchan_over(f, down);
 	return 0;
 }
 

@@ -19,7 +19,7 @@ type Config struct {
 	// addresses the services listen on.
 	Interfaces []Interface `yaml:"interfaces" check:"items=64"`
 	// Enforce false is monitor mode: verdicts are computed, counted and sampled, and policy drops nothing. What can't be
-	// forwarded (malformed, no server, a full table) still drops. A service's own `enforce` is stronger.
+	// forwarded (malformed, no server, a full table) still drops. It is stronger than a service's `enforce: true`.
 	Enforce bool `yaml:"enforce"`
 	// Pin is the directory on a bpffs where maps and links are pinned. Edges that share a machine have one each.
 	Pin string `yaml:"pin" check:"format=path"`

@@ -222,7 +222,7 @@ func (w *world) settleRing(family int, name string) error {
 var marks = []struct {
 	bit  uint32
 	name string
-}{{18, "evicted"}, {19, "weak"}, {20, "strong"}, {21, "query"}, {22, "lasting"}, {23, "unheard"}, {24, "again"}, {6, "watched"}, {5, "ruled"}, {3, "shaken"}, {4, "header"}}
+}{{18, "evicted"}, {19, "weak"}, {20, "strong"}, {21, "query"}, {22, "lasting"}, {23, "unheard"}, {24, "again"}, {6, "netchan"}, {5, "ruled"}, {3, "shaken"}, {4, "header"}}
 
 const stateAt = 44 // of struct flow
 

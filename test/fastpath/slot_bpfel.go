@@ -694,7 +694,7 @@ type slotService struct {
 	Ever           uint8
 	Fragments      uint8
 	Gate           uint8
-	Watched        uint8
+	Netchan        uint8
 	WatchGate      uint8
 	SynProxy       uint8
 	ProxyHeader    uint8

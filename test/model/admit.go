@@ -123,7 +123,7 @@ func (e *Edge) admit(p *view) Outcome {
 	}
 	s := &Session{Service: p.service, Proto: p.proto, Client: p.from(), Front: p.to(), Face: p.from(), prefix: svc.prefix(p.src),
 		Proof: p.proof, query: p.query, again: p.again, unheard: svc.gate != nil && p.proto == tcp && (p.flags&syn != 0 || p.shaken != nil) && !j.welcome,
-		watched: svc.Gate == "quake3" && p.proto == udp}
+		netchan: svc.Gate == "quake3" && p.proto == udp}
 	s.ruled = !j.welcome && e.about(p.service, p.proof == Strong)
 	if s.vouched = p.shaken != nil; s.vouched {
 		s.Proof = Unknown // until its server is there

@@ -65,7 +65,7 @@ func (e *Edge) plays(s *Session, b []byte) {
 	if number%2 == 1 || !s.Answered {
 		return
 	}
-	s.watched = false
+	s.netchan = false
 	cell, tag := e.challengeCell(s)
 	challenge := uint32(cell.used)
 	if cell.used == 0 || uint32(cell.used>>32) != tag || binary.LittleEndian.Uint32(b[6:]) != challenge^number*challenge {

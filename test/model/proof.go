@@ -16,7 +16,7 @@ const (
 
 // proves is what a packet proves of its session, and what it may do in one that is not proven, or weakly.
 func (e *Edge) proves(p *view, w way) Reason {
-	if w.watched {
+	if w.netchan {
 		e.watch(p, w)
 	}
 	if w.Proof != Unknown && !w.weak {
@@ -177,7 +177,7 @@ func (e *Edge) lasting(s *Session) {
 		e.regulars[regularOf(s.Client.Addr(), s.Service)] = true
 	}
 	e.leaveWeak(s)
-	s.watched = false
+	s.netchan = false
 }
 
 func regularOf(a netip.Addr, service int) sourceKey { return sourceOf(a, service, a.BitLen()) }

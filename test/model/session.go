@@ -30,7 +30,7 @@ type Session struct {
 	began    uint64
 	query    bool // a query and its answer: no connection
 	unheard  bool // TCP: its gate is yet to hear what it says first
-	watched  bool // UDP: what proves it in play is yet to come
+	netchan  bool // UDP: what proves it in play is yet to come
 	weak     bool // counted among the weakly proven
 	lasting  bool // it has played for a while
 	again    bool // its client had to come again, and did
@@ -181,7 +181,7 @@ func (s *Session) Marks() string {
 	for _, m := range []struct {
 		set  bool
 		name string
-	}{{s.evicted, "evicted"}, {s.weak, "weak"}, {s.Proof == Strong || s.vouched, "strong"}, {s.query, "query"}, {s.lasting, "lasting"}, {s.unheard, "unheard"}, {s.again, "again"}, {s.watched, "watched"}, {s.ruled, "ruled"}, {s.shaken, "shaken"}, {s.header, "header"}} {
+	}{{s.evicted, "evicted"}, {s.weak, "weak"}, {s.Proof == Strong || s.vouched, "strong"}, {s.query, "query"}, {s.lasting, "lasting"}, {s.unheard, "unheard"}, {s.again, "again"}, {s.netchan, "netchan"}, {s.ruled, "ruled"}, {s.shaken, "shaken"}, {s.header, "header"}} {
 		if m.set {
 			all = append(all, m.name)
 		}
