@@ -172,7 +172,7 @@ static __always_inline bool doubted(const struct flow *f, __u32 state)
 }
 
 /* May it pass? Returns 0, FLOW_SHOW, FLOW_JUDGE or the enum drop_reason. p->to and p->to_port are set. */
-static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct flow *f, __u32 state)
+static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct flow *f, __u32 *state)
 {
 	int refused;
 
@@ -180,16 +180,17 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 		refused = recheck(ctx, p, f);
 		if (refused)
 			return refused;
+		*state = *(volatile __u32 *)&f->state; /* what its client is held to from now on */
 	}
 	if (!p->down && flow_ruled(p, f))
 		return FLOW_JUDGE;
-	if (doubted(f, state) && to_show(ctx, p, state))
+	if (doubted(f, *state) && to_show(ctx, p, *state))
 		return FLOW_SHOW;
-	if (cfg.gates && state & FLOW_NETCHAN && netchan(ctx, p, f)) {
-		state = (state & ~(FLOW_PHASES | FLOW_WEAK)) | PHASE_OPEN;
+	if (cfg.gates && *state & FLOW_NETCHAN && netchan(ctx, p, f)) {
+		*state = (*state & ~(FLOW_PHASES | FLOW_WEAK)) | PHASE_OPEN;
 		proved(p);
 	}
-	if (doubted(f, state)) {
+	if (doubted(f, *state)) {
 		refused = flow_opening(p, f);
 		if (refused)
 			return refused;
@@ -200,12 +201,12 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 			if (refused)
 				return refused;
 		}
-		if (cfg.limits && !(state & FLOW_UNLIMITED) && !limit_spend(f, loan_holder(p->tick), p->l3_len)) {
+		if (cfg.limits && !(*state & FLOW_UNLIMITED) && !limit_spend(f, loan_holder(p->tick), p->l3_len)) {
 			refused = limit_borrow(p, f);
 			if (refused)
 				return refused;
 		}
-		if (cfg.all && FLOW_PHASE(state) == PHASE_OPENING) {
+		if (cfg.all && FLOW_PHASE(*state) == PHASE_OPENING) {
 			refused = unproven_limit(p, f);
 			if (refused)
 				return refused;
@@ -283,7 +284,7 @@ static __always_inline int established4_as(struct xdp_md *ctx, struct pkt *p, bo
 			return err == TCP_OVER ? VERDICT_NEXT : drop(p, err);
 		state = *(volatile __u32 *)&f->f.state;
 	}
-	err = flow_pass(ctx, p, &f->f, state);
+	err = flow_pass(ctx, p, &f->f, &state);
 	if (err)
 		return flow_refused(p, err);
 	if (!special && cfg.local && state & FLOW_LOCAL) {
@@ -350,7 +351,7 @@ static __always_inline int established6_as(struct xdp_md *ctx, struct pkt *p, bo
 			return err == TCP_OVER ? VERDICT_NEXT : drop(p, err);
 		state = *(volatile __u32 *)&f->f.state;
 	}
-	err = flow_pass(ctx, p, &f->f, state);
+	err = flow_pass(ctx, p, &f->f, &state);
 	if (err)
 		return flow_refused(p, err);
 	if (!special && cfg.local && state & FLOW_LOCAL) {

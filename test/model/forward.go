@@ -14,7 +14,7 @@ func (e *Edge) due(h *half) bool {
 func (e *Edge) forward(p *view, w way) (o Outcome) {
 	s, h := w.Session, w.half()
 	p.service, p.down, p.client = s.Service, w.isDown, s.Client.Addr()
-	p.player = p.player || !w.isDown && (s.Proof == Strong || s.lasting)
+	p.player = p.player || !w.isDown && (s.Proof == Strong || s.vouched || s.lasting)
 	playing := s.Proof != Unknown
 	defer func() {
 		if playing {
@@ -86,11 +86,9 @@ func (e *Edge) forward(p *view, w way) (o Outcome) {
 }
 
 // mayPass judges the session's client if that is due, holds an unproven session to what it may, and what the client sends to size
-// and limits. What a server sends is not its client's to answer for. The packet by which a session learns that its limits were
-// lifted, or are back, is the last under the old ones, and so are its datagram's other parts.
+// and limits. What a server sends is not its client's to answer for.
 func (e *Edge) mayPass(p *view, w way) Reason {
 	h, svc := w.half(), e.services[w.Service]
-	p.unlimited = h.unlimited
 	if e.due(h) {
 		if r := e.recheck(p, w); r != None {
 			return r
@@ -101,6 +99,7 @@ func (e *Edge) mayPass(p *view, w way) Reason {
 			}
 		}
 	}
+	p.unlimited = h.unlimited
 	if r := e.sessionRuled(p, w, svc); r != None {
 		return r
 	}
