@@ -245,6 +245,7 @@ func TestHandshakesAtOnceAreBounded(t *testing.T) {
 		}
 		k.Set(all)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if s.most != mostAtOnce {
 			t.Errorf("%d at once", s.most)
 		}

@@ -69,6 +69,8 @@ func reasonWords(reason string) string {
 		"answer_queued":     "a query that the daemon answers",
 		"answer_busy":       "a query, and too many before it",
 		"silent":            "connected, and said nothing",
+		"rule":              "a rule of the operator's",
+		"rule_limit":        "over a limit of a rule of the operator's",
 		"bad_cookie":        "TCP out of nowhere, without the edge's cookie",
 		"tcp_flags":         "TCP flags that nobody sends together",
 		"tcp_state":         "TCP that can't be of its session",

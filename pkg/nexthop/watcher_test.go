@@ -24,11 +24,13 @@ func TestAWantedGatewayBecomesAHop(t *testing.T) {
 	for _, gw := range []string{"192.0.2.2", "2001:db8::2"} {
 		k := key(edge, "eth0", gw)
 		w.Want(k)
-		first := awaitHop(t, w, k, "first answer", func(Hop) bool { return true })
-		if first.Valid || first.Reason == "" {
-			t.Errorf("a hop that nobody resolved yet is %+v", first)
+		got := awaitHop(t, w, k, "first answer", func(Hop) bool { return true })
+		if !got.Valid { // else it was resolved before anybody was told
+			if got.Reason == "" {
+				t.Errorf("a hop that nobody resolved yet is %+v", got)
+			}
+			got = awaitHop(t, w, k, "hop", valid)
 		}
-		got := awaitHop(t, w, k, "hop", valid)
 		want := Hop{
 			Key: k, Kind: "veth", Phys: edge.index("eth0"), MTU: 1500,
 			Dst: peer.mac("eth0"), Src: edge.mac("eth0"), Valid: true,
