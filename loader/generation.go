@@ -114,6 +114,9 @@ func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
 		return nil, err
 	}
 	for at, name := range stagePrograms {
+		if coll.Programs[name] == nil { // no packet is sent there
+			continue
+		}
 		if err = coll.Maps[bpfMapStages].Put(uint32(at), coll.Programs[name]); err != nil {
 			return nil, fmt.Errorf("enter %s into the table of stages: %w", name, err)
 		}
@@ -151,11 +154,15 @@ func (e *Edge) generationSpec(p *Plan, b *builder) *ebpf.CollectionSpec {
 		delete(spec.Programs, bpfProgParryLocal)
 	}
 	if !b.proxied() {
-		delete(spec.Programs, bpfProgParryShake)
+		for _, name := range []string{bpfProgParryShake, bpfProgParrySyn, bpfProgParrySynBrief, bpfProgParryTcp} {
+			delete(spec.Programs, name)
+		}
 	}
 	if p.Frags {
 		for _, name := range append([]string{bpfProgParry}, stagePrograms...) { // a table holds programs of one kind
-			spec.Programs[name].Flags |= xdpHasFrags
+			if prog := spec.Programs[name]; prog != nil {
+				prog.Flags |= xdpHasFrags
+			}
 		}
 	}
 	for name, n := range b.sizes() {
