@@ -67,6 +67,15 @@ static __always_inline int fill(struct xdp_md *ctx, struct pkt *p, __u32 known)
 	return -1;
 }
 
+/* Verified once, not for each state in which a short cut may end. */
+NOINLINE int fill_unlisted(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
+
+	return p ? fill(ctx, p, KNOWN_UNLISTED) : -1;
+}
+
 /* The way of a packet, step by step; express is a short cut. Returns XDP_*, or WAY_STRANGER. */
 NOINLINE int common(struct xdp_md *ctx, __u32 known)
 {
@@ -148,7 +157,7 @@ static __always_inline int unbrief(struct xdp_md *ctx, const struct pkt *b, bool
 
 	if (!p)
 		return XDP_ABORTED;
-	if (fill(ctx, p, KNOWN_UNLISTED))
+	if (fill_unlisted(ctx))
 		believed = false;
 	if (b->ruled)
 		rules_told(p);

@@ -203,8 +203,10 @@ static __always_inline bool loan_anothers(__u64 word, __u32 holder)
 
 /* Takes units from one bucket: a batch where it is to be had, else just what this packet needs. Returns how
  * many, 0 = none. */
-static __always_inline __u32 borrow(__u64 *word, const struct rate *r, __u64 now, __u32 need, __u32 batch)
+NOINLINE __u32 borrow(__u64 *word, const struct rate *r, __u64 now, __u32 need, __u32 batch)
 {
+	if (!word || !r)
+		return 0;
 	if (batch > need && rate_take(word, r, now, batch, 0))
 		return batch;
 	return rate_take(word, r, now, need, 0) ? need : 0;
