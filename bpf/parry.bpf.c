@@ -51,11 +51,15 @@ static __always_inline int established(struct xdp_md *ctx, struct pkt *p)
 	return cfg.ipv6 && p->family == 6 ? established6(ctx, p) : VERDICT_NEXT;
 }
 
-/* Fills struct pkt. Returns 0, or -1 where the packet is damaged. */
-static __always_inline int fill(struct xdp_md *ctx, struct pkt *p, __u32 known)
+/* Fills struct pkt. Returns 0, or -1 where the packet is damaged. Global: verified once, in a frame of its own. */
+NOINLINE int fill(struct xdp_md *ctx, __u32 known)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
 
+	if (!p)
+		return -1;
 	__builtin_memset(p, 0, sizeof(*p));
 	p->known = known;
 	p->now = env_now();
@@ -67,15 +71,6 @@ static __always_inline int fill(struct xdp_md *ctx, struct pkt *p, __u32 known)
 	return -1;
 }
 
-/* Verified once, not for each state in which a short cut may end. */
-NOINLINE int fill_unlisted(struct xdp_md *ctx)
-{
-	__u32 zero = 0;
-	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
-
-	return p ? fill(ctx, p, KNOWN_UNLISTED) : -1;
-}
-
 /* The way of a packet, step by step; express is a short cut. Returns XDP_*, or WAY_STRANGER. */
 NOINLINE int common(struct xdp_md *ctx, __u32 known)
 {
@@ -85,7 +80,7 @@ NOINLINE int common(struct xdp_md *ctx, __u32 known)
 
 	if (!p)
 		return XDP_ABORTED;
-	if (fill(ctx, p, known))
+	if (fill(ctx, known))
 		return WAY_STRANGER;
 	v = established(ctx, p);
 	if (v == VERDICT_NEXT)
@@ -149,30 +144,41 @@ int parry(struct xdp_md *ctx)
 	return XDP_ABORTED; /* the loader fills the table before any packet comes */
 }
 
-/* A stranger goes the common way, from here. `b` is what is known of him: with a gate's judgement, or without. */
-static __always_inline int unbrief(struct xdp_md *ctx, const struct pkt *b, bool believed)
+/* What a short cut has found out of a stranger, in registers: its frame has no room beside a gate's. */
+#define BRIEF_BELIEVED (1 << 16) /* his gate has judged him */
+#define BRIEF_QUERY (1 << 17)
+#define BRIEF_RULED (1 << 18)
+
+/* A stranger goes the common way, from here. `said` is his proof and BRIEF_*, `place` his service and above it the port's offset. */
+static __always_inline int go_on(struct xdp_md *ctx, __u32 said, __u32 place, __u32 epoch)
 {
 	__u32 zero = 0;
 	struct pkt *p = bpf_map_lookup_elem(&packet, &zero);
+	int damaged;
 
 	if (!p)
 		return XDP_ABORTED;
-	if (fill_unlisted(ctx))
-		believed = false;
-	if (b->ruled)
+	damaged = fill(ctx, KNOWN_UNLISTED);
+	if (said & BRIEF_RULED)
 		rules_told(p);
-	if (!believed) {
+	if (damaged || !(said & BRIEF_BELIEVED)) {
 		bpf_tail_call(ctx, &stages, STAGE_STRANGER);
 		return XDP_ABORTED;
 	}
-	p->service = b->service;
-	p->offset = b->offset;
-	p->epoch = b->epoch;
-	p->proof = b->proof;
-	p->query = b->query;
+	p->service = place;
+	p->offset = place >> 16;
+	p->epoch = epoch;
+	p->proof = said;
+	p->query = !!(said & BRIEF_QUERY);
 	p->why = WHY_BELIEVED;
 	bpf_tail_call(ctx, &stages, STAGE_ADMIT);
 	return XDP_ABORTED;
+}
+
+/* Verified once, not for each state in which the short cut may end. */
+NOINLINE int unbrief(struct xdp_md *ctx, __u32 said, __u32 place, __u32 epoch)
+{
+	return go_on(ctx, said, place, epoch);
 }
 
 /* Is he refused or answered without further ado? A program of its own, as those below: a program has room for 64 maps. */
@@ -181,8 +187,13 @@ int parry_brief(struct xdp_md *ctx)
 {
 	struct pkt p = {};
 	int code = brief(ctx, &p);
+	__u32 said;
 
-	return code >= 0 ? finish(ctx, code) : unbrief(ctx, &p, code == BRIEF_ADMIT);
+	if (code >= 0)
+		return finish(ctx, code);
+	said = p.proof | (code == BRIEF_ADMIT ? BRIEF_BELIEVED : 0) | (p.query ? BRIEF_QUERY : 0) |
+	       (p.ruled ? BRIEF_RULED : 0);
+	return unbrief(ctx, said, p.service | (__u32)p.offset << 16, p.epoch);
 }
 
 /* The same of TCP's first segments. */
@@ -192,7 +203,7 @@ int parry_syn_brief(struct xdp_md *ctx)
 	struct pkt p = {};
 	int code = syn_brief(ctx, &p);
 
-	return code >= 0 ? finish(ctx, code) : unbrief(ctx, &p, false);
+	return code >= 0 ? finish(ctx, code) : go_on(ctx, p.ruled ? BRIEF_RULED : 0, 0, 0);
 }
 
 /* Do its service's rules drop it? */

@@ -197,7 +197,7 @@ func flag(b bool) uint8 {
 func explainLoad(err error) error {
 	var v *ebpf.VerifierError
 	if errors.As(err, &v) {
-		return fmt.Errorf("this kernel's verifier refuses the fast path: %w (parry needs Linux 6.1 or newer)", v)
+		return fmt.Errorf("this kernel's verifier refuses the fast path: %w (parry needs Linux 6.1 or newer)", err)
 	}
 	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("not allowed to load BPF programs: run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: %w", err)

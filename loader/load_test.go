@@ -116,7 +116,7 @@ func TestLoadMatrix(t *testing.T) {
 			g, err := e.Prepare(p)
 			var v *ebpf.VerifierError
 			if errors.As(err, &v) {
-				t.Fatalf("%+v", v)
+				t.Fatalf("%v\n%+v", err, v)
 			}
 			if err != nil {
 				t.Fatal(err)

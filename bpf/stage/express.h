@@ -58,7 +58,6 @@ static __always_inline bool express_fresh(const struct flow *f, __u32 tick)
  * is the same) and says what that means; where limits only watch, it is the common way's from the start. */
 NOINLINE int express_borrow(struct flow *f, __u64 client, __u32 family, __u64 now, __u32 l3_len)
 {
-	struct source_key k;
 	struct service *svc;
 	__u32 i;
 
@@ -68,8 +67,7 @@ NOINLINE int express_borrow(struct flow *f, __u64 client, __u32 family, __u64 no
 	svc = bpf_map_lookup_elem(&service, &i);
 	if (!svc || !cfg.enforce || !svc->enforce || !svc->enforce_limits || (cfg.prefixes && !svc->enforce_prefix))
 		return false;
-	source_key_of(&k, client, family, i, FLOW_PREFIX(f->state));
-	return !flow_loan(f, &k, client, svc, now, l3_len);
+	return !flow_loan(f, client, family, svc, now, l3_len);
 }
 
 /* Bounds and tokens of what goes to a server. `client` is its address, of IPv6 the first word. */

@@ -201,15 +201,21 @@ static __always_inline bool loan_anothers(__u64 word, __u32 holder)
 	       (__u16)((holder >> LOAN_CPU_BITS) - (word >> (LOAN_PACKET_BITS + LOAN_CPU_BITS))) <= LAPSE + LOAN_GRACE;
 }
 
+/* Verified once. */
+NOINLINE int loan_draw(__u64 *word, __u64 cost, __u64 burst, __u64 now, __u32 units)
+{
+	struct rate r = { .cost = cost, .burst = burst };
+
+	return word && rate_take(word, &r, now, units, 0);
+}
+
 /* Takes units from one bucket: a batch where it is to be had, else just what this packet needs. Returns how
  * many, 0 = none. */
-NOINLINE __u32 borrow(__u64 *word, const struct rate *r, __u64 now, __u32 need, __u32 batch)
+static __always_inline __u32 borrow(__u64 *word, const struct rate *r, __u64 now, __u32 need, __u32 batch)
 {
-	if (!word || !r)
-		return 0;
-	if (batch > need && rate_take(word, r, now, batch, 0))
+	if (batch > need && loan_draw(word, r->cost, r->burst, now, batch))
 		return batch;
-	return rate_take(word, r, now, need, 0) ? need : 0;
+	return loan_draw(word, r->cost, r->burst, now, need) ? need : 0;
 }
 
 /* What a flow borrows: of its source and its source's prefix. Rates are made of the service's where they are used: the stack has
@@ -347,12 +353,21 @@ static __always_inline __u32 loan_bytes_left(const struct loan *l, int refused, 
 	return !refused && l->lent_bytes > l3_len ? l->lent_bytes - l3_len : 0;
 }
 
-/* The flow has no tokens for this packet: borrows from its source and spends. `client` is its address, as source_key_of has
- * it. What is left of an older loan goes back first. Returns LOAN_REFUSED(). */
-static __always_inline int flow_loan(struct flow *f, const struct source_key *k, __u64 client,
-				     const struct service *svc, __u64 now, __u32 l3_len)
+/* Out of line: beside a loan a frame has no room for a key. `client` is its address, as source_key_of has it. */
+static NOINLINE struct source *source_of_flow(const struct flow *f, __u64 client, __u32 family)
 {
-	struct source *s = bpf_map_lookup_elem(&source, k);
+	struct source_key k;
+
+	source_key_of(&k, client, family, f->service, FLOW_PREFIX(f->state));
+	return bpf_map_lookup_elem(&source, &k);
+}
+
+/* The flow has no tokens for this packet: borrows from its source and spends. What is left of an older loan goes back first. Returns
+ * LOAN_REFUSED(). */
+static __always_inline int flow_loan(struct flow *f, __u64 client, __u32 family, const struct service *svc, __u64 now,
+				     __u32 l3_len)
+{
+	struct source *s = source_of_flow(f, client, family);
 	__u32 tick = now >> TICK_SHIFT, holder = loan_holder(tick), packets, bytes, state = f->state;
 	struct loan l = {};
 	bool anothers;
@@ -364,7 +379,7 @@ static __always_inline int flow_loan(struct flow *f, const struct source_key *k,
 		return 0;
 	}
 	s->seen = tick;
-	loan_of(&l, s, wide_of(client, k->family, k->service, svc), svc, state);
+	loan_of(&l, s, wide_of(client, family, f->service, svc), svc, state);
 	had = *(volatile __u64 *)&f->word;
 	anothers = loan_anothers(had, holder);
 	if (!anothers && __sync_val_compare_and_swap(&f->word, had, 0) == had)
@@ -390,18 +405,17 @@ static __always_inline int loan_refuses(struct pkt *p, const struct service *svc
 NOINLINE int limit_borrow(struct pkt *p, struct flow *f)
 {
 	const struct service *svc;
-	struct source_key k = {};
 	const __u8 *client;
+	__u64 addr;
 
 	if (!p || !f)
 		return DROP_REASON_INTERNAL;
 	svc = service_of(p);
 	if (!svc)
 		return DROP_REASON_INTERNAL;
-	source_key(&k, p, FLOW_PREFIX(f->state));
 	client = client_of(p);
-	return loan_refuses(p, svc,
-			    flow_loan(f, &k, p->family == 4 ? addr4(client) : addr_hi(client), svc, p->now, p->l3_len));
+	addr = p->family == 4 ? addr4(client) : addr_hi(client);
+	return loan_refuses(p, svc, flow_loan(f, addr, p->family, svc, p->now, p->l3_len));
 }
 
 /* Spends the flow's own tokens. False: it must borrow. */

@@ -25,7 +25,8 @@ const (
 func everyMode(more string, others ...service) string {
 	var all []service
 	add := func(name, forward string, port int, server netip.Addr, vips ...netip.Addr) {
-		v := service{name: name, protocol: "[udp, tcp]", forward: forward}
+		// The daemon's handshakes with servers behind a SYN proxy would stand in the books, and be no service's.
+		v := service{name: name, protocol: "[udp, tcp]", forward: forward, more: "syn_proxy: off"}
 		if server.IsValid() {
 			v.servers = []string{at(server, uint16(port)).String()}
 		}
