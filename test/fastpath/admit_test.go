@@ -104,6 +104,7 @@ func (w *world) kill(t *testing.T, s loader.Session) {
 
 // Each of a range's ports leads to the same distance from the server's lowest.
 func TestRangeMapsPortByPort(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for i, port := range []uint16{rangePort, rangePort + 1, rangePort + 2, rangePort + 3, rangePort + 10} {
 		for _, first := range []packet.Packet{hello(player4, port), syn(player4, port), hello(player6, port), syn(player6, port)} {
@@ -122,6 +123,7 @@ func TestRangeMapsPortByPort(t *testing.T) {
 
 // One client has one server, by TCP and UDP, from whatever port; a pool's servers get their shares of the clients.
 func TestOneServerForAClient(t *testing.T) {
+	t.Parallel()
 	plan := basePlan()
 	servers := &plan.Pools[0]
 	servers.Servers = append(servers.Servers, loader.Server{Name: "second", Addr: netip.MustParseAddr("198.51.100.12"), Port: gamePort, NAT: []netip.Addr{nat4}})
@@ -148,6 +150,7 @@ func TestOneServerForAClient(t *testing.T) {
 
 // A player on the servers' side reaches a transparent service by NAT: the server would answer it past the edge.
 func TestHairpin(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, player := range []netip.AddrPort{inside4, inside6} {
 		for _, port := range []uint16{openPort, natPort} {
@@ -170,6 +173,7 @@ func TestHairpin(t *testing.T) {
 
 // What a server says first leaves as its service, and who was spoken to may answer.
 func TestServerSpeaksFirst(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, x := range []struct {
 		service string
@@ -195,6 +199,7 @@ func TestServerSpeaksFirst(t *testing.T) {
 // Who is refused is refused before anybody asks for the way to him. What has no way out is the host's, and nothing that
 // was said of the player is said of it.
 func TestServerSpeaksToTheRefused(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*loader.Plan){"": func(*loader.Plan) {}, "watched": func(p *loader.Plan) { p.Services[0].Enforce = false }} {
 		plan := basePlan()
 		change(plan)
@@ -217,6 +222,7 @@ func TestServerSpeaksToTheRefused(t *testing.T) {
 
 // What a server sends is no player's matter where no player could be at the other end: it is the host's.
 func TestServerSpeaksToNoPlayer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, to := range []string{"203.0.113.10:9", "203.0.113.20:2000", "255.255.255.255:27960", "224.0.0.251:5353", "127.0.0.1:9"} {
 		p := packet.NewUDP(at(server4, gamePort), netip.MustParseAddrPort(to), "anyone?")
@@ -236,6 +242,7 @@ func TestServerSpeaksToNoPlayer(t *testing.T) {
 // A TCP session that is older than the edge is taken up where nothing had to be translated: the server knows the
 // player's own address.
 func TestTransparentTakesUpTCP(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	p := syn(player4, openPort).With(func(p *packet.Packet) { p.Flags = packet.ACK })
 	w.send(t, p.Bytes(), outcome{verdict: "tx", service: "open"}, sent(p, wire, player4, at(open4, gamePort)).Bytes())
@@ -246,6 +253,7 @@ func TestTransparentTakesUpTCP(t *testing.T) {
 
 // Who is on the list gets in.
 func TestAllowlist(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	numbers, err := w.edge.Lists().Services()
 	must(t, err)

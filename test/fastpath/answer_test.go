@@ -11,6 +11,7 @@ import (
 
 // On each port of a range, and of a service of this host, is a server of its own, with answers of its own.
 func TestEachPortHasItsAnswers(t *testing.T) {
+	t.Parallel()
 	quake := func(s *loader.Service) { s.Gate, s.Answers = "quake3", true }
 	w := newWorldOf(t, with(with(gatedPlan(), "range", quake), "local", quake), strangerSizes())
 	env, err := w.edge.Env()

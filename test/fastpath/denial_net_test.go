@@ -12,6 +12,7 @@ import (
 
 // A prefix is noted for a whole /24 at once, unless it is longer than that, or some host nearby is allowed.
 func TestDeniedNetsAreNoted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	must(t, w.lists.NoticeAllowed())
 	net := deny("192.0.2.0/24")
@@ -77,6 +78,7 @@ func TestDeniedNetsAreNoted(t *testing.T) {
 // Where nobody looks who is allowed, he is heard all the same within two seconds: what is noted of a whole /24 ends two seconds
 // after the last look, whether the attack goes on or begins late.
 func TestAllowedAmidDeniedWithoutDaemon(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		name   string
 		attack func(w *world)

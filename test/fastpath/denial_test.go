@@ -50,6 +50,7 @@ func (w *world) wantHits(t *testing.T, want int, e entry) {
 }
 
 func TestDenialsAreNoted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	host := deny("192.0.2.1/32")
 	for _, x := range []struct {
@@ -154,6 +155,7 @@ func TestDenialsAreNoted(t *testing.T) {
 // What bpftool denies holds at once. What it takes off or allows is heard within two seconds; a host that it allows amid a
 // denied prefix as soon as the daemon notices.
 func TestDenialsAndBpftool(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	p := netip.MustParsePrefix("192.0.2.1/32")
 	zero, over := make([]byte, 72), binary.NativeEndian.AppendUint64(nil, 1)
@@ -190,6 +192,7 @@ func TestDenialsAndBpftool(t *testing.T) {
 
 // A crowd that has no room in the cells, and one that comes after it: each packet is refused, and each is somebody's hit.
 func TestDenialsOfCrowds(t *testing.T) {
+	t.Parallel()
 	const crowd, times = 12_000, 3
 	s := smallSizes()
 	s.Blocks = 2 * crowd
@@ -235,6 +238,7 @@ func TestDenialsOfCrowds(t *testing.T) {
 
 // While cells change hands on one CPU, are settled and run out, nobody is refused on the other who is on no list.
 func TestDenialsBesideEachOther(t *testing.T) {
+	t.Parallel()
 	const crowd, rounds, welcome = 6000, 4, 64
 	s := smallSizes()
 	s.Blocks, s.Sessions, s.Sources = crowd, 1<<16, 1<<16
@@ -292,6 +296,7 @@ func TestDenialsBesideEachOther(t *testing.T) {
 
 // Cells outlive the daemon: the next one's changes are seen, and so are those that are made without any.
 func TestDenialsOutliveTheDaemon(t *testing.T) {
+	t.Parallel()
 	pin, host := pinFolder(t), deny("192.0.2.1/32")
 	var env loader.Env
 	t.Run("one", func(t *testing.T) {

@@ -172,6 +172,7 @@ func (w *world) unlistAll(t *testing.T) {
 
 // A block is enforced on a live session at its next packet, in both directions, and lifted at the next.
 func TestBlockOnALiveSession(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, m := range modes() {
 		for _, e := range []entry{
@@ -200,6 +201,7 @@ func TestBlockOnALiveSession(t *testing.T) {
 
 // A block that expires lets go of a live session by itself.
 func TestBlockThatExpires(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	s := w.prove(t, hello(player4, natPort))
 	w.list(t, deny("192.0.2.1/32").lasts(30*time.Second))
@@ -229,6 +231,7 @@ func rawKey(service uint32, p netip.Prefix) []byte {
 // An entry that bpftool wrote, everything but its key zero, holds at once for new sessions, and within two seconds for
 // live ones. A prefix waits for the daemon's next look.
 func TestEntryByBpftool(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, x := range []struct {
 		list   string
@@ -272,6 +275,7 @@ func TestEntryByBpftool(t *testing.T) {
 
 // What is not enforced drops nothing, and counts every packet that it would have dropped.
 func TestMonitorDeny(t *testing.T) {
+	t.Parallel()
 	everywhere, here := basePlan(), with(basePlan(), "nat", func(s *loader.Service) { s.Enforce = false })
 	everywhere.Enforce = false
 	for name, plan := range map[string]*loader.Plan{"everywhere": everywhere, "on this service": here} {

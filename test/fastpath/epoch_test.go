@@ -21,6 +21,7 @@ func (w *world) loosened(t *testing.T) uint32 {
 // Changes by the API beside the daemon's own looks: each move counts, so none can turn the number back to one of before
 // another's change.
 func TestLooseningsBesideEachOther(t *testing.T) {
+	t.Parallel()
 	const looks = 200
 	w := newWorld(t, basePlan())
 	before, moves := w.loosened(t), uint32(looks)
@@ -55,6 +56,7 @@ func TestLooseningsBesideEachOther(t *testing.T) {
 
 // Routes that move are nothing to who is denied: a network that is never quiet doesn't empty the cells.
 func TestMovedRoutesLeaveDenials(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	w.list(t, deny("192.0.2.1/32"))
 	for range 3 {

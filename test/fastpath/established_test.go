@@ -85,6 +85,7 @@ func shapes() []shape {
 
 // Every shape of packet passes in both directions of every mode, with nothing changed but what must.
 func TestEstablished(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
@@ -114,6 +115,7 @@ func TestEstablished(t *testing.T) {
 
 // The first packet of a session makes it, and is forwarded itself.
 func TestFirstPacket(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
@@ -175,6 +177,7 @@ func computedZero(p packet.Packet) packet.Packet {
 
 // RFC 768: a UDP checksum that comes out as 0 is sent as ffff; 0 says that there is none.
 func TestChecksumThatComesOutAsZero(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, client := range []netip.AddrPort{player4, player6} {
 		s := w.begin(t, hello(client, natPort))
@@ -191,6 +194,7 @@ func TestChecksumThatComesOutAsZero(t *testing.T) {
 
 // Frames leave with the next hop's tags, by its interface, whatever they came with.
 func TestTagsAndInterfaces(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	second := w.device(t)
 	s := w.prove(t, hello(player4, natPort))

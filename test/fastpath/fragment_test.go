@@ -36,6 +36,7 @@ func datagram(p packet.Packet) packet.Packet {
 
 // A session's fragments follow its first in both directions of every mode, and make the datagram that they were.
 func TestFragments(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
@@ -78,6 +79,7 @@ func (w *world) sendFragments(t *testing.T, in, out packet.Packet, want outcome,
 
 // Equal IDs of two players' datagrams would merge at the server: under NAT no two are equal.
 func TestFragmentIDsUnderNAT(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, players := range [][2]netip.AddrPort{{player4, other4}, {player6, other6}} {
 		ids := map[uint32]bool{}
@@ -233,6 +235,7 @@ func (w *world) narrow(t *testing.T, mtu int) {
 
 // Every part of a datagram counts for its session, and what is left of one is nobody's once the session is over.
 func TestLaterFragmentsAreTheSessions(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {

@@ -118,6 +118,7 @@ func sameFamily(c netip.AddrPort, n int) netip.AddrPort {
 }
 
 func TestFull(t *testing.T) {
+	t.Parallel()
 	for _, g := range fullGroups() {
 		g.run(t)
 	}
@@ -125,6 +126,7 @@ func TestFull(t *testing.T) {
 
 // Where no more next hops can be kept, a new session's packets go the way that the kernel tells for each.
 func TestHopsFull(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	playing := w.prove(t, hello(other4, natPort))
 	edge, err := w.edge.Peek("edge", make([]byte, 4))
@@ -168,6 +170,7 @@ func (w *world) neighbour(t *testing.T, mac [6]byte) {
 
 // The kernel's word on a neighbour is written into the hop at the next look: play goes on while the daemon is dead.
 func TestNeighbourMoves(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	s := w.prove(t, hello(player4, natPort))
 	for n := range 3 {
@@ -182,6 +185,7 @@ func TestNeighbourMoves(t *testing.T) {
 
 // A route that leads out by a link which XDP can't send by is none.
 func TestRouteByUnknownLink(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	w.leadTo(t, loader.HopKey{Ifindex: 4242, Gateway: netip.MustParseAddr("203.0.113.5")})
 	for _, p := range []netip.AddrPort{player4, player6} {

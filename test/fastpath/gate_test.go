@@ -127,6 +127,7 @@ func gateGroups() []group {
 }
 
 func TestGates(t *testing.T) {
+	t.Parallel()
 	for _, g := range gateGroups() {
 		t.Run(g.name, g.run)
 	}
@@ -135,6 +136,7 @@ func TestGates(t *testing.T) {
 // Who asks without a challenge gets one, no longer than the question; who echoes it has proven its address, and its query goes to
 // the server where the cache has no answer, in a session that is proven from its first packet on.
 func TestChallenge(t *testing.T) {
+	t.Parallel()
 	for _, p := range []netip.AddrPort{player4, player6} {
 		w := newWorldOf(t, gatedPlan(), strangerSizes())
 		must(t, w.edge.SetState(1, loader.StateAttack))
@@ -180,6 +182,7 @@ func TestChallenge(t *testing.T) {
 
 // The first words of a TCP client are its gate's to judge. Who says something else is cut off, and the server hears of it.
 func TestFirstWords(t *testing.T) {
+	t.Parallel()
 	handshake := "\x0f\x00\x2f\x09127.0.0.1\x63\xdd\x01\x01\x00"
 	for _, p := range []netip.AddrPort{player4, player6} {
 		connect := func(t *testing.T, w *world) (packet.Packet, loader.Session) {
@@ -228,6 +231,7 @@ func TestFirstWords(t *testing.T) {
 
 // A cached answer goes to who has proven its address; a stale one to nobody.
 func TestCachedAnswer(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, gatedPlan(), strangerSizes())
 	must(t, w.edge.SetState(1, loader.StateAttack))
 	for _, n := range []int{1, 20, 93, 250, 251, 1400} {
@@ -246,6 +250,7 @@ func TestCachedAnswer(t *testing.T) {
 
 // What has no challenge is answered within the budget of its prefix; under attack, to who asks again.
 func TestUnprovenAnswers(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, gatedPlan(), strangerSizes())
 	answer := "\xff\xff\xff\xffinfoResponse\n\\hostname\\" + strings.Repeat("x", 900)
 	w.answers(t, quakePort, 0, answer, false)
@@ -277,6 +282,7 @@ func TestUnprovenAnswers(t *testing.T) {
 
 // What plays when the edge comes is taken up in the middle, where the server knows its client's own address; for a while.
 func TestGrace(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, gatedPlan(), strangerSizes())
 	must(t, w.edge.SetGrace(2, 10*time.Second))
 	must(t, w.edge.SetGrace(1, 10*time.Second))

@@ -12,6 +12,7 @@ import (
 // A prefix of which strangers come is told of, thinly though they are spread over its sources and over services, amid as many who make up
 // their addresses.
 func TestHeavyPrefixes(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		want   string
 		source func(n int) netip.AddrPort

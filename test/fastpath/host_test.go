@@ -120,6 +120,7 @@ func hostGroup() group {
 
 // Where policy only watches, no budget drops anything.
 func TestMonitorHost(t *testing.T) {
+	t.Parallel()
 	plan := basePlan()
 	plan.Enforce = false
 	w := newWorld(t, plan)
@@ -133,6 +134,7 @@ func TestMonitorHost(t *testing.T) {
 
 // A rate of 0 is no bound.
 func TestHostWithoutBudget(t *testing.T) {
+	t.Parallel()
 	plan := basePlan()
 	plan.Host = loader.HostBudget{}
 	w := newWorld(t, plan)

@@ -13,6 +13,7 @@ import (
 
 // Whatever an operator's gate says or does, what leaves is as long as it says it is.
 func TestGatesThatAreWrong(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct{ name, body, verdict, reason string }{
 		{"a number below all", "	return -1;", "drop", "gate_refused"},
 		{"a number beyond all", "	return 77;", "drop", "gate_refused"},

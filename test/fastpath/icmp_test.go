@@ -42,6 +42,7 @@ func about(x packet.Packet, from netip.Addr, e icmpError, n int) packet.Packet {
 
 // An ICMP error about a packet of a session goes to who sent that packet, in its own terms; it changes nothing.
 func TestICMPErrors(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
@@ -92,6 +93,7 @@ func like(in packet.Packet) func(*packet.Packet) {
 
 // The error may be about the first fragment of what was sent: of a long datagram on a narrow way it mostly is.
 func TestICMPErrorsAboutFragments(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	e := icmpErrors()[1]
 	for _, m := range modes() {
@@ -128,6 +130,7 @@ func TestICMPErrorsAboutFragments(t *testing.T) {
 
 // What lies behind the IP packet in its frame is no part of what is quoted.
 func TestICMPErrorWithTrailer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	s := w.prove(t, syn(player4, natPort))
 	up := syn(player4, natPort).With(func(p *packet.Packet) { p.Flags, p.TCPOptions = packet.ACK, nil })
@@ -143,6 +146,7 @@ func TestICMPErrorWithTrailer(t *testing.T) {
 // Headers may begin as late as byte 1023 of a frame. What an error quotes may begin there, and its checksum lies beyond:
 // it is amended all the same. One step later it is not taken for a session's.
 func TestICMPErrorBehindLongHeaders(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	headers := func(n int) func(*packet.Packet) { // in octets of eight; the quoted ports then begin at byte 14+40+8n+8+40
 		return func(p *packet.Packet) { p.Exts = []packet.Ext{{Type: packet.Destination, Body: make([]byte, 8*n-2)}} }
@@ -163,6 +167,7 @@ func TestICMPErrorBehindLongHeaders(t *testing.T) {
 
 // A UDP datagram without a checksum is quoted without one.
 func TestICMPErrorAboutNoChecksum(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	s := w.prove(t, hello(player4, natPort))
 	up := hello(player4, natPort).With(func(p *packet.Packet) { p.NoSum = true })

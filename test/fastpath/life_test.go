@@ -38,6 +38,7 @@ func flagged(flags ...uint8) begun {
 
 // Idle sessions end by their state's timeout, no sooner; what either side says starts it anew.
 func TestIdleTimeouts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	const fin = packet.FIN | packet.ACK
 	for _, x := range []struct {
@@ -90,6 +91,7 @@ func TestIdleTimeouts(t *testing.T) {
 
 // Idle is the later of both directions: a player who only listens stays in.
 func TestListenerStaysIn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, port := range []uint16{natPort, openPort} {
 		s := w.prove(t, hello(player4, port))
@@ -106,6 +108,7 @@ func TestListenerStaysIn(t *testing.T) {
 
 // In its closing second a session is a miss for all but what may begin one: that takes it up again, by the same port.
 func TestRevival(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
@@ -144,6 +147,7 @@ func TestRevival(t *testing.T) {
 
 // A revived session is judged anew.
 func TestRevivalIsJudged(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	w.prove(t, hello(player4, natPort))
 	w.pass(t, 2*time.Minute)
@@ -157,6 +161,7 @@ func TestRevivalIsJudged(t *testing.T) {
 
 // A session that is ended by hand is over at once; nothing revives it, and a second later its player may begin another.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
@@ -190,6 +195,7 @@ func TestKilled(t *testing.T) {
 
 // A port that is given back rests, 30 s after UDP, 60 s after TCP, and goes to the end of the queue.
 func TestPortsRest(t *testing.T) {
+	t.Parallel()
 	one := basePlan()
 	one.NATPorts = [2]uint16{natFirst, natFirst}
 	w := newWorld(t, one)
@@ -217,6 +223,7 @@ func TestPortsRest(t *testing.T) {
 }
 
 func TestPortsAreGivenOutInOrder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	var got []uint16
 	for n := range 5 {
@@ -238,6 +245,7 @@ func TestPortsAreGivenOutInOrder(t *testing.T) {
 
 // A source that was idle is forgotten in two steps; one that comes back between them is not refused.
 func TestSourceComesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, limitPlan())
 	p := hello(player4, newsPort)
 	w.begin(t, p)
@@ -267,6 +275,7 @@ func TestSourceComesBack(t *testing.T) {
 
 // No port, source or entry is lost over thousands of sessions.
 func TestNothingLeaks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	total := 0
 	for round := range 30 {
@@ -315,6 +324,7 @@ func modesApart() []mode {
 
 // A reload loses no session, whatever it takes away: those of a service that went play on, strangers are the host's.
 func TestReloadKeepsSessions(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	var all []loader.Session
 	players := modesApart()
@@ -342,6 +352,7 @@ func TestReloadKeepsSessions(t *testing.T) {
 
 // Sessions outlive their family and their mode, too, however many reloads ago those went.
 func TestReloadKeepsFamiliesAndModes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	nat, local := w.prove(t, hello(player6, natPort)), hello(player4, localPort)
 	w.quietly(t, local.Bytes())
@@ -362,6 +373,7 @@ func TestReloadKeepsFamiliesAndModes(t *testing.T) {
 
 // A daemon that dies while it pins a generation leaves one without services: the one before still names them.
 func TestServicesOfAHalfPinnedGeneration(t *testing.T) {
+	t.Parallel()
 	w, pin := pinnedWorld(t, basePlan())
 	want, err := w.edge.Lists().Services()
 	must(t, err)
@@ -376,6 +388,7 @@ func TestServicesOfAHalfPinnedGeneration(t *testing.T) {
 
 // Who was ended by hand in its closing second stays out for that second, too.
 func TestKilledWhileClosing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	s := w.prove(t, hello(player4, natPort))
 	w.pass(t, 2*time.Minute)
@@ -388,6 +401,7 @@ func TestKilledWhileClosing(t *testing.T) {
 
 // Who is behind an address and port that a server sees: the player.
 func TestWho(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, m := range modesApart() {
 		s := w.begin(t, m.first)

@@ -66,6 +66,7 @@ func TestLimited(t *testing.T) { limitedGroup(limitPlan, "").run(t) }
 // Nothing is dropped where limits are not enforced, in any of the three ways, and every packet that would have been
 // is counted.
 func TestMonitorLimits(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*loader.Plan){
 		"everywhere": func(p *loader.Plan) { p.Enforce = false },
 		"on the service": func(p *loader.Plan) {
@@ -147,6 +148,7 @@ func within(t *testing.T, what string, got, want int, percent float64) {
 
 // Ten flows of one source share one limit: what passes in ten seconds is burst + rate × 10 s within 2 %.
 func TestTenFlowsOfOneSource(t *testing.T) {
+	t.Parallel()
 	v6 := func(n int) netip.AddrPort { // of one /64
 		return netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 0xc, 0, 1, 15: byte(n + 1)}), 40000)
 	}
@@ -184,6 +186,7 @@ func TestTenFlowsOfOneSource(t *testing.T) {
 
 // A burst at one moment is exact, however many flows it comes by.
 func TestBurstIsExact(t *testing.T) {
+	t.Parallel()
 	for _, flows := range []int{1, 10, 64} {
 		w := newWorld(t, with(basePlan(), "open", func(s *loader.Service) { s.Limits.Packets, s.Limits.PacketBurst = 1000, 2000 }))
 		passed := 0
@@ -198,6 +201,7 @@ func TestBurstIsExact(t *testing.T) {
 
 // What a flow borrowed and did not use goes back: 64 flows of small appetite together get what the source may have.
 func TestLoansGoBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, with(basePlan(), "open", func(s *loader.Service) { s.Limits.Packets, s.Limits.PacketBurst = 100, 2560 }))
 	var flows []packet.Packet
 	for n := range 64 {
@@ -210,6 +214,7 @@ func TestLoansGoBack(t *testing.T) {
 
 // A packet that is refused for its bytes costs nothing: small ones still pass.
 func TestRefusedPacketCostsNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, with(basePlan(), "open", func(s *loader.Service) {
 		s.Limits.Packets, s.Limits.PacketBurst = 1, 2560
 		s.Limits.Bytes, s.Limits.ByteBurst = 1, 100_000
@@ -227,6 +232,7 @@ func TestRefusedPacketCostsNothing(t *testing.T) {
 
 // Ten new sessions a minute are ten at once and then one each six seconds, whatever was refused between.
 func TestNewSessions(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, limitPlan())
 	for n := range 100 {
 		want := outcome{verdict: "tx", service: "news"}
@@ -246,6 +252,7 @@ func TestNewSessions(t *testing.T) {
 
 // Limits count admitted attempts: those that are refused for another reason don't use them up.
 func TestRefusedAttemptsDontCount(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, limitPlan())
 	var s loader.Session
 	for n := range 3 {
@@ -267,6 +274,7 @@ func TestRefusedAttemptsDontCount(t *testing.T) {
 // An allow entry that says unlimited lifts its limits, for a live session at its next packet; and they are back when
 // it goes.
 func TestUnlimited(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, limitPlan())
 	free := allow("192.0.2.1/32")
 	free.free = true
@@ -293,6 +301,7 @@ func TestUnlimited(t *testing.T) {
 
 // What servers send is not the player's to answer for.
 func TestServersAreNotLimited(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, limitPlan())
 	s := w.begin(t, hello(player4, packetsPort))
 	if n := w.spend(t, reply(s, "an answer"), 300); n != 300 {
@@ -309,6 +318,7 @@ func TestServersAreNotLimited(t *testing.T) {
 
 // A reload that draws sources' borders anew loses no count: sessions are counted where they began.
 func TestReloadChangesThePrefix(t *testing.T) {
+	t.Parallel()
 	plan := func(prefix uint8) *loader.Plan {
 		return with(basePlan(), "open", func(s *loader.Service) {
 			s.Limits = loader.Limits{Packets: 1000, PacketBurst: 100, Sessions: 3, Prefix4: prefix, Prefix6: 64}
@@ -329,6 +339,7 @@ func TestReloadChangesThePrefix(t *testing.T) {
 
 // A loan is spent by the CPU that took it. Another draws on the source itself, to the last packet that it may have.
 func TestLoanIsItsCPUs(t *testing.T) {
+	t.Parallel()
 	const burst, batch = 2560, 10
 	for _, player := range []netip.AddrPort{player4, player6} {
 		w := newWorld(t, with(basePlan(), "open", func(s *loader.Service) { s.Limits.Packets, s.Limits.PacketBurst = 1, burst }))
@@ -349,6 +360,7 @@ func TestLoanIsItsCPUs(t *testing.T) {
 
 // What a CPU borrowed and did not use is returned by another, but not while the first may still be spending of it.
 func TestLapsedLoanIsAnyones(t *testing.T) {
+	t.Parallel()
 	const burst, batch, refilled = 2560, 10, 2
 	for _, row := range []struct {
 		name    string

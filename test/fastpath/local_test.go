@@ -21,6 +21,7 @@ func hosted(client netip.AddrPort, payload string) packet.Packet {
 
 // A local service's packets go up unchanged; its answers are seen as they leave; both count for the session.
 func TestLocal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, player := range []netip.AddrPort{player4, player6} {
 		t.Run(player.String(), func(t *testing.T) {
@@ -46,6 +47,7 @@ func TestLocal(t *testing.T) {
 
 // What the local server says first begins a session, so that the answer is admitted whoever the service takes.
 func TestLocalSpeaksFirst(t *testing.T) {
+	t.Parallel()
 	plan := with(basePlan(), "local", func(s *loader.Service) { s.Limits.Sessions, s.Limits.NewSessions, s.Limits.Window = 1, 1, time.Hour })
 	w := newWorld(t, plan)
 	for _, player := range []netip.AddrPort{player4, player6} {
@@ -66,6 +68,7 @@ func TestLocalSpeaksFirst(t *testing.T) {
 
 // What a NIC is yet to cut counts as it will be on the wire: headers repeat.
 func TestLocalSegments(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, first := range []packet.Packet{hello(player4, localPort), syn(player4, localPort), hello(player6, localPort), syn(player6, localPort)} {
 		w.quietly(t, first.Bytes())
@@ -87,6 +90,7 @@ func TestLocalSegments(t *testing.T) {
 
 // What this host sends that is no local service's is none of the egress program's business.
 func TestLocalLeavesTheRest(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, f := range [][]byte{
 		packet.NewUDP(at(host4, 40000), at(other4.Addr(), 53), "a query").Bytes(),
@@ -105,6 +109,7 @@ func TestLocalLeavesTheRest(t *testing.T) {
 
 // An answer of a session in its closing second revives it; so does a first word.
 func TestLocalRevives(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	in, out := hello(player4, localPort), hosted(player4, "still here")
 	w.quietly(t, in.Bytes())
@@ -120,6 +125,7 @@ func TestLocalRevives(t *testing.T) {
 
 // Nobody outside can pose as the local server: its packets come from within.
 func TestLocalIsNotSpoofed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	for _, player := range []netip.AddrPort{player4, player6} {
 		w.quietly(t, hello(player, localPort).Bytes())

@@ -31,6 +31,7 @@ func onePlan() *loader.Plan {
 
 // A service's port is never given out, and its players are never taken for servers that answer.
 func TestNATOnTheServicesAddress(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, onePlan())
 	for _, player := range []netip.AddrPort{player4, player6} {
 		given := map[uint16]bool{}
@@ -57,6 +58,7 @@ func TestNATOnTheServicesAddress(t *testing.T) {
 
 // A reload may put a service on a port by which somebody plays: both go on.
 func TestServiceComesToAPortInUse(t *testing.T) {
+	t.Parallel()
 	plan := onePlan()
 	plan.Services = plan.Services[:len(plan.Services)-1]
 	w := newWorld(t, plan)
@@ -76,6 +78,7 @@ func TestServiceComesToAPortInUse(t *testing.T) {
 
 // A server that several NAT addresses may face gets the ports of all of them before a player is refused.
 func TestSeveralNATAddresses(t *testing.T) {
+	t.Parallel()
 	second := netip.MustParseAddr("203.0.113.21")
 	plan := basePlan()
 	plan.NATPorts = [2]uint16{natFirst, natFirst + 9}
@@ -99,6 +102,7 @@ func TestSeveralNATAddresses(t *testing.T) {
 
 // Ticks wrap after 52 days: nobody notices.
 func TestTicksWrap(t *testing.T) {
+	t.Parallel()
 	one := basePlan()
 	one.NATPorts = [2]uint16{natFirst, natFirst}
 	w := newWorld(t, with(one, "nat", func(s *loader.Service) { s.Limits.Packets, s.Limits.PacketBurst = 100, 50 }))
@@ -139,6 +143,7 @@ func TestTicksWrap(t *testing.T) {
 
 // Jumbo frames come in several buffers: headers are in the first.
 func TestJumboFrames(t *testing.T) {
+	t.Parallel()
 	plan := basePlan()
 	plan.Frags = true
 	w := newWorld(t, plan)

@@ -89,6 +89,7 @@ func (w *world) weakSessions(t *testing.T, service int) int {
 
 // By the first right checksum of an even number a player is proven strongly, and is no weak one any more.
 func TestNetchanProves(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, quakePlan(), strangerSizes())
 	for i, port := range []uint16{natPort, openPort, localPort} {
 		for _, player := range []netip.AddrPort{player4, player6} {
@@ -127,6 +128,7 @@ func TestNetchanProves(t *testing.T) {
 
 // Whoever has no room among the weak ones is proven all the same; who has only asked before, too.
 func TestNetchanWays(t *testing.T) {
+	t.Parallel()
 	const challenge = 987654321
 	w := newWorldOf(t, quakePlan(), strangerSizes())
 	q := quake{w, t, player4, openPort}
@@ -189,6 +191,7 @@ func TestNetchanWays(t *testing.T) {
 
 // What proves nothing; and after one wrong checksum the right one is too late.
 func TestNetchanDoesNotProve(t *testing.T) {
+	t.Parallel()
 	const challenge = 1234567890
 	long := strings.Repeat("1", 30)
 	w := newWorldOf(t, quakePlan(), strangerSizes())
@@ -235,6 +238,7 @@ func TestNetchanDoesNotProve(t *testing.T) {
 
 // A challenge is of one session, not of the next one by the same address and port, nor of another service's or port's.
 func TestNetchanChallengeIsOfOneSession(t *testing.T) {
+	t.Parallel()
 	const challenge = 77
 	w := newWorldOf(t, quakePlan(), strangerSizes())
 	q := quake{w, t, player4, natPort}
@@ -253,6 +257,7 @@ func TestNetchanChallengeIsOfOneSession(t *testing.T) {
 
 // Nothing that comes before the server has spoken spoils what comes after.
 func TestNetchanBeforeTheServer(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, quakePlan(), strangerSizes())
 	must(t, w.edge.SetGrace(2, time.Minute))
 	q := quake{w, t, player4, openPort}
@@ -265,6 +270,7 @@ func TestNetchanBeforeTheServer(t *testing.T) {
 
 // Two CPUs that see right packets of one session at once prove it once, and give its place among the weak ones back once.
 func TestNetchanOnTwoCPUs(t *testing.T) {
+	t.Parallel()
 	const sessions = 1000
 	plan := with(quakePlan(), "open", func(s *loader.Service) { s.Strangers.Weak, s.Strangers.WeakPrefix = 0, 0 })
 	w := newWorldOf(t, plan, strangerSizes())

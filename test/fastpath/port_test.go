@@ -11,6 +11,7 @@ import (
 
 // A stranger whom no route leads back to doesn't push a free port behind one that rests.
 func TestNoRouteKeepsThePort(t *testing.T) {
+	t.Parallel()
 	plan := basePlan()
 	plan.NATPorts = [2]uint16{natFirst, natFirst + 1}
 	w := newWorld(t, plan)
@@ -26,6 +27,7 @@ func TestNoRouteKeepsThePort(t *testing.T) {
 
 // Nor does one for whom the table has no room.
 func TestFullTableKeepsThePort(t *testing.T) {
+	t.Parallel()
 	plan, sizes := basePlan(), smallSizes()
 	plan.NATPorts, sizes.Sessions = [2]uint16{natFirst, natFirst + 3}, 2
 	w := newWorldOf(t, plan, sizes)

@@ -316,6 +316,7 @@ func asker(prefix, n int, six bool) netip.AddrPort {
 
 // Each way alone: what shrinks, shrinks; what needs a challenge, gives nothing more without; what has a budget, keeps to it.
 func TestReplyPaths(t *testing.T) {
+	t.Parallel()
 	doc, all := kept(t), ways()
 	if len(doc) != len(all) {
 		t.Errorf("docs/reflector.md has %d ways, the test %d", len(doc), len(all))
@@ -358,6 +359,7 @@ func TestReplyPaths(t *testing.T) {
 
 // All ways together, for ten seconds: one prefix gets its budget and no more, and all prefixes theirs.
 func TestReflectorBudget(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name     string
 		prefixes int

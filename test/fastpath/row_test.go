@@ -67,6 +67,7 @@ func TestDamaged(t *testing.T) { damagedGroup().run(t) }
 
 // Every drop reason that the C knows is the outcome of some row.
 func TestEveryReasonHasARow(t *testing.T) {
+	t.Parallel()
 	names, err := loader.ReadNames()
 	must(t, err)
 	have := map[string]string{"": "", "silent": "TestFirstWords: no packet ends so"}

@@ -136,6 +136,7 @@ func ruleGroup() group {
 
 // Rules are swapped amid play: sessions are judged by the new ones from their next packet on, and by none once there are none.
 func TestRulesAreSwapped(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, basePlan())
 	s := w.prove(t, says(player4, natPort, "hello"))
 	play := says(player4, natPort, "session").Bytes()

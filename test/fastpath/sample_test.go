@@ -56,6 +56,7 @@ func (w *world) line(s *sample.Sample) string {
 
 // Of what is dropped one packet a second and source is told, whatever flood there is beside it; nothing of what passes.
 func TestSamplesAlways(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, samplePlan(loader.SamplesAlways))
 	c, vip := player4, netip.AddrPortFrom(vip4, packetsPort)
 	w.spend(t, packet.NewUDP(c, vip, "x"), 100) // 50 pass
@@ -84,6 +85,7 @@ func TestSamplesAlways(t *testing.T) {
 
 // What is told at all, to whom, and as what: each filter alone.
 func TestSampleFilters(t *testing.T) {
+	t.Parallel()
 	for _, level := range []loader.SampleLevel{loader.SamplesNone, loader.SamplesDrops, loader.SamplesAll} {
 		w := newWorld(t, samplePlan(level))
 		c, other, vip := player4, netip.AddrPortFrom(player4.Addr().Next(), 40000), netip.AddrPortFrom(vip4, packetsPort)
@@ -162,6 +164,7 @@ func TestSampleFilters(t *testing.T) {
 
 // A packet that passes is told as it came in, not as it leaves; its session's first is marked.
 func TestSampleIsAsItCame(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, samplePlan(loader.SamplesAll))
 	must(t, w.edge.SetSample(0, &loader.SampleFilter{Passes: true, Rate: 100, Snap: loader.SampleMax}))
 	in := packet.NewUDP(player4, netip.AddrPortFrom(vip4, natPort), "hello").Bytes()
@@ -188,6 +191,7 @@ func TestSampleIsAsItCame(t *testing.T) {
 
 // What the ring has no room for is counted, and no packet fares otherwise.
 func TestSamplesThatDoNotFit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, samplePlan(loader.SamplesAll))
 	must(t, w.edge.SetSample(0, &loader.SampleFilter{Drops: true, Passes: true, Rate: 1 << 20, Snap: loader.SampleMax}))
 	p := packet.NewUDP(player4, netip.AddrPortFrom(vip4, natPort), string(make([]byte, 1300)))
@@ -203,6 +207,7 @@ func TestSamplesThatDoNotFit(t *testing.T) {
 
 // The estimate of sources is within four times its standard error, and a packet that goes on is nobody's loss.
 func TestShadowBooksCountSources(t *testing.T) {
+	t.Parallel()
 	p := samplePlan(loader.SamplesNone)
 	for i := range p.Services {
 		p.Services[i].EnforceLimits = false

@@ -26,6 +26,7 @@ import (
 
 // TestLoad: the kernel takes the program that the tests use, run on the oldest kernel by make kernels-load.
 func TestLoad(t *testing.T) {
+	t.Parallel()
 	need.Root(t)
 	spec, err := loadSlot()
 	must(t, err)
@@ -122,6 +123,7 @@ func ownerOf(s loader.Session, hop uint32) slotOwner {
 // A return slot changes hands all the time, while the server talks to whoever has it, and a router of what they said: no
 // packet leaves half for one player and half for the next.
 func TestSlotChangesHands(t *testing.T) {
+	t.Parallel()
 	for _, player := range []netip.AddrPort{player4, player6} {
 		w, pin := pinnedWorld(t, basePlan())
 		hop, err := w.edge.SetHop(wire)

@@ -122,6 +122,7 @@ func reflectionRows() []row {
 }
 
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	for _, g := range strangerGroups() {
 		t.Run(g.name, g.run)
 	}
@@ -129,6 +130,7 @@ func TestStrangers(t *testing.T) {
 
 // Under attack a stranger gets in who comes again by the same address and port, neither at once nor much later.
 func TestGreylist(t *testing.T) {
+	t.Parallel()
 	for _, p := range []netip.AddrPort{player4, player6} {
 		for _, tc := range []struct {
 			after time.Duration
@@ -159,6 +161,7 @@ func TestGreylist(t *testing.T) {
 
 // Whoever is allowed, or has played here before, is no stranger.
 func TestRegularsComeBack(t *testing.T) {
+	t.Parallel()
 	for _, p := range []netip.AddrPort{player4, player6} {
 		w := newWorldOf(t, strangerPlan(nil)(), strangerSizes())
 		w.play(t, hello(p, natPort), 34*time.Second)
@@ -171,6 +174,7 @@ func TestRegularsComeBack(t *testing.T) {
 
 // Who plays for the first time while its service is attacked is no regular by a weak proof.
 func TestWeakProofMakesNoRegularUnderAttack(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, strangerPlan(nil)(), strangerSizes())
 	must(t, w.edge.SetState(1, loader.StateAttack))
 	w.quietly(t, hello(player4, natPort).Bytes())
@@ -201,6 +205,7 @@ func (w *world) play(t *testing.T, first packet.Packet, d time.Duration) loader.
 // Strangers push out the oldest stranger, never a session that is proven, and what is left of them is bounded by the slots: with
 // no daemon to sweep.
 func TestStrangersPushOutStrangers(t *testing.T) {
+	t.Parallel()
 	for _, port := range []uint16{natPort, openPort} {
 		for _, far := range []func(int) netip.AddrPort{client, client6} {
 			t.Run(fmt.Sprint(port, " ", far(0)), func(t *testing.T) {
@@ -250,6 +255,7 @@ func TestStrangersPushOutStrangers(t *testing.T) {
 
 // The ring turns once a second at most.
 func TestStrangersComeNoFasterThanTheRingTurns(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, strangerPlan(nil)(), strangerSizes())
 	in := 0
 	for i := range 500 {
@@ -271,6 +277,7 @@ func TestStrangersComeNoFasterThanTheRingTurns(t *testing.T) {
 
 // Weakly proven sessions have quotas, and give their place back when they end or last.
 func TestWeakQuotas(t *testing.T) {
+	t.Parallel()
 	plan := strangerPlan(func(s *loader.Strangers) { s.Weak, s.WeakPrefix = 3, 2 })()
 	near := func(i int) netip.AddrPort { return netip.AddrPortFrom(player4.Addr(), uint16(40000+i)) }
 	speak := func(t *testing.T, w *world, p netip.AddrPort) loader.SessionState {
@@ -324,6 +331,7 @@ func TestWeakQuotas(t *testing.T) {
 
 // A weakly proven session that has not lasted ends sooner than another.
 func TestWeakIdle(t *testing.T) {
+	t.Parallel()
 	plan := strangerPlan(nil)()
 	for i := range plan.Services {
 		plan.Services[i].Timeouts.Weak = 20 * time.Second
@@ -345,6 +353,7 @@ func TestWeakIdle(t *testing.T) {
 
 // All that a prefix is given while it is not proven, by whatever service and server, stays within its budget.
 func TestReflectorBudgetOfAPrefix(t *testing.T) {
+	t.Parallel()
 	plan := strangerPlan(nil)()
 	plan.NATPorts = [2]uint16{2000, 9999}
 	plan.Answers = loader.AnswerBudget{Prefix: 8000, Total: 1_000_000}

@@ -108,6 +108,7 @@ func TestSYN(t *testing.T) { synGroup().run(t) }
 
 // A server that refuses is heard by the client, in the numbers that it knows.
 func TestShakenRefusal(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, shakenPlan(), shakenSizes())
 	for name, k := range shakenKinds() {
 		t.Run(name, func(t *testing.T) {
@@ -124,6 +125,7 @@ func TestShakenRefusal(t *testing.T) {
 
 // A server that does not take what its client was promised: scales are made up for, without timestamps the client is let go.
 func TestShakenPromises(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, shakenPlan(), shakenSizes())
 	for _, c := range []struct {
 		name             string
@@ -176,6 +178,7 @@ func setWindow(frame []byte, window uint16) {
 
 // Without the SYN proxy: the header goes before the client's first segment, and its repetition, until the server has all of it.
 func TestHeader(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, shakenPlan(), shakenSizes())
 	for _, port := range []uint16{headerPort, headerOpen} {
 		for _, n := range []uint32{28, 52} {
@@ -246,6 +249,7 @@ func TestHeader(t *testing.T) {
 
 // What would not fit with its header is said to be too big, by as much.
 func TestHeaderTooBig(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, shakenPlan(), shakenSizes())
 	w.quietly(t, tcpFrom(player4, headerPort, packet.SYN, 1, 0, nil, "").Bytes())
 	r := w.quietly(t, tcpFrom(player4, headerPort, packet.ACK, 2, 9, nil, string(make([]byte, 1500-40))).Bytes())
@@ -259,6 +263,7 @@ func TestHeaderTooBig(t *testing.T) {
 
 // Fragments are not for sessions whose numbers are translated.
 func TestShakenFragment(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, shakenPlan(), shakenSizes())
 	c := w.shake(t, player4, shakenPort, linuxOptions(clientTime))
 	parts := c.up(packet.ACK, 0, string(make([]byte, 600))).Fragments(7, 400)

@@ -15,6 +15,7 @@ import (
 
 // An answer agrees to what both client and server take, and to no more; with a window of 0, as long as the SYN at most.
 func TestCookieAnswers(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, shakenPlan(), shakenSizes())
 	for _, c := range []struct {
 		name        string
@@ -73,6 +74,7 @@ func TestCookieAnswers(t *testing.T) {
 
 // Of a server of which nothing is known little is promised; of others no more than they take.
 func TestCookieOffersWhatTheServerTakes(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, shakenPlan(), shakenSizes())
 	for _, c := range []struct {
 		name        string
@@ -120,6 +122,7 @@ func shakenKinds() map[string]struct {
 
 // The client's ACK becomes the SYN to its server, the server's answer an ACK and a window; then both ways are translated.
 func TestShaken(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, shakenPlan(), shakenSizes())
 	for name, k := range shakenKinds() {
 		for stack, options := range map[string][]byte{"Linux": linuxOptions(clientTime), "Windows": windowsOptions(), "bare": nil} {
@@ -262,6 +265,7 @@ func (w *world) checkTranslated(t *testing.T, c *shaken, header int) {
 
 // What comes back must be what was given, to whom it was given, within its time.
 func TestCookies(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, shakenPlan(), shakenSizes())
 	syn := func() shaken {
 		r := w.quietly(t, tcpFrom(player4, shakenPort, packet.SYN, clientISN, 0, linuxOptions(clientTime), "").Bytes())
@@ -304,6 +308,7 @@ func TestCookies(t *testing.T) {
 
 // What stays with the SYN proxy ends as its session does: its cell is free again, however often.
 func TestShakenCells(t *testing.T) {
+	t.Parallel()
 	sizes := shakenSizes()
 	sizes.Sessions = 64
 	w := newWorldOf(t, shakenPlan(), sizes)

@@ -14,6 +14,7 @@ import (
 // Play of somebody who is proven weakly flows, though a server says twelve times as much as its client, and the budget of answers would
 // not do for a second of it. Once it has lasted nothing holds it.
 func TestWeakPlayFlows(t *testing.T) {
+	t.Parallel()
 	p := strangerPlan(func(s *loader.Strangers) { s.WeakGain = 32 })()
 	p.Answers = loader.AnswerBudget{Prefix: perPrefix, Total: perAll}
 	w := newWorldOf(t, p, strangerSizes())
@@ -51,6 +52,7 @@ func (w *world) lost(t *testing.T) uint64 {
 
 // What the edge takes from a player is counted, but for what is its source's own doing, and for queries.
 func TestLossesOfPlayers(t *testing.T) {
+	t.Parallel()
 	p := strangerPlan(func(s *loader.Strangers) { s.WeakGain, s.Queries = 1, 1 })()
 	p.Answers = loader.AnswerBudget{Prefix: perPrefix, Total: perAll}
 	w := newWorldOf(t, p, strangerSizes())
@@ -78,6 +80,7 @@ func TestLossesOfPlayers(t *testing.T) {
 
 // A reflection is counted by whose answer it is.
 func TestReflectionsAreCounted(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, strangerPlan(nil)(), strangerSizes())
 	for _, row := range reflectionRows() {
 		w.quietly(t, row.in(t, w))
@@ -99,6 +102,7 @@ func TestReflectionsAreCounted(t *testing.T) {
 
 // A budget of a byte a second is one.
 func TestTheLeastBudget(t *testing.T) {
+	t.Parallel()
 	p := strangerPlan(nil)()
 	p.Answers = loader.AnswerBudget{Total: 1}
 	w := newWorldOf(t, p, strangerSizes())
@@ -112,6 +116,7 @@ func TestTheLeastBudget(t *testing.T) {
 
 // Who connects again by a SYN while its old session is yet to go is heard by its gate as anybody else.
 func TestARevivedConnectionIsGated(t *testing.T) {
+	t.Parallel()
 	w := newWorldOf(t, gatedPlan(), strangerSizes())
 	p := packet.NewTCP(player4, vip(player4, rangePort), packet.SYN, "")
 	say := func(payload string) loader.Result {

@@ -111,6 +111,7 @@ func sized(p packet.Packet, length int) packet.Packet {
 func TestWide(t *testing.T) { wideGroup(widePlan, "").run(t) }
 
 func TestMonitorWide(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*loader.Plan){
 		"everywhere": func(p *loader.Plan) { p.Enforce = false },
 		"on the service": func(p *loader.Plan) {
@@ -135,6 +136,7 @@ func TestMonitorWide(t *testing.T) {
 // Strangers of a player's prefix flood, and then neighbours who are proven: what the player has begun before is not harmed, and
 // once it has lasted it is not harmed by those either.
 func TestNeighboursDontHarmWhoPlays(t *testing.T) {
+	t.Parallel()
 	for _, c := range []netip.AddrPort{player4, player6} {
 		t.Run(c.Addr().String(), func(t *testing.T) {
 			w := newWorld(t, with(basePlan(), "open", func(s *loader.Service) {
@@ -189,6 +191,7 @@ func TestNeighboursDontHarmWhoPlays(t *testing.T) {
 // What passes of a prefix in ten seconds is its share of the burst and rate × 10 s, within 2 %, by however many sources and flows; more
 // than that by what flows have borrowed before, a 2048th of the burst each.
 func TestPrefixIsExact(t *testing.T) {
+	t.Parallel()
 	const rate, burst = 1000, 2000
 	for _, x := range []struct {
 		name     string
@@ -244,6 +247,7 @@ func TestPrefixIsExact(t *testing.T) {
 
 // Whoever is proven is never refused by what a service takes from all who are not.
 func TestLimitsOfTheUnprovenSpareThePlayers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, widePlan())
 	up := hello(player4, allPort)
 	s := w.prove(t, up)
@@ -270,6 +274,7 @@ func TestLimitsOfTheUnprovenSpareThePlayers(t *testing.T) {
 
 // A source many of whose sessions have lasted has wider limits: packets, bytes, new sessions and how many there may be.
 func TestSharedAddresses(t *testing.T) {
+	t.Parallel()
 	plan := func(shared loader.Shared) *loader.Plan {
 		return with(basePlan(), "open", func(s *loader.Service) {
 			s.Limits = loader.Limits{Packets: 100, PacketBurst: 100, NewSessions: 6, Window: 10 * time.Second, Sessions: 6, Prefix4: 32, Prefix6: 64, Shared: shared}
@@ -327,6 +332,7 @@ func TestSharedAddresses(t *testing.T) {
 
 // What people are told of a limit is what the fast path has used of it.
 func TestWideUse(t *testing.T) {
+	t.Parallel()
 	for _, c := range []netip.AddrPort{player4, player6} {
 		w := newWorld(t, widePlan())
 		for n := range 10 {
@@ -362,6 +368,7 @@ func (w *world) news(t *testing.T, first int) (n int) {
 // A session whose client is somewhere else by the files' new word ends at its next check, with the server's packets too; an allow entry
 // outweighs a rule, and a rule only watched drops nothing.
 func TestPlaces(t *testing.T) {
+	t.Parallel()
 	outside := netip.MustParseAddrPort("192.0.2.200:40000") // not in the /26
 	w := newWorld(t, widePlan())
 	s := w.prove(t, hello(outside, geoPort))
@@ -390,6 +397,7 @@ func TestPlaces(t *testing.T) {
 
 // A table's maps are taken over by the next generation: half a million prefixes are written once.
 func TestPlacesAreTakenOver(t *testing.T) {
+	t.Parallel()
 	plan := widePlan()
 	for i := range 20_000 {
 		plan.Geo.Entries = append(plan.Geo.Entries, loader.GeoEntry{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{11, byte(i >> 8), byte(i), 0}), 24), Mask: 1})
