@@ -76,7 +76,7 @@ soak: root setup-test build ## play, attack, kill, reload and block at random fo
 fuzz: root setup-test ## compare the fast path with its model, and feed every parser, for DURATION (root)
 	scripts/fuzz $(or $(DURATION),10m)
 
-mutants: root setup-generate ## break the fast path on purpose in many places: the sequence kept of each is to notice it (root; 5 minutes)
+mutants: root setup-generate ## break the fast path on purpose in many places: the sequence kept of each is to notice it (root; 12 minutes)
 	@$(call tell,PARRY_MUTANTS=all,-timeout 30m -run TestMutants ./test/diff)
 fuzz-mutants: root setup-generate ## the same by a search, which keeps sequences that are lacking (root)
 	@$(call tell,PARRY_MUTANTS=search,-timeout 60m -run TestMutants ./test/diff)

@@ -14,7 +14,7 @@ func ruleMutants() []mutant {
 		{"rules: a session is never marked later", "stage/flow.h", "	if (!p->down)\n		mark_ruled(p, f);\n", "", "rules", ""},
 		{"rules: marked sessions go the express way", "abi.h", "#define FLOW_SPECIAL (FLOW_PROXIED | FLOW_HEADER | FLOW_RULED)", "#define FLOW_SPECIAL (FLOW_PROXIED | FLOW_HEADER)", "rules", ""},
 		{"rules: whom they drop was no stranger", "stage/brief.h", "		STRANGER_COUNT(p, strangers);\n		return VERDICT_DROP;\n	}\n	if (p->shadow)", "		return VERDICT_DROP;\n	}\n	if (p->shadow)", "rules", ""},
-		{"rules: asked again on the common way", "parry.bpf.c", "	if (b->ruled)\n		rules_told(p);\n", "", "rules", ""},
+		{"rules: asked again on the common way", "parry.bpf.c", "	if (said & BRIEF_RULED)\n		rules_told(p);\n", "", "rules", ""},
 		{"rules: later fragments pass", "stage/frag.h", "	if (half && !p->down && half_ruled(p, half))\n		return VERDICT_RULE;\n", "", "rules", ""},
 	}
 }

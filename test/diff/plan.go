@@ -234,9 +234,11 @@ func edges() map[string]edge {
 	}
 	maps.Copy(kinds, strangerEdges())
 	maps.Copy(kinds, shakenEdges())
-	for _, k := range kinds { // whatever is told of packets, it changes nothing for them
-		for i, p := range k.plans {
-			p.Samples = loader.SampleLevel(i+1) % (loader.SamplesAll + 1)
+	for name, k := range kinds { // whatever is told of packets, it changes nothing for them
+		plans := make([]*loader.Plan, len(k.plans)) // others may have the same ones
+		for i, of := range k.plans {
+			p := *of
+			p.Samples, p.Services = loader.SampleLevel(i+1)%(loader.SamplesAll+1), slices.Clone(p.Services)
 			for j := range p.Services {
 				s := &p.Services[j]
 				s.WatchGate = s.Gate != "" && i%3 == 1 && j%2 == 1
@@ -244,7 +246,10 @@ func edges() map[string]edge {
 					s.Trial = uint8(i % 3)
 				}
 			}
+			plans[i] = &p
 		}
+		k.plans = plans
+		kinds[name] = k
 	}
 	return kinds
 }
