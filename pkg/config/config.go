@@ -175,7 +175,7 @@ type Strangers struct {
 	// WeakPerPrefix is how many of those may be of one /24 (IPv6: /48). 0 means unlimited.
 	WeakPerPrefix uint32 `yaml:"weak_per_prefix" check:"max=16777216"`
 	// WeakGain is how many bytes the server of such a session may send for each byte of its client's; more draws on what the unproven
-	// are given (`queries.unproven_kbps`). 0 means 32, and 256 where the service has a gate, which knows queries from play.
+	// are given (`queries.unproven_kbps`). 0 means 128, and 256 where the service has a gate, which knows queries from play.
 	WeakGain uint32 `yaml:"weak_gain" check:"max=1000000"`
 }
 

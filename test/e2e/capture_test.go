@@ -73,10 +73,9 @@ type capturing struct {
 	stop func()
 }
 
-// startCapture starts one, and waits until packets are taken.
-func (s *site) startCapture(args ...string) *capturing {
+// capture starts one, which may end at once.
+func (s *site) capture(args ...string) *capturing {
 	s.t.Helper()
-	before := strings.Count(s.edge.said(), "a capture begins")
 	cmd := exec.Command(s.edge.bin, append([]string{"capture"}, args...)...)
 	cmd.Env = append(os.Environ(), "PARRY_SOCKET="+s.edge.socket)
 	var stdout, stderr strings.Builder
@@ -88,6 +87,14 @@ func (s *site) startCapture(args ...string) *capturing {
 		<-p.Done()
 		c.done <- output{out: stdout.String(), err: stderr.String(), code: cmd.ProcessState.ExitCode()}
 	}()
+	return c
+}
+
+// startCapture starts one, and waits until packets are taken.
+func (s *site) startCapture(args ...string) *capturing {
+	s.t.Helper()
+	before := strings.Count(s.edge.said(), "a capture begins")
+	c := s.capture(args...)
 	await(s.t, startPatience, "the capture to begin", func() bool {
 		select {
 		case o := <-c.done:
@@ -183,13 +190,12 @@ func TestCaptureOfDrops(t *testing.T) {
 	if comments := tsharkComments(t, file); comments != strings.Repeat(want, 5) {
 		t.Errorf("comments: %s", comments)
 	}
-	full := s.startCapture("-w", "/dev/full")
-	p.silent([]byte("let me in"), time.Millisecond)
+	full := s.capture("-w", "/dev/full")
 	if o := full.ends(t, "no room for more", "what is in /dev/full is whole"); o.code != 1 {
 		t.Errorf("on a full disk: exit code %d: %s", o.code, o.err)
 	}
 	await(t, patience, "the fast path to tell no more than always", func() bool {
-		return strings.Count(s.edge.said(), "a capture ends") == 2
+		return strings.Count(s.edge.said(), "a capture ends") == strings.Count(s.edge.said(), "a capture begins")
 	})
 	for what, args := range map[string][]string{
 		"there is no service nosuch": {"--service", "nosuch"}, "there is no session 00": {"--session", "00"}, "there is no drop reason nosuch": {"--reason", "nosuch"},
