@@ -10,6 +10,7 @@ import (
 	"hash/fnv"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,23 +101,18 @@ func turns() []string {
 	return []string{"all", "gates", "rules", "shaken", "strict", "strangers", "full", "brief", "wide", "shaken-brief", "watch", "strangers", "wide", "shaken-full", "plain"}
 }
 
-// duration is how long to fuzz: PARRY_FUZZ, else a minute where all is tested, else as long as nobody minds.
+// duration is how long to fuzz, by PARRY_FUZZ; without it, 0: so many packets as a test of the same each time takes.
 func duration(t *testing.T) time.Duration {
 	t.Helper()
-	if s := os.Getenv("PARRY_FUZZ"); s != "" {
-		d, err := time.ParseDuration(s)
-		if err != nil {
-			t.Fatalf("PARRY_FUZZ: %v", err)
-		}
-		return d
+	s := os.Getenv("PARRY_FUZZ")
+	if s == "" {
+		return 0
 	}
-	switch {
-	case testing.Short():
-		return 2 * time.Second
-	case os.Getenv("PARRY_E2E") != "":
-		return time.Minute
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		t.Fatalf("PARRY_FUZZ: %q is no duration", s)
 	}
-	return 10 * time.Second
+	return d
 }
 
 // firstSeed is 1, so that a test is the same each time; PARRY_FUZZ_SEED chooses another, `now` one that nobody had before.
@@ -138,62 +134,93 @@ func firstSeed(t *testing.T) uint64 {
 
 const (
 	fuzzers       = 2 // worlds that are worked on at a time
+	quickTurn     = 3 // sequences of a turn, where no duration is given
 	longEnough    = 50 * time.Second
 	shrinkingTime = 2 * time.Minute
 )
 
-// The edge and its model agree in whatever happens to them, for as long as they are given.
+// The edge and its model agree in whatever happens to them: a turn on each kind of edge, or turns for as long as they are given.
 func TestFuzz(t *testing.T) {
 	need.Root(t)
-	whole, seed := duration(t), firstSeed(t)
-	worlds := make([]map[string]*world, fuzzers)
-	for i := range worlds {
-		worlds[i] = map[string]*world{}
-		for _, kind := range turns() {
-			if worlds[i][kind] == nil {
-				worlds[i][kind] = open(t, kind, wanted(t))
-			}
-		}
-	}
+	whole, seed, object := duration(t), firstSeed(t), wanted(t)
 	began := time.Now()
-	failures := make([]error, fuzzers)
+	all := make([]fuzzer, fuzzers)
 	var wg sync.WaitGroup
-	for i, mine := range worlds {
-		wg.Go(func() { failures[i] = fuzzInTurn(mine, whole, seed+uint64(i)<<56, i) })
+	for i := range all {
+		all[i] = fuzzer{first: i, seed: seed + uint64(i)<<56, object: object, worlds: map[string]*world{}}
+		wg.Go(func() { all[i].failure = all[i].work(whole) })
 	}
 	wg.Wait()
 	seen, differences := newCoverage(), 0
-	for i, err := range failures {
-		for _, w := range worlds[i] {
+	for _, f := range all {
+		for _, w := range f.worlds {
 			seen.add(w.seen)
 		}
-		if err != nil {
+		if f.failure != nil {
 			differences++
-			report(t, worlds[i], err)
+			report(t, f.worlds, f.failure)
 		}
+		f.close(t)
 	}
 	took := time.Since(began)
 	t.Logf("seed %d: %d packets in %d sequences, %d differences, %.0f packets/s\n%s", seed, seen.Packets, seen.Sequences, differences,
 		float64(seen.Packets)/took.Seconds(), seen)
-	if whole >= longEnough {
+	if os.Getenv("PARRY_FUZZ_KINDS") == "" && (whole == 0 || whole >= longEnough) {
 		wantReached(t, seen)
 	}
 }
 
-// fuzzInTurn works on each world for a while, and ends at the first failure.
-func fuzzInTurn(worlds map[string]*world, whole time.Duration, seed uint64, first int) error {
+// fuzzer works on edges of its own, which it opens when their turn comes.
+type fuzzer struct {
+	first   int // of the turns; it takes every fuzzers-th
+	seed    uint64
+	object  io.ReaderAt
+	worlds  map[string]*world
+	failure error
+}
+
+// work takes turns for a while, or (0) one each, and ends at the first failure.
+func (f *fuzzer) work(whole time.Duration) error {
 	all := turns()
 	slice := min(whole/time.Duration(len(all)), 10*time.Second)
 	end := time.Now().Add(whole)
-	for n := first; time.Now().Before(end); n++ {
-		ctx, cancel := context.WithDeadline(context.Background(), earlier(end, time.Now().Add(slice)))
-		err := worlds[all[n%len(all)]].fuzz(ctx, seed+uint64(n)<<40)
+	for n := f.first; whole == 0 && n < len(all) || time.Now().Before(end); n += fuzzers {
+		w, err := f.world(all[n%len(all)])
+		if err != nil {
+			return err
+		}
+		ctx, cancel, most := context.Background(), func() {}, quickTurn
+		if whole > 0 {
+			ctx, cancel = context.WithDeadline(ctx, earlier(end, time.Now().Add(slice)))
+			most = math.MaxInt
+		}
+		err = w.fuzz(ctx, f.seed+uint64(n)<<40, most)
 		cancel()
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (f *fuzzer) world(kind string) (*world, error) {
+	if w := f.worlds[kind]; w != nil {
+		return w, nil
+	}
+	w, err := openWorld(kind, f.object)
+	if err == nil {
+		f.worlds[kind] = w
+	}
+	return w, err
+}
+
+func (f *fuzzer) close(t *testing.T) {
+	t.Helper()
+	for _, w := range f.worlds {
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func earlier(a, b time.Time) time.Time {

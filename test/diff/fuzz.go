@@ -144,9 +144,9 @@ func (w *world) replay(steps []step) error {
 	return w.settle()
 }
 
-// fuzz plays sequences until the context ends, or one fails: then it returns that *failure.
-func (w *world) fuzz(ctx context.Context, seed uint64) error {
-	for ; ctx.Err() == nil; seed++ {
+// fuzz plays so many sequences, until the context ends, or one fails: then it returns that *failure.
+func (w *world) fuzz(ctx context.Context, seed uint64, most int) error {
+	for ; most > 0 && ctx.Err() == nil; seed, most = seed+1, most-1 {
 		if err := w.play(sequence(seed), false); err != nil {
 			return err
 		}

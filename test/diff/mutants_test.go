@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -164,7 +165,7 @@ func (m mutant) search(t *testing.T, object []byte) {
 	for seed := firstSeed(t); ; seed += 1 << 32 {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), caughtWithin)
-		err := w.fuzz(ctx, seed)
+		err := w.fuzz(ctx, seed, math.MaxInt)
 		cancel()
 		var f *failure
 		switch {

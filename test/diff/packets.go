@@ -228,7 +228,11 @@ func (d draw) toHost() []step {
 	case 2:
 		frame = d.packet(from, at(to, pick(d, []uint16{4789, 22, 53, 0, withinPort, 2000})), packet.UDP).Bytes()
 	case 3:
-		frame = d.ping(a, to).Bytes()
+		p := d.ping(a, to)
+		frame = p.Bytes()
+		if d.one(4) { // and less than its header
+			frame = p.Part(1, 0, d.IntN(8), false)
+		}
 	case 4:
 		if a.Is4() {
 			a, to = d.w.six[0], host6
