@@ -247,6 +247,7 @@ func (s *site) checkDrops() {
 	delete(drops, "no_session")
 	if len(drops) > 0 {
 		s.t.Errorf("the edge dropped %v", drops)
+		s.t.Logf("%s%s", s.edge.cli("", "explain", player4.String()).out, s.edge.cli("", "explain", player6.String()).out)
 	}
 }
 

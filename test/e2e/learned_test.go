@@ -29,7 +29,7 @@ func (e *edge) serverTCP(pool string) *api.ServerTCP {
 func (e *edge) awaitTCP(pool string, known bool) *api.ServerTCP {
 	e.t.Helper()
 	var tcp *api.ServerTCP
-	e.await(patience, "what a server takes of TCP", func() bool {
+	e.await(serverPatience, "what a server takes of TCP", func() bool {
 		tcp = e.serverTCP(pool)
 		return tcp != nil && tcp.Known == known && (known || tcp.Detail != "")
 	})
