@@ -243,7 +243,7 @@ func edges() map[string]edge {
 				s := &p.Services[j]
 				s.WatchGate = s.Gate != "" && i%3 == 1 && j%2 == 1
 				if j%2 == 0 {
-					s.Trial = uint8(i % 3)
+					s.Trial = uint8(1 + i%2) // a reload begins another
 				}
 			}
 			plans[i] = &p
