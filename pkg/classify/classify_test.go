@@ -93,6 +93,7 @@ func TestEveryLinkType(t *testing.T) {
 		{"two VLAN tags, IPv6 with extension headers", 1, nil, v6.With(tagged).With(extended), true},
 		{"IPv4 with options", 1, nil, v4.With(func(p *packet.Packet) { p.Options = []byte{1, 1, 1, 1} }), false},
 		{"padded", 1, nil, v4.With(func(p *packet.Packet) { p.Trailer = make([]byte, 9) }), false},
+		{"IPv6, padded", 1, nil, v6.With(func(p *packet.Packet) { p.Trailer = make([]byte, 9) }), true},
 		{"PPPoE", 1, front(pppoe...), v4, false},
 		{"raw", 101, front(), v4, false},
 		{"raw, IPv6", 101, front(), v6, true},
@@ -122,7 +123,7 @@ func TestFlows(t *testing.T) {
 		packet.NewUDP(server, player, a2s).Bytes(), // the higher address first
 		packet.NewTCP(player, server, packet.SYN, "").With(func(p *packet.Packet) { p.Seq-- }).Bytes(),
 		packet.NewUDP(server, player, "\xff\xff\xff\xffA1234").With(back).Bytes(),
-		login.With(back).Bytes(), data.Bytes(), data.Bytes(),
+		login.With(back).With(func(p *packet.Packet) { p.Trailer = []byte("\xff\xff\xff\xff\xff\xff") }).Bytes(), data.Bytes(), data.Bytes(),
 		packet.NewICMP(player.Addr(), server.Addr(), 8, 0, 1, []byte("abcd")).Bytes(),
 		packet.Frame(packet.EdgeSide, packet.ClientSide, packet.TypeARP, make([]byte, 28)),
 		packet.NewUDP(player, netip.MustParseAddrPort("203.0.113.10:27960"), status).Bytes(),
@@ -132,7 +133,7 @@ func TestFlows(t *testing.T) {
 	lines, err := told(t, 100, capture(1, 1<<16, nil, frames...))
 	want := []string{
 		"udp 203.0.113.10:27015 > 198.51.100.7:40000 2 118 source",
-		"tcp 198.51.100.7:40000 > 203.0.113.10:27015 4 250 minecraft_java",
+		"tcp 198.51.100.7:40000 > 203.0.113.10:27015 4 256 minecraft_java",
 		"icmp 198.51.100.7 > 203.0.113.10 1 46 l3_other",
 		"udp 198.51.100.7:40000 > 203.0.113.10:27960 1 56 quake3",
 		"47 198.51.100.7 > 203.0.113.10 1 ",
@@ -207,6 +208,36 @@ func TestMemoryIsBounded(t *testing.T) {
 		if want := fmt.Sprintf("udp 198.51.100.7:%d > 203.0.113.10:27015 2 118 source", 1000+i); l != want {
 			t.Fatalf("flow %d: %q, want %q", i, l, want)
 		}
+	}
+}
+
+// Ethernet's padding is no payload: here it would be Minecraft's legacy ping.
+func TestPaddingIsNotRead(t *testing.T) {
+	syn := packet.NewTCP(player, server, packet.SYN, "").With(func(p *packet.Packet) { p.Seq-- })
+	ack := packet.NewTCP(player, server, packet.ACK, "")
+	lines, err := told(t, 2, capture(1, 1500, nil, syn.Bytes(), ack.With(func(p *packet.Packet) { p.Trailer = []byte("\xfe\x01") }).Bytes()))
+	if err != nil || len(lines) != 1 || strings.HasSuffix(lines[0], "minecraft_java") {
+		t.Errorf("%q, %v", lines, err)
+	}
+	ack.Payload = []byte("\xfe\x01")
+	if lines, _ = told(t, 2, capture(1, 1500, nil, syn.Bytes(), ack.Bytes())); len(lines) != 1 || !strings.HasSuffix(lines[0], "minecraft_java") {
+		t.Errorf("as payload: %q", lines)
+	}
+}
+
+// A flow that was forgotten is told as another when it goes on.
+func TestForgottenFlowsBeginAnew(t *testing.T) {
+	var frames [][]byte
+	for _, port := range []uint16{1, 2, 3, 1} {
+		frames = append(frames, packet.NewUDP(netip.AddrPortFrom(player.Addr(), port), server, a2s).Bytes())
+	}
+	lines, err := told(t, 2, capture(1, 1500, nil, frames...))
+	want := []string{"1", "2", "3", "1"}
+	for i := range want {
+		want[i] = "udp 198.51.100.7:" + want[i] + " > 203.0.113.10:27015 1 67 source"
+	}
+	if diff := cmp.Diff(want, lines); diff != "" || err != nil {
+		t.Errorf("%v, %s", err, diff)
 	}
 }
 

@@ -116,6 +116,14 @@ func TestAnAnswerInKindMakesSurer(t *testing.T) {
 	if n := f.Name(); n.Game != naming.Source {
 		t.Errorf("the surer of two is %+v", n)
 	}
+	rtcp := []byte("\x80\xc8\x00\x06" + strings.Repeat("x", 24))
+	discovery := append([]byte("\x00\x01\x00\x46abcd"), make([]byte, 66)...)
+	f = naming.Begin(naming.UDP, 1, true)
+	namer.Feed(&f, true, discovery, len(discovery))
+	namer.Feed(&f, true, rtcp, len(rtcp))
+	if n := f.Name(); n.Game != naming.DiscordVoice || n.Confidence != 0.95 {
+		t.Errorf("what is less sure changes the name: %+v", n)
+	}
 	ping := []byte("\x13\x37\xca\xfe\x00\x00\x00\x01")
 	f = naming.Begin(naming.UDP, 1, true)
 	namer.Feed(&f, true, ping, len(ping))

@@ -109,7 +109,8 @@ func sourceInfo(r *rand.Rand) []Packet {
 	challenge := noise(r, 4)
 	return []Packet{
 		up(text(a2info)), down(text(query+"A"), challenge), up(text(a2info), challenge),
-		down(text(query+"I\x11"), word(r, 20), text("\x00de_dust2\x00csgo\x00Counter-Strike\x00"), noise(r, 20)),
+		down(text(query+"I\x11"), word(r, 20), text("\x00de_dust2\x00csgo\x00Counter-Strike\x00"), le16(730),
+			noise(r, 3), text(pick(r, "dl", "dw", "ll", "pm")), bytesOf(byte(r.IntN(2)), 1), text("1.38.7.9\x00")),
 	}
 }
 
