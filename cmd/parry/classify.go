@@ -14,7 +14,7 @@ func newClassify() *cobra.Command {
 		Use:   "classify CAPTURE...",
 		Short: "Name the game of each flow in a capture",
 		Long: `Name the game of each flow in pcap or pcapng files (gzipped or not; - is standard input), from the bytes of its first
-packets, as a running edge names sessions: label, class, confidence, and which rule says so. Ports name nothing.
+packets: label, class, confidence, and which rule says so. Ports name nothing.
 
 A capture that is cut off or damaged is told as far as it goes; the error says where that is, and the exit code is 1.`,
 		Example: `  parry classify players.pcap

@@ -25,5 +25,5 @@ func piaReport(p *packet) bool { return p.is(0, piaMagic+"\x01") && p.u8(21) == 
 
 // demonware: 0D 02 00 is answered by 0C 02 00 and the same 26 bytes.
 func demonware(last, p *packet) bool {
-	return last.n == 29 && p.n == 29 && last.is(0, "\x0d\x02\x00") && p.is(0, "\x0c\x02\x00") && p.has(29) && string(last.b[3:29]) == string(p.b[3:29])
+	return last.n == 29 && last.has(29) && p.n == 29 && last.is(0, "\x0d\x02\x00") && p.is(0, "\x0c\x02\x00") && p.has(29) && string(last.b[3:29]) == string(p.b[3:29])
 }

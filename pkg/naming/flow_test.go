@@ -103,6 +103,22 @@ func TestNoMoreThanTheBudgetIsRead(t *testing.T) {
 	}
 }
 
+// Wherever a capture cuts packets, they can be read; and what is cut names the same game or none.
+func TestPacketsCutShort(t *testing.T) {
+	namer := new(naming.Namer)
+	for _, s := range firsts.Flows(13, 2) {
+		for snap := range 80 {
+			f := begin(&s)
+			for _, p := range s.Packets {
+				namer.Feed(&f, p.Up, p.Payload[:min(snap, len(p.Payload))], len(p.Payload))
+			}
+			if n := f.Name(); n.Game.Plays() && n.Game.String() != s.Label {
+				t.Errorf("%s, %s, cut at %d: %+v", s.Label, s.What, snap, n)
+			}
+		}
+	}
+}
+
 // A game that both sides speak is surer than one that one side does.
 func TestAnAnswerInKindMakesSurer(t *testing.T) {
 	namer := new(naming.Namer)

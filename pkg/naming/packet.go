@@ -74,7 +74,8 @@ func (p *packet) zeros(from, to int) bool {
 
 // printable reports whether what was captured of the bytes is printable ASCII, spaces and line ends.
 func (p *packet) printable(from, to int) bool {
-	for _, c := range p.b[min(from, len(p.b)):min(to, len(p.b))] {
+	from, to = min(from, len(p.b)), min(to, len(p.b))
+	for _, c := range p.b[from:max(from, to)] {
 		if (c < ' ' || c > '~') && c != '\n' && c != '\r' && c != '\t' {
 			return false
 		}

@@ -38,7 +38,7 @@ type maker struct {
 func Flows(seed uint64, n int) []Flow {
 	r := rand.New(rand.NewPCG(seed, 6))
 	var all []Flow
-	for _, list := range [][]maker{games(), voice(), others()} {
+	for _, list := range [][]maker{games(), small(), voice(), others()} {
 		for _, m := range list {
 			for range n {
 				port := m.port

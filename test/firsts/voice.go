@@ -9,6 +9,10 @@ func voice() []maker {
 		{"teamspeak3", "init", false, 0, func(r *rand.Rand) []Packet {
 			return []Packet{up(text("TS3INIT1\x00\x65\x00\x00\x88"), noise(r, 4), bytesOf(0), noise(r, 8), zeros(8)), down(text("TS3INIT1\x00\x65\x88\x01"), noise(r, 20))}
 		}},
+		{"teamspeak3", "server list", false, 0, func(r *rand.Rand) []Packet {
+			ask := join(bytesOf(1), noise(r, 2), bytesOf(1))
+			return []Packet{up(ask), down(ask, be32(r.Uint32()|1))}
+		}},
 		{"mumble", "ping", false, 64738, func(r *rand.Rand) []Packet { return mumble(r, true) }},
 		{"mumble", "ping that nobody answers", false, 64738, func(r *rand.Rand) []Packet { return mumble(r, false) }},
 		{"mumble", "ping to another port", false, 0, func(r *rand.Rand) []Packet { return mumble(r, true) }},
