@@ -35,6 +35,13 @@ type key struct {
 	a, b  netip.AddrPort
 }
 
+func (p *parsed) key() key {
+	if p.src.Compare(p.dst) > 0 {
+		return key{p.proto, p.dst, p.src}
+	}
+	return key{p.proto, p.src, p.dst}
+}
+
 // follower is a flow that is being followed.
 type follower struct {
 	key     key
@@ -107,10 +114,7 @@ func (t *table) packet(in *pcap.Packet) error {
 	if !parse(in.Data, p) {
 		return nil
 	}
-	k := key{p.proto, p.src, p.dst}
-	if p.src.Compare(p.dst) > 0 {
-		k.a, k.b = p.dst, p.src
-	}
+	k := p.key()
 	f := t.flows[k]
 	if f == nil {
 		var err error

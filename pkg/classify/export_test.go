@@ -17,6 +17,13 @@ func Read(in io.Reader, room int, tell func(*Flow) error) error {
 	return read(r, "capture", room, tell)
 }
 
+// Tuple is the flow that a frame is of, whichever way it goes; false of what is no IP.
+func Tuple(frame []byte) (any, bool) {
+	var p parsed
+	ok := parse(frame, &p)
+	return p.key(), ok
+}
+
 // Frame reports whether a frame can be read, and what of.
 func Frame(frame []byte) (payload []byte, length int, ok bool) {
 	var p parsed

@@ -21,7 +21,7 @@ type Namer struct {
 	memo    memo // what last looks at
 }
 
-// Flow is a session that is being named, in some 200 bytes. Its zero value is not usable: Begin begins one.
+// Flow is a session that is being named, in 152 bytes. Its zero value is not usable: Begin begins one.
 type Flow struct {
 	proto  Proto
 	from   bool
