@@ -29,7 +29,7 @@ func begin(s *firsts.Flow) naming.Flow {
 func TestMadeUpSessions(t *testing.T) {
 	namer := new(naming.Namer)
 	wrong := map[string]int{}
-	flows := firsts.Flows(1, 300)
+	flows := firsts.Flows(1, 100)
 	for i := range flows {
 		s := &flows[i]
 		f := begin(s)

@@ -31,7 +31,7 @@ func TestNoMadeUpPacketIsTwoGames(t *testing.T) {
 	for _, s := range firsts.Flows(6, 12) {
 		for _, p := range s.Packets {
 			b := append([]byte(nil), p.Payload...)
-			for range 40 {
+			for range 12 {
 				for _, proto := range []naming.Proto{naming.UDP, naming.TCP} {
 					sound(t, proto, b, len(b))
 					sound(t, proto, b[:r.IntN(len(b)+1)], len(b))
@@ -48,7 +48,7 @@ func TestNoMadeUpPacketIsTwoGames(t *testing.T) {
 func TestNoMixedPacketIsTwoGames(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 8))
 	flows := firsts.Flows(9, 6)
-	for range 40_000 {
+	for range 20_000 {
 		a, b := &flows[r.IntN(len(flows))], &flows[r.IntN(len(flows))]
 		mixed := append([]byte(nil), a.Packets[r.IntN(len(a.Packets))].Payload...)
 		other := b.Packets[r.IntN(len(b.Packets))].Payload
