@@ -67,6 +67,10 @@ bench: root build ## what a packet costs, beside hand-minimal programs (root; a 
 compare: root setup-compare build ## the same packets by kernel routing, nftables, iptables, nginx, a Go proxy, parry (root)
 	$(GO) run ./test/compare $(COMPARE_FLAGS)
 
+quality: ## is what parry names right, beside nDPI's ndpiReader on the same flows? (root, if that is to be installed; 2 minutes)
+	@scripts/setup-debian quality || echo 'without ndpiReader: what the captures say of it stands in its place'
+	@$(call tell,PARRY_QUALITY=1,-timeout 10m ./test/quality)
+
 figures: root setup-lab build ## measure what parry promises in figures, each beside its target (root; 6 minutes)
 	@$(call tell,PARRY_FIGURES=1,-timeout 12m ./test/figures)
 

@@ -3,7 +3,7 @@
 // Package game holds the table of games that a service can name: protocol
 // families (source, quake3, raknet ...) and the titles that stand for one
 // (cs2, openarena, bedrock ...), with the latency class and the usual ports.
-// It names games; recognising one in traffic is another package's question.
+// It names games; recognising one in traffic is the question of pkg/naming.
 package game
 
 import (

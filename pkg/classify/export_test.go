@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package classify
+
+import (
+	"io"
+
+	"parry/pkg/pcap"
+)
+
+// Read classifies a capture with room for so many flows at once.
+func Read(in io.Reader, room int, tell func(*Flow) error) error {
+	r, err := pcap.NewReader(in)
+	if err != nil {
+		return err
+	}
+	return read(r, "capture", room, tell)
+}
+
+// Tuple is the flow that a frame is of, whichever way it goes; false of what is no IP.
+func Tuple(frame []byte) (any, bool) {
+	var p parsed
+	ok := parse(frame, &p)
+	return p.key(), ok
+}
+
+// Frame reports whether a frame can be read, and what of.
+func Frame(frame []byte) (payload []byte, length int, ok bool) {
+	var p parsed
+	ok = parse(frame, &p)
+	return p.segment.Payload, p.segment.Length, ok
+}
