@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package detect
+
+// heavyUnproven takes in packets that were refused and prove nothing: found are those that send most of them, and prefixes that spread
+// them. Anybody may have sent them, so what is decided is about the unproven alone.
+func (d *Detector) heavyUnproven(e *seen) {
+	if d.blocked(e.s, e.at) != nil {
+		return
+	}
+	p, w := &d.p.Heavy, e.o.weight()
+	if n, s := d.heavy.add(uint64(e.s), w, e.at); n > p.Packets {
+		if h := d.find(e.s); h == nil || d.unknown(h, e.at) {
+			d.question(d.suspects.take(e.s), e.at, Decision{
+				Prefix: e.s.prefix(), Reason: HeavyHitter, Confidence: 0.6,
+				Facts: []Fact{fact("packets", float64(n), float64(p.Packets), "at least %d packets refused within ten seconds, more than %d", n, p.Packets)},
+			})
+		}
+		d.heavy.forget(s)
+	}
+	n, s := d.heavyNets.add(uint64(e.s.network()), w, e.at)
+	s.sources.add(mix(d.seed, uint64(e.s)))
+	s.dests.add(mix(d.seed, uint64(e.o.Service)<<16|uint64(e.o.Port)))
+	if n <= p.NetPackets {
+		return
+	}
+	from, to := distinct(s.sources, spread{}), distinct(s.dests, spread{})
+	if from <= p.Sources || to <= p.Destinations {
+		return
+	}
+	players := 0
+	if n := d.nets.get(e.s.network()); n != nil {
+		players = n.playersOf()
+	}
+	d.question(d.suspectNets.take(e.s.network()), e.at, Decision{
+		Prefix: e.s.network().prefix(), Reason: Carpet, Confidence: 0.7, Players: players,
+		Facts: []Fact{
+			fact("packets", float64(n), float64(p.NetPackets), "at least %d packets refused within ten seconds, more than %d", n, p.NetPackets),
+			fact("destinations", float64(to), float64(p.Destinations), "to about %d of our addresses and ports", to),
+			fact("sources", float64(from), float64(p.Sources), "from about %d sources of it", from),
+		},
+	})
+	d.heavyNets.forget(s)
+}
+
+// heavyProven takes in refused packets of sessions that proved their address: evidence against it.
+func (d *Detector) heavyProven(e *seen) {
+	n, s := d.heavySure.add(uint64(e.s), e.o.weight(), e.at)
+	e.h = d.comer(e.s)
+	limit := d.p.Heavy.Packets * uint64(e.h.scale(d.p.Shared))
+	if n <= limit {
+		return
+	}
+	d.blockSource(e, HeavyHitter, 0.9, []Fact{
+		fact("packets", float64(n), float64(limit), "at least %d packets of its own sessions refused within ten seconds, more than %d", n, limit),
+	})
+	d.heavySure.forget(s)
+}
