@@ -156,6 +156,9 @@ func (d *Detector) lasts(e *seen) {
 // plays remembers a player.
 func (d *Detector) plays(e *seen) {
 	e.h.player = e.at
+	if e.o.Kind != Attempt && e.o.Kind != Refused {
+		e.svc.played = e.at
+	}
 	n := d.neighbours(e)
 	n.players[0].add(d.bit(e.s))
 	n.nothing[0].del(d.bit(e.s))
@@ -192,6 +195,7 @@ func (d *Detector) ends(e *seen) {
 			inc(&h.good[0])
 		}
 		d.plays(e)
+		d.metronome(e)
 		return
 	}
 	d.fate(e, c)
@@ -203,6 +207,9 @@ func (d *Detector) fate(e *seen, c *conn) {
 	short := e.o.Lived < d.p.Churn.Short
 	held := e.o.Lived >= 3*d.p.Churn.Short // stayed, and never played
 	if c.state&proven == 0 || c.state&(played|nothing) != 0 || !left || !short && !held {
+		return
+	}
+	if e.o.Mute && e.o.Lived >= d.p.Churn.Short/5 && e.svc.silent(e.at) {
 		return
 	}
 	if e.h.playing(e.at) {
@@ -278,13 +285,17 @@ func (d *Detector) flood(e *seen, bad, good int) bool {
 	if bad < p.Nothing {
 		return false
 	}
-	_, sure := h.within(e.at-int64(d.p.Risk.Window), e.at, d.slot)
-	limit := p.Connections * h.scale(d.p.Shared) * d.patience(e)
-	if sure <= limit || !mostly(bad, good+h.fresh(e.at), p.Share) {
+	n, sure := h.within(e.at-int64(d.p.Risk.Window), e.at, d.slot)
+	scale := h.scale(d.p.Shared)
+	limit := p.Connections * scale * d.patience(e)
+	if !d.vouches(sure, scale) {
+		n = sure
+	}
+	if n <= limit || !mostly(bad, good+h.fresh(e.at), p.Share) {
 		return false
 	}
 	return d.blockSource(e, ConnectFlood, 0.95, []Fact{
-		fact("connections", float64(sure), float64(limit), "%d connections in %g s that proved the address, more than %d", sure, d.p.Risk.Window.Seconds(), limit),
+		fact("connections", float64(n), float64(limit), "%d connections in %g s, more than %d (%d of them proved the address)", n, d.p.Risk.Window.Seconds(), limit, sure),
 		fact("nothing", float64(bad), float64(p.Nothing), "%d came to nothing, %d lasted", bad, good),
 	})
 }
@@ -317,6 +328,9 @@ func (d *Detector) sweep(e *seen, bad, good int) bool {
 func (d *Detector) metronome(e *seen) bool {
 	p, h := &d.p.Churn, e.h
 	n := p.Regular
+	if h.known() > 1 && time.Duration(h.back(0).at-h.back(1).at) < d.p.Risk.Window/time.Duration(d.p.Risk.Connections) {
+		n = max(n, d.p.Risk.Connections+2) // so fast that the score is asked first
+	}
 	if d.patience(e) > 1 || h.scale(d.p.Shared) > 1 {
 		n = ringSize - 1
 	}

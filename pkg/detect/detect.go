@@ -127,6 +127,10 @@ func (d *Detector) Observe(o *Observation) {
 		d.proof(&e)
 	case Lasting:
 		d.lasts(&e)
+	case Playing:
+		e.h = d.comer(e.s)
+		e.h.turnOver(e.at)
+		d.plays(&e)
 	case Ended:
 		d.ends(&e)
 	case Dropped:
@@ -174,4 +178,3 @@ func (d *Detector) game(name string) uint8 {
 }
 
 func (d *Detector) gameName(n uint8) string { return d.gameNames[n] }
-

@@ -91,8 +91,11 @@ func (h *history) turnOver(now int64) {
 		h.bad[0], h.good[0], h.dests[0] = 0, 0, spread{}
 	}
 	if now-h.peakTurned >= peopleFor {
-		if now-h.peakTurned >= 2*peopleFor { // an hour without a word of anybody who came or went: ends were missed
-			h.peak, h.lasting = [2]uint16{}, 0
+		if now-h.peakTurned >= 2*peopleFor {
+			h.peak = [2]uint16{}
+		}
+		if !h.playing(now) { // ends were missed
+			h.lasting = 0
 		}
 		h.peakTurned = now
 		h.peak = [2]uint16{h.lasting, h.peak[0]}
@@ -147,9 +150,7 @@ func (h *history) back(i int) *conn { return &h.conns[(h.made-1-uint32(i))%ringS
 func (h *history) people() int { return max(int(h.peak[0]), int(h.peak[1]), int(h.lasting), 1) }
 
 // playing: somebody there plays, or did within the hour.
-func (h *history) playing(now int64) bool {
-	return h.lasting > 0 || h.player != 0 && now-h.player < 2*peopleFor
-}
+func (h *history) playing(now int64) bool { return h.player != 0 && now-h.player < 2*peopleFor }
 
 // scale is how many times as much as one player's is to be allowed.
 func (h *history) scale(shared int) int {

@@ -2,14 +2,16 @@
 
 package detect
 
-import "math/bits"
+import (
+	"math/bits"
+	"time"
+)
 
 // marks are sources of one network: each of a /24's, and by hash those of a /48.
 type marks [4]uint64
 
-func (m *marks) add(bit uint8)      { m[bit>>6] |= 1 << (bit & 63) }
-func (m *marks) del(bit uint8)      { m[bit>>6] &^= 1 << (bit & 63) }
-func (m *marks) has(bit uint8) bool { return m[bit>>6]>>(bit&63)&1 != 0 }
+func (m *marks) add(bit uint8) { m[bit>>6] |= 1 << (bit & 63) }
+func (m *marks) del(bit uint8) { m[bit>>6] &^= 1 << (bit & 63) }
 
 func count(ms ...*marks) (n int) {
 	for i := range 4 {
@@ -22,6 +24,9 @@ func count(ms ...*marks) (n int) {
 	return n
 }
 
+// showing is how long a network is looked at before it is blocked: who came to play has come to last by then.
+const showing = int64(45 * time.Second)
+
 // neighbourhood is what is known of a /24 or /48, by connections that proved their addresses alone: nobody else can write here.
 type neighbourhood struct {
 	active, before         marks // sources that connected in this term, and in the last
@@ -30,11 +35,15 @@ type neighbourhood struct {
 	players                [2]marks
 	dests, destsBefore     spread
 	turned, playersTurned  int64
+	first                  int64 // when somebody came, after nobody did
 	hostile                int64 // mostly attacking until then, though others play there
 }
 
 func (n *neighbourhood) turnOver(now int64) {
 	if gone := now - n.turned; gone >= term {
+		if gone >= 2*term || n.active == (marks{}) {
+			n.first = now
+		}
 		if gone >= 2*term {
 			n.active, n.nothing[0], n.flagged, n.dests = marks{}, marks{}, marks{}, spread{}
 		}
@@ -90,7 +99,7 @@ func (d *Detector) judgeNet(e *seen, bad, good int) {
 	flagged, idle := count(&n.flagged, &n.flaggedBefore), count(&n.nothing[0], &n.nothing[1])
 	attacked := flagged >= p.Blocked && mostly(flagged, active-flagged, p.Share)
 	joins := d.patience(e) == 1 && idle >= p.Nothing && mostly(idle, active-idle, p.Share)
-	if !attacked && !joins {
+	if !attacked && !joins || e.at-n.first < showing {
 		return
 	}
 	if n.playersOf() > 0 {

@@ -20,6 +20,7 @@ const (
 	Query                     // a question that wants no session (A2S, pings, status): counts for nothing here
 	Proven                    // a session's client proved its address, as strongly as Proof says
 	Lasting                   // a session has lasted (30 s, 20 packets each way): somebody plays
+	Playing                   // it goes on; to be told of each at least twice an hour, or its player is forgotten
 	Ended                     // a session ended: Lived, Lasted, EndedBy
 	Dropped                   // a packet that is no attempt was dropped; Reason says why
 )
@@ -56,6 +57,7 @@ type Observation struct {
 	Proof   Proof // of Attempt, Refused, Proven, Dropped
 	EndedBy EndedBy
 	Lasted  bool          // of Ended: the session had lasted
+	Mute    bool          // of Ended: its server sent it nothing
 	Regular bool          // the fast path knows the source as one that has played
 	Weight  uint32        // it stands for so many (1 in N is sampled); 0 = 1
 	Length  uint16        // of the packet in bytes; 0 = not known

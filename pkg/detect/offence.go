@@ -10,10 +10,10 @@ import (
 
 // offence is what a source or a prefix was blocked for, wholly.
 type offence struct {
-	until      int64 // it holds until then
-	refused    uint32 // attempts while it was blocked
-	level      uint8
-	reason     Reason
+	until   int64  // it holds until then
+	refused uint32 // attempts while it was blocked
+	level   uint8
+	reason  Reason
 }
 
 const mostLevel = 30

@@ -9,16 +9,16 @@ import (
 
 // score is the risk of a source's connections within the window, and what makes it up.
 type score struct {
-	risk                float64
-	fast, one, robot    bool // the three factors
-	connections, limit  int
-	proven              int // of connections
-	game, gameLimit     int // to one game
-	gameID              uint8
-	gameService         uint16 // that stands for a game that is not known
-	inRhythm            int
-	step                time.Duration
-	scale               int // how many people it is allowed for
+	risk               float64
+	fast, one, robot   bool // the three factors
+	connections, limit int
+	proven             int // of connections
+	game, gameLimit    int // to one game
+	gameID             uint8
+	gameService        uint16 // that stands for a game that is not known
+	inRhythm           int
+	step               time.Duration
+	scale              int // how many people it is allowed for
 }
 
 // score is the specification's risk; onlyProven: as far as connections proved the address.
@@ -29,7 +29,7 @@ func (d *Detector) score(h *history, now int64, onlyProven bool) (r score) {
 	r.limit, r.gameLimit = p.Connections*r.scale, p.GameConnections*r.scale
 	all, sure := h.within(since, now, int64(p.Window)/slots)
 	r.connections, r.proven = all, sure
-	if onlyProven && float64(sure) < p.Vouched*float64(r.limit) {
+	if onlyProven && !d.vouches(sure, r.scale) {
 		r.connections = sure
 	}
 	r.game, r.gameID, r.gameService = h.oneGame(since, onlyProven)
@@ -53,6 +53,12 @@ func (d *Detector) score(h *history, now int64, onlyProven bool) (r score) {
 	}
 	r.risk = min(r.risk, 1)
 	return r
+}
+
+// vouches tells whether so many connections were proven that unproven ones count beside them: of an address that begins sessions up to
+// its limit the rest is refused before it proves anything.
+func (d *Detector) vouches(sure, scale int) bool {
+	return float64(sure) >= d.p.Risk.Vouched*float64(d.p.Risk.Connections*scale)
 }
 
 // within counts connections after since: by the ring where it holds them all, else by slots.

@@ -33,7 +33,9 @@ func (r *room[K, V]) bytes() int {
 	return len(r.cells)*int(unsafe.Sizeof(cell[K, V]{})) + len(r.index)*int(unsafe.Sizeof(int32(0)))
 }
 
-func (r *room[K, V]) chainOf(k K) *int32 { return &r.index[mix(r.seed, uint64(k))&uint64(len(r.index)-1)] }
+func (r *room[K, V]) chainOf(k K) *int32 {
+	return &r.index[mix(r.seed, uint64(k))&uint64(len(r.index)-1)]
+}
 
 func (r *room[K, V]) find(k K) int32 {
 	i := *r.chainOf(k)

@@ -30,6 +30,7 @@ type service struct {
 	signs           [signKinds]standing
 	fares           [2]faring
 	faresTurned     int64
+	played          int64 // when somebody was last known to play here, 0 = never
 }
 
 // usual is what a figure is at a service, learned from epochs.
@@ -69,6 +70,9 @@ func (v *service) ails(now int64) bool {
 	ill := bits.OnesCount64(uint64(v.fares[0].ill | v.fares[1].ill))
 	return ill >= 5 && ill >= well
 }
+
+// silent tells whether a service's server lets nobody play, as far as is known, so that one who got no word of it is no wonder.
+func (v *service) silent(now int64) bool { return v.played == 0 || now-v.played > 2*term }
 
 // take counts an observation, and looks at the seconds and epochs that are over.
 func (d *Detector) take(e *seen, origin uint8) {
