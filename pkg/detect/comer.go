@@ -377,7 +377,9 @@ func (d *Detector) blockSource(e *seen, why Reason, confidence float64, facts []
 	n := d.neighbours(e)
 	players := 0
 	if h := e.h; h.playing(e.at) {
-		players = h.people()
+		if players = h.people(); players >= d.p.Shared {
+			confidence *= 0.75 // one of many there may be meant
+		}
 	}
 	if d.blocked(e.s, e.at) != nil {
 		return false

@@ -47,17 +47,17 @@ type Detector struct {
 	games               map[string]uint8
 	gameNames           []string
 
-	young, known                *room[source, history]
-	nets                        *room[network, neighbourhood]
-	offences                    *room[source, offence]
-	netOffences                 *room[network, offence]
-	suspects                    *room[source, int64] // whose unproven traffic is blocked, and until when
-	suspectNets                 *room[network, int64]
-	questions                   budget
-	heavy, heavySure, heavyNets *ranking
-	services                    map[uint16]*service
-	others                      *service // all beyond Sizes.Services
-	counts                      Counts
+	young, known     *room[source, history]
+	nets             *room[network, neighbourhood]
+	offences         *room[source, offence]
+	netOffences      *room[network, offence]
+	suspects         *room[source, int64] // whose unproven traffic is blocked, and until when
+	suspectNets      *room[network, int64]
+	questions        budget
+	heavy, heavyNets *ranking
+	services         map[uint16]*service
+	others           *service // all beyond Sizes.Services
+	counts           Counts
 }
 
 // New makes one. The policy must be one that Check has nothing against.
@@ -76,7 +76,7 @@ func New(p Policy, h Handler) (*Detector, error) {
 		nets:     newRoom[network, neighbourhood](p.Sizes.Prefixes, seed),
 		offences: newRoom[source, offence](p.Sizes.Offences, seed), netOffences: newRoom[network, offence](p.Sizes.Prefixes, seed),
 		suspects: newRoom[source, int64](p.Sizes.Strangers, seed), suspectNets: newRoom[network, int64](p.Sizes.Heavy, seed),
-		heavy: newRanking(p.Sizes.Heavy, seed), heavySure: newRanking(p.Sizes.Heavy, seed), heavyNets: newRanking(p.Sizes.Heavy, seed),
+		heavy: newRanking(p.Sizes.Heavy, seed), heavyNets: newRanking(p.Sizes.Heavy, seed),
 		services: map[uint16]*service{}, others: &service{},
 	}
 	d.clock.now = started
@@ -95,7 +95,7 @@ func set(names []string) map[string]bool {
 func (d *Detector) Bytes() int {
 	return d.young.bytes() + d.known.bytes() + d.nets.bytes() + d.offences.bytes() + d.netOffences.bytes() +
 		d.suspects.bytes() + d.suspectNets.bytes() +
-		d.heavy.bytes() + d.heavySure.bytes() + d.heavyNets.bytes() + (d.p.Sizes.Services+1)*int(unsafe.Sizeof(service{}))
+		d.heavy.bytes() + d.heavyNets.bytes() + (d.p.Sizes.Services+1)*int(unsafe.Sizeof(service{}))
 }
 
 // Counts tells how it is doing.
@@ -121,7 +121,7 @@ func (d *Detector) Observe(o *Observation) {
 	case Attempt, Refused:
 		d.attempt(&e)
 		if o.Kind == Refused && o.Proof != Strong {
-			d.heavyUnproven(&e)
+			d.volume(&e)
 		}
 	case Handshake, Proven:
 		d.proof(&e)
@@ -134,11 +134,7 @@ func (d *Detector) Observe(o *Observation) {
 	case Ended:
 		d.ends(&e)
 	case Dropped:
-		if o.Proof == Strong {
-			d.heavyProven(&e)
-		} else {
-			d.heavyUnproven(&e)
-		}
+		d.volume(&e)
 	}
 	if o.Regular {
 		e.h = d.comer(e.s)

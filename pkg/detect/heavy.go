@@ -2,9 +2,10 @@
 
 package detect
 
-// heavyUnproven takes in packets that were refused and prove nothing: found are those that send most of them, and prefixes that spread
-// them. Anybody may have sent them, so what is decided is about the unproven alone.
-func (d *Detector) heavyUnproven(e *seen) {
+// volume takes in packets that were refused: found are sources that send most of them, and prefixes that spread them thinly. How much
+// comes is never evidence against an address, not even within a session that proved it: who knows a player's port can send in it. So
+// what is decided is about the unproven alone.
+func (d *Detector) volume(e *seen) {
 	if d.blocked(e.s, e.at) != nil {
 		return
 	}
@@ -41,18 +42,4 @@ func (d *Detector) heavyUnproven(e *seen) {
 		},
 	})
 	d.heavyNets.forget(s)
-}
-
-// heavyProven takes in refused packets of sessions that proved their address: evidence against it.
-func (d *Detector) heavyProven(e *seen) {
-	n, s := d.heavySure.add(uint64(e.s), e.o.weight(), e.at)
-	e.h = d.comer(e.s)
-	limit := d.p.Heavy.Packets * uint64(e.h.scale(d.p.Shared))
-	if n <= limit {
-		return
-	}
-	d.blockSource(e, HeavyHitter, 0.9, []Fact{
-		fact("packets", float64(n), float64(limit), "at least %d packets of its own sessions refused within ten seconds, more than %d", n, limit),
-	})
-	d.heavySure.forget(s)
 }

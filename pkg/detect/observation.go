@@ -54,7 +54,7 @@ type Observation struct {
 	Port    uint16     // destination port on the edge
 	Client  uint16     // source port, by which retries, proofs and ends find their attempt; 0 = not known
 	Kind    Kind
-	Proof   Proof // of Attempt, Refused, Proven, Dropped
+	Proof   Proof // of Attempt, Refused, Proven, Ended
 	EndedBy EndedBy
 	Lasted  bool          // of Ended: the session had lasted
 	Mute    bool          // of Ended: its server sent it nothing
