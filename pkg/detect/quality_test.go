@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -26,7 +27,11 @@ type half struct {
 	joiners               int // of one network
 	reconnects            []time.Duration
 	noise                 int // forged packets a second
+	part                  int // of who there is: one in so many attacks, and plays
 }
+
+// whole tells whether all of it is to be played (make quality-detect), or as much as a test has time for with -race.
+func whole() bool { return os.Getenv("PARRY_QUALITY") == "full" }
 
 func halves() (dev, held half) {
 	s, ms := time.Second, time.Millisecond
@@ -41,6 +46,11 @@ func halves() (dev, held half) {
 		slow: mix.Bounds{From: 9 * s, To: 16 * s}, loose: mix.Bounds{From: 6 * s, To: 12 * s}, looseNoise: 50, clock: mix.Bounds{From: 34 * s, To: 50 * s},
 		joins: mix.Bounds{From: 45 * s, To: 200 * s}, carpet: mix.Bounds{From: 3 * s, To: 9 * s}, spread: mix.Bounds{From: 40 * s, To: 110 * s},
 		joiners: 64, reconnects: []time.Duration{7 * s, 12 * s, 20 * s, 60 * s}, noise: 500,
+	}
+	for _, h := range []*half{&dev, &held} {
+		if h.part = 1; !whole() {
+			h.part, h.noise, h.seeds = 3, h.noise/10, h.seeds[:1]
+		}
 	}
 	return dev, held
 }
@@ -92,11 +102,12 @@ func (e *edge) denied(a netip.Addr) bool {
 // play adds honest people of all kinds to a world, some of them shared by none but the hour's test.
 func play(w *mix.World, h *half, people int) {
 	strong, all := w.Of(mix.TCP, mix.Cookie, mix.Proxy), w.Services
+	people /= h.part
 	for range people {
 		a := w.Alone("player", false)
 		w.At(w.Between(0, 5*time.Minute), func() { w.Player(a, all, 15*time.Minute) })
 	}
-	for i := range people / 20 {
+	for i := range max(people/20, 4) {
 		w.At(w.Between(0, 8*time.Minute), func() {
 			w.Dropper(w.Alone("bad line", false), mix.Pick(w, all), mix.Bounds{From: 8 * time.Second, To: 70 * time.Second}, 20)
 		})
@@ -134,17 +145,17 @@ func attack(w *mix.World, h *half) {
 	none := netip.Prefix{}
 	s := time.Second
 	short := mix.Bounds{From: 100 * time.Millisecond, To: 900 * time.Millisecond}
-	w.Bots("flood", 60, soon, none, mix.Bot{Every: h.flood, Noise: 60, Stay: short, By: detect.ByClient, To: strong})
-	w.Bots("robots", 60, soon, none, mix.Bot{Every: h.robots, Stay: short, By: detect.ByClient, To: strong})
-	w.Bots("robots, weak", 30, soon, none, mix.Bot{Every: h.robots, Stay: short, By: detect.ByIdle, To: w.Of(mix.Plain)})
-	w.Bots("slow", 100, soon, none, mix.Bot{Every: h.slow, Noise: 0.3, Stay: mix.Bounds{From: 2 * s, To: 5 * s}, By: detect.ByClient, To: strong})
-	w.Bots("slow, loose", 60, soon, none, mix.Bot{Every: h.loose, Noise: h.looseNoise, Stay: mix.Bounds{From: s, To: 4 * s}, By: detect.ByClient, To: strong})
-	w.Bots("slow, silent", 40, soon, none, mix.Bot{Every: h.slow, Noise: 0.5, Stay: mix.Bounds{From: s, To: 5 * s}, By: detect.ByIdle, To: w.Of(mix.Cookie)})
-	w.Bots("slow, one by one", 60, soon, none, mix.Bot{Every: mix.Bounds{From: 50 * time.Millisecond, To: 300 * time.Millisecond}, Noise: 5, Stay: mix.Bounds{From: 8 * s, To: 8*s + 50*time.Millisecond}, By: detect.ByIdle, To: strong, Chained: true})
-	w.Bots("play by the clock", 40, soon, none, mix.Bot{Every: h.clock, Noise: 0.2, Stay: mix.Bounds{From: 31 * s, To: 33 * s}, Plays: true, By: detect.ByClient, To: strong})
+	w.Bots("flood", 60/h.part, soon, none, mix.Bot{Every: h.flood, Noise: 60, Stay: short, By: detect.ByClient, To: strong})
+	w.Bots("robots", 60/h.part, soon, none, mix.Bot{Every: h.robots, Stay: short, By: detect.ByClient, To: strong})
+	w.Bots("robots, weak", 30/h.part, soon, none, mix.Bot{Every: h.robots, Stay: short, By: detect.ByIdle, To: w.Of(mix.Plain)})
+	w.Bots("slow", 100/h.part, soon, none, mix.Bot{Every: h.slow, Noise: 0.3, Stay: mix.Bounds{From: 2 * s, To: 5 * s}, By: detect.ByClient, To: strong})
+	w.Bots("slow, loose", 60/h.part, soon, none, mix.Bot{Every: h.loose, Noise: h.looseNoise, Stay: mix.Bounds{From: s, To: 4 * s}, By: detect.ByClient, To: strong})
+	w.Bots("slow, silent", 40/h.part, soon, none, mix.Bot{Every: h.slow, Noise: 0.5, Stay: mix.Bounds{From: s, To: 5 * s}, By: detect.ByIdle, To: w.Of(mix.Cookie)})
+	w.Bots("slow, one by one", 60/h.part, soon, none, mix.Bot{Every: mix.Bounds{From: 50 * time.Millisecond, To: 300 * time.Millisecond}, Noise: 5, Stay: mix.Bounds{From: 8 * s, To: 8*s + 50*time.Millisecond}, By: detect.ByIdle, To: strong, Chained: true})
+	w.Bots("play by the clock", 40/h.part, soon, none, mix.Bot{Every: h.clock, Noise: 0.2, Stay: mix.Bounds{From: 31 * s, To: 33 * s}, Plays: true, By: detect.ByClient, To: strong})
 	w.Bots("/24 joins", h.joiners, 3*soon, w.Network(false), mix.Bot{Every: h.joins, Noise: 40, Stay: mix.Bounds{From: 2 * s, To: 10 * s}, By: detect.ByClient, To: strong[:1]})
 	w.Bots("/48 joins", h.joiners, 3*soon, w.Network(true), mix.Bot{Every: h.joins, Noise: 40, Stay: mix.Bounds{From: 2 * s, To: 10 * s}, By: detect.ByClient, To: strong[1:2]})
-	w.Bots("carpet", 50, soon, none, mix.Bot{Every: h.carpet, Noise: 50, Stay: mix.Bounds{From: s, To: 3 * s}, By: detect.ByClient, To: strong, Wander: true})
+	w.Bots("carpet", 50/h.part, soon, none, mix.Bot{Every: h.carpet, Noise: 50, Stay: mix.Bounds{From: s, To: 3 * s}, By: detect.ByClient, To: strong, Wander: true})
 	w.Bots("carpet of a /24", 100, 2*soon, w.Network(false), mix.Bot{Every: h.spread, Noise: 50, Stay: mix.Bounds{From: s, To: 5 * s}, By: detect.ByClient, To: strong, Wander: true})
 	shared := w.Network(false) // where somebody plays
 	w.Bots("/24 with a player", 60, soon, shared, mix.Bot{Every: h.joins, Noise: 40, Stay: mix.Bounds{From: 2 * s, To: 10 * s}, By: detect.ByClient, To: strong[:4]})
@@ -239,7 +250,7 @@ func TestQuality(t *testing.T) {
 			for _, seed := range h.seeds {
 				w := mix.New(seed)
 				e := newEdge(t, w)
-				play(w, &h, 200)
+				play(w, &h, 240)
 				attack(w, &h)
 				forge(w)
 				w.Run(10 * time.Minute)

@@ -31,7 +31,13 @@ func (w *World) Attack(a *Actor, b Bot) {
 			s = Pick(w, b.To)
 		}
 		p := Plan{Stay: b.Stay.of(w), Plays: b.Plays, By: b.By}
-		next := func() { w.After(w.About(every, b.Noise), join) }
+		next := func() {
+			wait := w.About(every, b.Noise)
+			if a.Blocked != 0 { // it notices, and only looks now and then
+				wait *= 10
+			}
+			w.After(wait, join)
+		}
 		if b.Chained {
 			p.Then, p.Refused = func(detect.EndedBy) { next() }, func(string) { next() }
 		} else {
