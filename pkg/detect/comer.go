@@ -150,7 +150,7 @@ func (d *Detector) lasts(e *seen) {
 	h.lasting = min(h.lasting+1, mostLast)
 	h.peak[0] = max(h.peak[0], h.lasting)
 	d.plays(e)
-	e.svc.faring(e.at).well.add(d.bit(e.s))
+	e.svc.faring(e.at).well.add(mix(d.seed, uint64(e.s)))
 }
 
 // plays remembers a player.
@@ -213,7 +213,7 @@ func (d *Detector) fate(e *seen, c *conn) {
 		return
 	}
 	if e.h.playing(e.at) {
-		e.svc.faring(e.at).ill.add(d.bit(e.s))
+		e.svc.faring(e.at).ill.add(mix(d.seed, uint64(e.s)))
 	}
 	d.cameToNothing(e, c)
 	d.judge(e)
@@ -307,7 +307,7 @@ func (d *Detector) churn(e *seen, bad, good int) bool {
 		return false
 	}
 	return d.blockSource(e, Churn, 0.9, []Fact{
-		fact("nothing", float64(bad), float64(limit), "%d sessions in ten minutes that it left at once, more than %d, and %d that lasted", bad, limit, good),
+		fact("nothing", float64(bad), float64(limit), "%d connections in ten minutes came to nothing, more than %d; %d lasted", bad, limit, good),
 	})
 }
 

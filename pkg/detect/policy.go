@@ -113,10 +113,10 @@ func Default() Policy {
 		Risk: RiskPolicy{
 			Window: time.Minute, Connections: 10, GameConnections: 5, Robotic: 3,
 			ConnectionsWeight: 0.4, GameWeight: 0.3, RobotWeight: 0.3, Round: 100 * time.Millisecond,
-			Above: 0.8, Flagged: 0.9, Vouched: 0.75,
+			Above: 0.8, Flagged: 0.9, Vouched: 1,
 		},
 		Block:  BlockPolicy{First: 10 * time.Minute, Times: 4, Longest: 24 * time.Hour, Forgive: 6 * time.Hour, Unproven: time.Minute, UnprovenPerSecond: 100},
-		Flood:  FloodPolicy{Connections: 30, Nothing: 8, Share: 0.8},
+		Flood:  FloodPolicy{Connections: 24, Nothing: 8, Share: 0.8},
 		Churn:  ChurnPolicy{Short: 15 * time.Second, Sessions: 24, Regular: 8, Even: 0.03, Slack: 150 * time.Millisecond},
 		Sweep:  SweepPolicy{Destinations: 20, Share: 0.8},
 		Prefix: PrefixPolicy{Blocked: 8, Nothing: 16, Carpet: 24, Share: 0.75},

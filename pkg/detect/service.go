@@ -49,7 +49,7 @@ type faring struct{ well, ill mark64 }
 
 type mark64 uint64
 
-func (m *mark64) add(bit uint8) { *m |= 1 << (bit & 63) }
+func (m *mark64) add(hash uint64) { *m |= 1 << (hash & 63) }
 
 // faring is where it is written down who fares how.
 func (v *service) faring(now int64) *faring {
