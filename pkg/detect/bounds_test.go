@@ -105,6 +105,26 @@ func TestObservingAllocatesNothing(t *testing.T) {
 	}
 }
 
+// Nor for one who goes on when it is decided about: a forger can't make the daemon write evidence over and over.
+func TestGoingOnAllocatesNothing(t *testing.T) {
+	for _, proof := range []Proof{Strong, None} {
+		r := newRig(t)
+		o := Observation{Kind: Attempt, Proof: proof, Source: address(0xc6336407), Service: 1, Port: 27960, Game: "quake3"}
+		go1 := func() {
+			o.Client++
+			o.Time += 1e6
+			r.Observe(&o)
+		}
+		for range 5000 {
+			go1()
+		}
+		made := len(r.made)
+		if got := testing.AllocsPerRun(5000, go1); got != 0 || made != 1 || len(r.made) != 1 {
+			t.Errorf("proof %d: %v allocations an observation, %d decisions", proof, got, len(r.made))
+		}
+	}
+}
+
 func TestRoomEvictsWhatWasUsedLongestAgo(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 5))
 	r := newRoom[source, int](64, 99)

@@ -4,6 +4,7 @@ package detect
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -69,7 +70,7 @@ func TestSharedAddressesAreAllowedMore(t *testing.T) {
 		r.now += 7 * time.Second
 		r.see(victim, Observation{Kind: Lasting, Client: uint16(i + 1)})
 	}
-	r.connect(victim, 45, time.Second) // a dozen each second and more would be twelve times one's
+	r.connect(victim, 100, time.Second) // of one, the eleventh would be one too many
 	r.want(t)
 	r.connect(victim, 300, 250*time.Millisecond)
 	if len(r.made) != 1 || r.made[0].Players != 12 || r.made[0].Confidence != 0.75 {
@@ -217,5 +218,47 @@ func TestClockNeverGoesBack(t *testing.T) {
 		if got := time.Duration(c.read(row.t) - at); got != row.want {
 			t.Errorf("at %d it is %v, want %v", row.t, got, row.want)
 		}
+	}
+}
+
+// Evidence is used once: who comes back after his block is not blocked for what he was blocked for.
+func TestEvidenceIsUsedOnce(t *testing.T) {
+	r := newRig(t, func(p *Policy) { p.Block.First = time.Second })
+	for i := range 26 {
+		r.visit(victim, time.Second, time.Duration(5+i%3)*time.Second, Observation{EndedBy: ByClient})
+	}
+	r.want(t, victim+"/32 churn all 0.90")
+	for range 5 {
+		r.visit(victim, time.Second, 7*time.Second, Observation{EndedBy: ByClient})
+	}
+	r.want(t)
+}
+
+// One source thinly over many destinations.
+func TestSweep(t *testing.T) {
+	come := func(r *rig, destinations int) {
+		for i := range 22 { // fewer than churn is
+			n := uint16(i % destinations)
+			r.visit(victim, time.Second, time.Duration(8+i%3*4)*time.Second, Observation{EndedBy: ByClient, Service: n + 1, Port: 20_000 + n, Game: "source"})
+		}
+	}
+	r := newRig(t, func(p *Policy) { p.Sweep.Destinations = 15 })
+	come(r, 22)
+	r.want(t, victim+"/32 sweep all 0.90")
+	r = newRig(t, func(p *Policy) { p.Sweep.Destinations = 15 })
+	come(r, 10)
+	r.want(t)
+}
+
+// A sample that stands for several counts as so many, but shows no rhythm.
+func TestSamplesCountForMany(t *testing.T) {
+	r := newRig(t)
+	for i := range 5 {
+		r.see(victim, Observation{Kind: Attempt, Client: uint16(i + 1), Weight: 8})
+		r.now += time.Second
+	}
+	w, _ := r.Explain(netip.MustParseAddr(victim))
+	if w.Connections != 40 || w.RiskAll != 0.7 || w.Risk != 0 {
+		t.Errorf("it stands as %+v", w)
 	}
 }

@@ -12,9 +12,10 @@ func (d *Detector) volume(e *seen) {
 	p, w := &d.p.Heavy, e.o.weight()
 	if n, s := d.heavy.add(uint64(e.s), w, e.at); n > p.Packets {
 		if h := d.find(e.s); h == nil || d.unknown(h, e.at) {
-			d.question(d.suspects.take(e.s), e.at, Decision{
-				Prefix: e.s.prefix(), Reason: HeavyHitter, Confidence: 0.6,
-				Facts: []Fact{fact("packets", float64(n), float64(p.Packets), "at least %d packets refused within ten seconds, more than %d", n, p.Packets)},
+			d.question(d.suspects.take(e.s), e.at, func() Decision {
+				return Decision{Prefix: e.s.prefix(), Reason: HeavyHitter, Confidence: 0.6, Facts: []Fact{
+					fact("packets", float64(n), float64(p.Packets), "at least %d packets refused within ten seconds, more than %d", n, p.Packets),
+				}}
 			})
 		}
 		d.heavy.forget(s)
@@ -29,17 +30,17 @@ func (d *Detector) volume(e *seen) {
 	if from <= p.Sources || to <= p.Destinations {
 		return
 	}
-	players := 0
-	if n := d.nets.get(e.s.network()); n != nil {
-		players = n.playersOf()
-	}
-	d.question(d.suspectNets.take(e.s.network()), e.at, Decision{
-		Prefix: e.s.network().prefix(), Reason: Carpet, Confidence: 0.7, Players: players,
-		Facts: []Fact{
+	net := e.s.network()
+	d.question(d.suspectNets.take(net), e.at, func() Decision {
+		v := Decision{Prefix: net.prefix(), Reason: Carpet, Confidence: 0.7, Facts: []Fact{
 			fact("packets", float64(n), float64(p.NetPackets), "at least %d packets refused within ten seconds, more than %d", n, p.NetPackets),
 			fact("destinations", float64(to), float64(p.Destinations), "to about %d of our addresses and ports", to),
 			fact("sources", float64(from), float64(p.Sources), "from about %d sources of it", from),
-		},
+		}}
+		if n := d.nets.get(net); n != nil {
+			v.Players = n.playersOf()
+		}
+		return v
 	})
 	d.heavyNets.forget(s)
 }

@@ -48,7 +48,8 @@ func (d *Detector) punish(f *offence, at int64, v Decision) bool {
 
 // question decides to block what is unproven of a source or prefix until it proves itself. Forgers can have many such decisions
 // made, each about another address: beyond a rate they are only counted.
-func (d *Detector) question(until *int64, at int64, v Decision) {
+// what is asked for the decision only if it is made: forgers ask often.
+func (d *Detector) question(until *int64, at int64, what func() Decision) {
 	if at < *until {
 		return
 	}
@@ -56,6 +57,7 @@ func (d *Detector) question(until *int64, at int64, v Decision) {
 		d.counts.Suppressed++
 		return
 	}
+	v := what()
 	v.Scope, v.For = Unproven, d.p.Block.Unproven
 	*until = at + int64(v.For)
 	d.tell(&v)

@@ -134,7 +134,6 @@ func (d *Detector) closeSecond(v *service, e *seen) {
 		if v.came > 0 {
 			share = min(v.proved/v.came, 1)
 		}
-		surges.limit = max(surges.limit, on)
 		d.sign(v, e, Surge, true, v.fast, v.usual, share)
 	} else {
 		d.sign(v, e, Surge, false, v.fast, v.usual, 0)

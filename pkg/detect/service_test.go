@@ -66,6 +66,19 @@ func TestSurgeHasHysteresis(t *testing.T) {
 	}
 }
 
+// Minutes of flood don't become usual.
+func TestASurgeTeachesLittle(t *testing.T) {
+	r := newRig(t)
+	r.rate(5, 5*time.Minute, players)
+	r.rate(200, 4*time.Minute, players)
+	if got := r.signed(); !slices.Equal(got, []string{"surge true"}) {
+		t.Errorf("signs %v", got)
+	}
+	if v := r.service(1); v.usual > 25 {
+		t.Errorf("usual are %.1f a second", v.usual)
+	}
+}
+
 // A forecast of a rush makes it usual.
 func TestAForecastSurgeIsNone(t *testing.T) {
 	r := newRig(t)

@@ -66,9 +66,8 @@ func (s *Sign) Text() string {
 
 // standing is how a sign stands at a service.
 type standing struct {
-	on    bool
-	limit float64
-	last  int64 // when it was last seen
+	on   bool
+	last int64 // when it was last seen
 }
 
 // sign takes in whether a sign was seen: it comes at once, and goes when it was not seen for a while.
