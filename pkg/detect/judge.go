@@ -18,11 +18,15 @@ func (d *Detector) weigh(e *seen) {
 	if int(h.made) <= min(p.Connections, p.GameConnections, p.Robotic) && h.weighed == 0 || d.blocked(e.s, e.at) != nil {
 		return
 	}
-	if r := d.score(h, e.at, true); r.risk > p.Above {
-		d.blockSource(e, Risk, r.risk, d.facts(&r))
-		return
+	all, _ := h.within(e.at-int64(p.Window), e.at, d.slot)
+	worth := all > p.Connections*h.scale(d.p.Shared) || p.GameWeight+p.RobotWeight > p.Above // else the score can't be enough
+	if worth {
+		if r := d.score(h, e.at, true); r.risk > p.Above {
+			d.blockSource(e, Risk, r.risk, d.facts(&r))
+			return
+		}
 	}
-	if d.unknown(h, e.at) {
+	if worth && d.unknown(h, e.at) {
 		if r := d.score(h, e.at, false); r.risk > p.Above {
 			d.question(d.suspects.take(e.s), e.at, func() Decision {
 				return Decision{Prefix: e.s.prefix(), Reason: Risk, Confidence: r.risk / 2, Facts: d.facts(&r)}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,8 +16,10 @@ import (
 	"parry/pkg/detect/mix"
 )
 
-// The split was made before anything was tuned: dev's seeds and figures are those that the policy was tried on; held's, other seeds and
-// other figures for every family, were first looked at when it stood, and nothing was changed for them but what the commit log says.
+// The split was made before anything was tuned: dev's seeds and figures are those that the policy was tried on; held's are other seeds and
+// other figures for every family, and were first looked at when it stood. What was changed later (a bug, two bounds, all found by tests of
+// single rules) was not for their sake. The families are the same in both, and are this project's own idea of play and of attack: the figures
+// say how well the detector does against that, and no more.
 type half struct {
 	name                  string
 	seeds                 []uint64
@@ -179,6 +182,7 @@ type row struct {
 	attacks        bool
 	sources, hit   int
 	asked          int
+	wronged        int // were asked though they had played
 	delays         []time.Duration
 	tries, refused int
 }
@@ -201,6 +205,9 @@ func table(t *testing.T, w *mix.World) (rows []*row) {
 		at := a.Blocked
 		if a.Asked != 0 && (at == 0 || a.Asked < at) {
 			r.asked++
+			if !a.Attacks && a.Played != 0 && a.Played < a.Asked {
+				r.wronged++
+			}
 			if a.Family == "robots, weak" {
 				at = a.Asked
 			}
@@ -271,8 +278,8 @@ func TestQuality(t *testing.T) {
 					if r.hit > 0 {
 						t.Errorf("%s: %d honest sources are blocked", r.family, r.hit)
 					}
-					if r.asked > 0 && r.family != "forged, never seen" {
-						t.Errorf("%s: %d honest sources must prove themselves", r.family, r.asked)
+					if r.wronged > 0 || r.asked > 0 && !strings.HasPrefix(r.family, "forged") {
+						t.Errorf("%s: %d honest sources must prove themselves, %d of them have played", r.family, r.asked, r.wronged)
 					}
 				}
 			}

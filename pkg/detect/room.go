@@ -8,16 +8,16 @@ import "unsafe"
 // when it is made and nothing after, and V must hold no pointers, so that the collector never walks it.
 type room[K ~uint64, V any] struct {
 	seed    uint64
-	cells   []cell[K, V] // 0 is no cell: its newer is the oldest cell, its older the newest
-	index   []int32      // the first cell of each chain; 0 = none
+	cells   []cell[K] // 0 is no cell: its newer is the oldest cell, its older the newest
+	values  []V       // of the cells; apart, for to find and to order them is to touch many cells
+	index   []int32   // the first cell of each chain; 0 = none
 	n       int
 	evicted uint64
 }
 
-type cell[K ~uint64, V any] struct {
+type cell[K ~uint64] struct {
 	key                 K
 	chain, newer, older int32
-	value               V
 }
 
 func newRoom[K ~uint64, V any](size int, seed uint64) *room[K, V] {
@@ -25,12 +25,13 @@ func newRoom[K ~uint64, V any](size int, seed uint64) *room[K, V] {
 	for chains < size {
 		chains *= 2
 	}
-	return &room[K, V]{seed: seed, cells: make([]cell[K, V], size+1), index: make([]int32, chains)}
+	return &room[K, V]{seed: seed, cells: make([]cell[K], size+1), values: make([]V, size+1), index: make([]int32, chains)}
 }
 
 // bytes is all that it will ever take.
 func (r *room[K, V]) bytes() int {
-	return len(r.cells)*int(unsafe.Sizeof(cell[K, V]{})) + len(r.index)*int(unsafe.Sizeof(int32(0)))
+	var v V
+	return len(r.cells)*int(unsafe.Sizeof(cell[K]{})+unsafe.Sizeof(v)) + len(r.index)*int(unsafe.Sizeof(int32(0)))
 }
 
 func (r *room[K, V]) chainOf(k K) *int32 {
@@ -48,7 +49,7 @@ func (r *room[K, V]) find(k K) int32 {
 // get finds a value without counting as use; nil: there is none. What it points to may be another's after the next take.
 func (r *room[K, V]) get(k K) *V {
 	if i := r.find(k); i != 0 {
-		return &r.cells[i].value
+		return &r.values[i]
 	}
 	return nil
 }
@@ -61,11 +62,12 @@ func (r *room[K, V]) take(k K) *V {
 	} else {
 		i = r.fresh()
 		head := r.chainOf(k)
-		r.cells[i] = cell[K, V]{key: k, chain: *head}
+		var none V
+		r.cells[i], r.values[i] = cell[K]{key: k, chain: *head}, none
 		*head = i
 	}
 	r.link(i)
-	return &r.cells[i].value
+	return &r.values[i]
 }
 
 func (r *room[K, V]) fresh() int32 {
@@ -96,9 +98,9 @@ func (r *room[K, V]) remove(k K) {
 		}
 		*at = i
 		r.cells[c.newer].older, r.cells[c.older].newer = i, i
-		r.cells[i] = *c
+		r.cells[i], r.values[i] = *c, r.values[last]
 	}
-	r.cells[r.n] = cell[K, V]{}
+	r.cells[r.n] = cell[K]{}
 	r.n--
 }
 
@@ -124,6 +126,6 @@ func (r *room[K, V]) unlink(i int32) {
 // each shows all values, the one used last first.
 func (r *room[K, V]) each(show func(K, *V)) {
 	for i := r.cells[0].older; i != 0; i = r.cells[i].older {
-		show(r.cells[i].key, &r.cells[i].value)
+		show(r.cells[i].key, &r.values[i])
 	}
 }

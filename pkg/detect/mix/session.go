@@ -70,6 +70,9 @@ func (w *World) Connect(a *Actor, s *Service, p Plan) {
 	switch {
 	case w.Denied != nil && w.Denied(a.Addr):
 		a.Refused++
+		if a.Blocked == 0 { // his network was blocked before he came
+			a.Blocked = max(w.Now, 1)
+		}
 		proof = detect.None // lists are asked first
 		refuse("denied")
 	case !a.admit(s, w.Now):
@@ -113,6 +116,9 @@ func (x *Session) last() {
 	}
 	x.lasted = true
 	x.a.lasting++
+	if x.a.Played == 0 {
+		x.a.Played = x.w.Now
+	}
 	x.tell(detect.Observation{Kind: detect.Lasting})
 	x.goOn()
 }

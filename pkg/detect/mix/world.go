@@ -45,6 +45,7 @@ type Actor struct {
 	First   time.Duration // its first attempt
 	Blocked time.Duration // when all it sends was blocked first; 0 = never
 	Asked   time.Duration // when what is unproven of it was
+	Played  time.Duration // when a session of it first lasted; 0 = never
 	Refused int           // attempts that a block refused
 	Tries   int
 	lasting int
