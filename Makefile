@@ -64,6 +64,9 @@ e2e-all: root setup-e2e-all e2e-kernel build ## every game, and e2e-kernel (root
 bench: root build ## what a packet costs, beside hand-minimal programs (root; a minute)
 	bin/parry bench
 
+quality-detect: ## who attacks, on generated mixes of attack and play: precision, recall, time to block (a minute)
+	@$(call tell,PARRY_QUALITY=full,-run TestQuality ./pkg/detect/...)
+
 compare: root setup-compare build ## the same packets by kernel routing, nftables, iptables, nginx, a Go proxy, parry (root)
 	$(GO) run ./test/compare $(COMPARE_FLAGS)
 
