@@ -13,7 +13,7 @@
 #define NOTED 0x100 /* beside XDP_*: parry_note is to run before the program ends */
 
 /* Does a program of this configuration tell of packets? The verifier removes all of it where none does. */
-#define NOTES (cfg.samples | cfg.books)
+#define NOTES (cfg.samples | cfg.books) /* cfg.told goes with samples */
 
 #define SAMPLE_SECOND 30 /* ns >> this */
 
@@ -44,6 +44,31 @@ static __always_inline struct noted *noted_get(void)
 	return bpf_map_lookup_elem(&noted, &zero);
 }
 
+/* Would it have begun a session, had it not been refused? A query and a stray segment would not. */
+static __always_inline bool attempt(const struct pkt *p)
+{
+	if (!p->reason || p->reason == DROP_REASON_SYN_PROXY || !p->service || p->half || p->down || p->query ||
+	    p->frag == FRAG_LATER)
+		return false;
+	return p->proto == IPPROTO_UDP || (p->proto == IPPROTO_TCP && (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN);
+}
+
+/* Whose session is or would be its own: the client's port, the edge's address and port. */
+static __always_inline void note_session(const struct pkt *p, struct sample *m)
+{
+	addr_copy(m->client, client_of(p));
+	addr_copy(m->front, p->down ? p->as : p->dst);
+	m->client_port = p->down ? p->to_port : p->sport;
+	m->front_port = p->down ? p->as_port : p->dport;
+	m->proto = p->proto;
+	m->l4 = p->frag == FRAG_LATER ? 0 : p->l4;
+	m->kind = p->told;
+	if (!p->told) {
+		m->every = 0;
+		m->packets = 0;
+	}
+}
+
 /* Lays down what is known of it. Returns what the code is marked with. */
 static __always_inline int note(const struct pkt *p, enum verdict v, int code, bool regular)
 {
@@ -58,14 +83,14 @@ static __always_inline int note(const struct pkt *p, enum verdict v, int code, b
 	n->ends.proto = p->proto;
 	n->ends.family = p->family;
 	n->code = code;
-	addr_copy(n->sample.client, client_of(p));
+	note_session(p, &n->sample);
 	n->sample.length = p->len;
 	n->sample.rule = p->rule;
 	n->sample.service = p->service;
 	n->sample.reason = p->reason;
 	n->sample.shadow = p->shadow;
 	n->sample.verdict = v;
-	n->sample.flags = (p->down ? SAMPLE_DOWN : 0) | (p->first ? SAMPLE_FIRST : 0) | (regular ? SAMPLE_REGULAR : 0);
+	n->sample.flags = (p->down ? SAMPLE_DOWN : 0) | (p->first || attempt(p) ? SAMPLE_FIRST : 0) | (regular ? SAMPLE_REGULAR : 0);
 	if (p->player || p->proof == GATE_PROOF_STRONG)
 		n->sample.flags |= SAMPLE_PLAYER;
 	n->sample.family = p->family;
@@ -77,9 +102,9 @@ static __always_inline int noteworthy(const struct pkt *p, enum verdict v, int c
 {
 	bool refused = p->reason | p->shadow, booked, regular;
 
-	if (!NOTES || (!refused && cfg.samples < SAMPLES_ALL))
+	if (!NOTES || (!refused && !(cfg.told && p->told) && cfg.samples < SAMPLES_ALL))
 		return 0;
 	booked = cfg.books && (p->shadow || (cfg.trial && p->reason));
 	regular = cfg.samples && refused && sample_turn(p);
-	return booked || regular || cfg.samples >= SAMPLES_DROPS ? note(p, v, code, regular) : 0;
+	return booked || regular || (cfg.told && p->told) || cfg.samples >= SAMPLES_DROPS ? note(p, v, code, regular) : 0;
 }

@@ -68,6 +68,7 @@ static __always_inline int quick_drop(struct iphdr *ip, struct udphdr *l4, __u32
 	*(__u32 *)p.dst = ip->daddr;
 	p.sport = l4->source;
 	p.dport = l4->dest;
+	p.l4 = (void *)l4 - (void *)ip + sizeof(struct ethhdr);
 	return parry_exit(&p, VERDICT_DROP);
 }
 
