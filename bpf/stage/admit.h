@@ -341,9 +341,10 @@ NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
 		wide_undo(p, svc);
 		return drop(p, p->reason);
 	}
-	m = making_new(p, (p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0) | source_prefix(p, svc) << FLOW_PREFIX_SHIFT |
-		       (p->proof == GATE_PROOF_STRONG && !p->shaken ? PHASE_OPEN : PHASE_OPENING) |
-		       (p->again ? FLOW_AGAIN : 0) | (svc->netchan && p->proto == IPPROTO_UDP ? FLOW_NETCHAN : 0));
+	m = making_new(
+		p, (p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0) | source_prefix(p, svc) << FLOW_PREFIX_SHIFT |
+			   (p->proof == GATE_PROOF_STRONG && !p->shaken ? PHASE_OPEN : PHASE_OPENING) |
+			   (p->again ? FLOW_AGAIN : 0) | (svc->netchan && p->proto == IPPROTO_UDP ? FLOW_NETCHAN : 0));
 	if (!m) {
 		limit_undo(p, s, svc);
 		return VERDICT_ABORT;

@@ -70,7 +70,8 @@ static __always_inline int local_begin(struct pkt *p)
 	svc = bpf_map_lookup_elem(&service, &i);
 	if (!svc || svc->forward != FORWARD_LOCAL || !begins(p, svc))
 		return -1;
-	m = making_new(p, PHASE_OPENING | FLOW_SERVER_STARTED | FLOW_LOCAL | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
+	m = making_new(p,
+		       PHASE_OPENING | FLOW_SERVER_STARTED | FLOW_LOCAL | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
 	if (!m)
 		return -1;
 	m->epoch = policy_epoch();

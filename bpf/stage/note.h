@@ -90,7 +90,8 @@ static __always_inline int note(const struct pkt *p, enum verdict v, int code, b
 	n->sample.reason = p->reason;
 	n->sample.shadow = p->shadow;
 	n->sample.verdict = v;
-	n->sample.flags = (p->down ? SAMPLE_DOWN : 0) | (p->first || attempt(p) ? SAMPLE_FIRST : 0) | (regular ? SAMPLE_REGULAR : 0);
+	n->sample.flags = (p->down ? SAMPLE_DOWN : 0) | (p->first || attempt(p) ? SAMPLE_FIRST : 0) |
+			  (regular ? SAMPLE_REGULAR : 0);
 	if (p->player || p->proof == GATE_PROOF_STRONG)
 		n->sample.flags |= SAMPLE_PLAYER;
 	n->sample.family = p->family;
@@ -106,5 +107,6 @@ static __always_inline int noteworthy(const struct pkt *p, enum verdict v, int c
 		return 0;
 	booked = cfg.books && (p->shadow || (cfg.trial && p->reason));
 	regular = cfg.samples && refused && sample_turn(p);
-	return booked || regular || (cfg.told && p->told) || cfg.samples >= SAMPLES_DROPS ? note(p, v, code, regular) : 0;
+	return booked || regular || (cfg.told && p->told) || cfg.samples >= SAMPLES_DROPS ? note(p, v, code, regular) :
+											    0;
 }

@@ -55,7 +55,8 @@ static __always_inline struct list_entry *denied4(__u32 service, __be32 addr, __
 }
 
 /* What a cell says is dropped at once: at the level that holds always, its source's samples are of packets that its entry judged anew. */
-static __always_inline int quick_drop(struct iphdr *ip, struct udphdr *l4, __u32 service, __u64 now, bool lately)
+static __always_inline int quick_drop(struct iphdr *ip, struct udphdr *l4, const void *end, __u32 service, __u64 now,
+				      bool lately)
 {
 	struct pkt p = {
 		.service = service, .l3_len = bpf_ntohs(ip->tot_len), .now = now, .family = 4, .proto = ip->protocol
@@ -68,7 +69,9 @@ static __always_inline int quick_drop(struct iphdr *ip, struct udphdr *l4, __u32
 	*(__u32 *)p.dst = ip->daddr;
 	p.sport = l4->source;
 	p.dport = l4->dest;
-	p.l4 = (void *)l4 - (void *)ip + sizeof(struct ethhdr);
+	p.l4 = sizeof(struct ethhdr) + sizeof(*ip);
+	if (ip->protocol == IPPROTO_TCP && (void *)l4 + sizeof(struct tcphdr) <= end)
+		p.tcp = ((__u8 *)l4)[13];
 	return parry_exit(&p, VERDICT_DROP);
 }
 
@@ -94,7 +97,7 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	addr = ip->saddr;
 	whom = denial_whom(service, addr); /* before it is judged: what is loosened meanwhile is not passed over */
 	if (denied_lately(whom, now >> DENIAL_SHIFT))
-		return quick_drop(ip, l4, service, now, true);
+		return quick_drop(ip, l4, end, service, now, true);
 	e = denied4(service, addr, now, &unlisted);
 	if (!e && unlisted == UNLISTED_NET && ip->protocol == IPPROTO_UDP && (f->gated || pressing(service)))
 		return EXPRESS_BRIEF;
@@ -103,5 +106,5 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	if (!e)
 		return unlisted ? EXPRESS_UNLISTED : EXPRESS_STRANGER;
 	denial_note(unlisted ? whom | DENIAL_NET : whom, e, now);
-	return quick_drop(ip, l4, service, now, false);
+	return quick_drop(ip, l4, end, service, now, false);
 }

@@ -3,49 +3,72 @@
  * Is a packet that passes told of, though nobody captures? The first ones of a session are, each way, with what they say, so that its
  * game can be named; after those the one at which it is judged again, every two seconds at most, so that the ordinary packet pays nothing.
  * The frame is kept here as it came in, for by the exit it has been rewritten. Each kind has its rate a second and CPU (struct sampler). A
- * session that begins when little is left of that is not marked: sessions are told whole or not at all, and a flood of them costs a look.
+ * session that begins when that is used up is not marked: sessions are told whole or not at all, and one of a flood costs a look.
  */
 #pragma once
 
 #include "sample.h"
 
-/* What both halves of a new session are marked with. Global: verified once. */
+static __always_inline struct sample_count *told_count(__u32 kind)
+{
+	__u32 i = SAMPLE_ALWAYS_SLOT + kind;
+
+	return bpf_map_lookup_elem(&sample_count, &i);
+}
+
+/* Another second may have begun. Turns are thinned out by how many there were in the one before, so that those of its end are told as
+ * often as those of its beginning. */
+static __always_inline void told_second(struct sample_count *c, __u32 rate, __u64 now)
+{
+	__u32 second = now >> SAMPLE_SECOND;
+
+	if (c->second == second)
+		return;
+	c->every = c->second + 1 == second && rate ? c->offered / rate + 1 : 1;
+	c->second = second;
+	c->offered = c->used = 0;
+}
+
+/* What both halves of a new session are marked with: it uses up as many of its second's as it may have. Global: verified once. */
 NOINLINE int told_mark(struct pkt *p)
 {
-	__u32 i = SAMPLE_ALWAYS_SLOT + SAMPLE_KIND_FIRST;
-	struct sample_count *c = bpf_map_lookup_elem(&sample_count, &i);
+	struct sample_count *c = told_count(SAMPLE_KIND_FIRST);
 	struct sampler *s = sampler_get();
+	__u32 rate;
 
 	if (!p || !c || !s)
 		return 0;
-	if (c->second != (__u32)(p->now >> SAMPLE_SECOND) || c->used + 2 * SAMPLE_FIRSTS <= s->rate[SAMPLE_KIND_FIRST])
+	rate = s->rate[SAMPLE_KIND_FIRST];
+	told_second(c, rate, p->now);
+	if (c->used + 2 * SAMPLE_FIRSTS <= rate) {
+		c->used += 2 * SAMPLE_FIRSTS;
 		return FLOW_FRESH;
+	}
 	c->over++;
 	return 0;
 }
 
-/* Is there room for it within its kind's rate? Returns 0, or how many it stands for: turns are thinned out by how many there were in the
- * second before, so that those of its end are told as often as those of its beginning. */
-static __always_inline __u32 told_takes(__u32 kind, __u32 rate, __u32 second)
+/* Is there room for it within its kind's rate? Returns 0, or how many it stands for. First ones have had it since their session began,
+ * in this second or in one before; but what is dropped further on is not counted by its half, so they are bounded here, too. */
+static __always_inline __u32 told_takes(__u32 kind, __u32 rate, __u64 now)
 {
-	__u32 i = SAMPLE_ALWAYS_SLOT + kind;
-	struct sample_count *c = bpf_map_lookup_elem(&sample_count, &i);
+	struct sample_count *c = told_count(kind);
 
-	if (!c || !rate)
+	if (!c)
 		return 0;
-	if (c->second != second) {
-		c->every = kind == SAMPLE_KIND_TURN && c->second + 1 == second ? c->offered / rate + 1 : 1;
-		c->second = second;
-		c->offered = c->used = 0;
+	told_second(c, rate, now);
+	if (kind == SAMPLE_KIND_FIRST && c->offered++ < 2 * rate)
+		return 1;
+	if (kind == SAMPLE_KIND_TURN) {
+		c->offered++;
+		if (++c->turn >= c->every && c->used < rate) {
+			c->turn = 0;
+			c->used++;
+			return c->every;
+		}
 	}
-	c->offered++;
-	if (++c->turn < c->every || c->used >= rate) {
-		c->over++;
-		return 0;
-	}
-	c->turn = 0;
-	c->used++;
-	return c->every;
+	c->over++;
+	return 0;
 }
 
 /* Does it say anything? A datagram does; of a segment the header is in the copy. */
@@ -69,7 +92,7 @@ static __always_inline __u32 told_begin(const struct pkt *p, struct noted *n, __
 
 	if (!s || kind >= SAMPLE_KINDS)
 		return 0;
-	every = told_takes(kind, s->rate[kind], p->now >> SAMPLE_SECOND);
+	every = told_takes(kind, s->rate[kind], p->now);
 	if (!every)
 		return 0;
 	n->sample.every = kind == SAMPLE_KIND_TURN ? every : 0;
