@@ -885,9 +885,9 @@ struct sample {
 	__u16 cpu;
 	__be16 client_port;
 	__be16 front_port;
-	__u16 l4; /* where in the frame the UDP or TCP header begins; 0 = not known */
 	__u8 proto;
 	__u8 kind; /* enum sample_kind */
+	__u16 pad;
 	__u32 packets; /* told by kind: that its half had before */
 };
 
@@ -968,7 +968,12 @@ struct shadow_source {
 struct noted {
 	struct sample_tuple ends; /* as it came in */
 	__u32 code; /* XDP_* */
-	__u32 have; /* its frame was copied as it came in: 1 and as many bytes as sample.taken says */
+	__u8 have; /* its frame was copied as it came in: 1 and as many bytes as sample.taken says */
+	__u8 tcp; /* this and the next three: as in struct pkt */
+	__u8 half;
+	__u8 query;
+	__u8 frag;
+	__u8 pad[7];
 	struct sample sample;
 	__u8 data[SAMPLE_MAX]; /* behind the sample, as in the ring */
 };

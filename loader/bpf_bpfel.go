@@ -632,7 +632,12 @@ type bpfNoted struct {
 	_      structs.HostLayout
 	Ends   bpfSampleTuple
 	Code   uint32
-	Have   uint32
+	Have   uint8
+	Tcp    uint8
+	Half   uint8
+	Query  uint8
+	Frag   uint8
+	Pad    [7]uint8
 	Sample bpfSample
 	Data   [2048]uint8
 }
@@ -817,9 +822,9 @@ type bpfSample struct {
 	Cpu        uint16
 	ClientPort uint16
 	FrontPort  uint16
-	L4         uint16
 	Proto      uint8
 	Kind       uint8
+	Pad        uint16
 	Packets    uint32
 }
 

@@ -44,32 +44,8 @@ static __always_inline struct noted *noted_get(void)
 	return bpf_map_lookup_elem(&noted, &zero);
 }
 
-/* Would it have begun a session, had it not been refused? A query and a stray segment would not. */
-static __always_inline bool attempt(const struct pkt *p)
-{
-	if (!p->reason || p->reason == DROP_REASON_SYN_PROXY || !p->service || p->half || p->down || p->query ||
-	    p->frag == FRAG_LATER)
-		return false;
-	return p->proto == IPPROTO_UDP || (p->proto == IPPROTO_TCP && (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN);
-}
-
-/* Whose session is or would be its own: the client's port, the edge's address and port. */
-static __always_inline void note_session(const struct pkt *p, struct sample *m)
-{
-	addr_copy(m->client, client_of(p));
-	addr_copy(m->front, p->down ? p->as : p->dst);
-	m->client_port = p->down ? p->to_port : p->sport;
-	m->front_port = p->down ? p->as_port : p->dport;
-	m->proto = p->proto;
-	m->l4 = p->frag == FRAG_LATER ? 0 : p->l4;
-	m->kind = p->told;
-	if (!p->told) {
-		m->every = 0;
-		m->packets = 0;
-	}
-}
-
-/* Lays down what is known of it. Returns what the code is marked with. */
+/* Lays down what is known of it. Returns what the code is marked with. What follows from
+ * it is left to stage/sample.h: here it would lie beneath the calls of all who end a packet's way. */
 static __always_inline int note(const struct pkt *p, enum verdict v, int code, bool regular)
 {
 	struct noted *n = noted_get();
@@ -83,15 +59,19 @@ static __always_inline int note(const struct pkt *p, enum verdict v, int code, b
 	n->ends.proto = p->proto;
 	n->ends.family = p->family;
 	n->code = code;
-	note_session(p, &n->sample);
+	addr_copy(n->sample.client, client_of(p));
+	n->sample.kind = p->told;
+	n->tcp = p->tcp;
+	n->half = p->half;
+	n->query = p->query;
+	n->frag = p->frag;
 	n->sample.length = p->len;
 	n->sample.rule = p->rule;
 	n->sample.service = p->service;
 	n->sample.reason = p->reason;
 	n->sample.shadow = p->shadow;
 	n->sample.verdict = v;
-	n->sample.flags = (p->down ? SAMPLE_DOWN : 0) | (p->first || attempt(p) ? SAMPLE_FIRST : 0) |
-			  (regular ? SAMPLE_REGULAR : 0);
+	n->sample.flags = (p->down ? SAMPLE_DOWN : 0) | (p->first ? SAMPLE_FIRST : 0) | (regular ? SAMPLE_REGULAR : 0);
 	if (p->player || p->proof == GATE_PROOF_STRONG)
 		n->sample.flags |= SAMPLE_PLAYER;
 	n->sample.family = p->family;

@@ -166,6 +166,41 @@ static __always_inline bool sample_always(const struct noted *n)
 	return n->sample.flags & SAMPLE_REGULAR || n->sample.kind;
 }
 
+/* Would it have begun a session, had it not been refused? A query and a stray segment would not. */
+static __always_inline bool sample_attempt(const struct noted *n)
+{
+	if (n->half || n->query || n->frag == FRAG_LATER || n->sample.flags & SAMPLE_DOWN || !n->sample.reason ||
+	    n->sample.reason == DROP_REASON_SYN_PROXY || !n->sample.service)
+		return false;
+	return n->ends.proto == IPPROTO_UDP ||
+	       (n->ends.proto == IPPROTO_TCP && (n->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN);
+}
+
+/* What a packet has that was not told by its kind (stage/told.h): of what goes down, nobody says here who speaks to whom. */
+static __always_inline void sample_untold(struct sample *m)
+{
+	__builtin_memset(m->front, 0, sizeof(m->front));
+	m->client_port = m->front_port = 0;
+	m->every = 0;
+	m->packets = 0;
+}
+
+static __always_inline void sample_ends(struct noted *n)
+{
+	struct sample *m = &n->sample;
+
+	m->proto = n->ends.proto;
+	if (sample_attempt(n))
+		m->flags |= SAMPLE_FIRST;
+	if (!m->kind)
+		sample_untold(m);
+	if (!(m->flags & SAMPLE_DOWN)) {
+		addr_copy(m->front, n->ends.dst);
+		m->client_port = n->ends.sport;
+		m->front_port = n->ends.dport;
+	}
+}
+
 /* Whose is it, and how much of its frame? Returns the slots' bits; 0 and not sample_always: nobody's. */
 static __always_inline __u32 sample_begin(struct noted *n, __u32 *snap)
 {
@@ -174,6 +209,7 @@ static __always_inline __u32 sample_begin(struct noted *n, __u32 *snap)
 
 	if (!s)
 		return 0;
+	sample_ends(n);
 	n->sample.time = env_precise();
 	n->sample.cpu = env_cpu();
 	if (n->sample.flags & SAMPLE_REGULAR) {

@@ -105,6 +105,9 @@ static __always_inline int told_end(struct pkt *p, struct noted *n, __u32 kind, 
 	if ((packets || p->down || kind != SAMPLE_KIND_FIRST) && !told_says(p, n))
 		return 0;
 	n->sample.packets = packets;
+	addr_copy(n->sample.front, p->as); /* of what goes down; else its ends say it */
+	n->sample.client_port = p->to_port;
+	n->sample.front_port = p->as_port;
 	p->told = kind;
 	return 0;
 }

@@ -16,8 +16,6 @@ import (
 type framed struct {
 	name   string
 	frame  []byte
-	l4     uint16
-	proto  uint8
 	want   string
 	length int
 }
@@ -33,39 +31,50 @@ func frames() []framed {
 	}
 	udp := append([]byte{0, 1, 0, 2, 0, 13, 0, 0}, "hello"...)
 	tcp := append([]byte{1: 1, 3: 2, 12: 6 << 4, 23: 0}, "hello"...)
-	six := append(make([]byte, 14+40), udp...)
-	binary.BigEndian.PutUint16(six[12:], etherIPv6)
-	binary.BigEndian.PutUint16(six[18:], uint16(len(udp)))
+	six := func(proto byte, rest []byte) []byte {
+		b := append(make([]byte, 14+40), rest...)
+		binary.BigEndian.PutUint16(b[12:], etherIPv6)
+		b[20] = proto
+		binary.BigEndian.PutUint16(b[18:], uint16(len(rest)))
+		return b
+	}
+	later := four(17, udp)
+	later[21] = 3
 	tagged := append(append(bytes.Clone(four(17, udp)[:12]), 0x81, 0, 0, 5), four(17, udp)[12:]...)
 	short, long, odd, fragment := four(17, udp), four(17, udp), four(6, tcp), four(17, udp)
 	short[14+20+5], long[14+20+5], odd[14+20+12], fragment[14+3] = 10, 200, 15<<4, 26
 	return []framed{
-		{"UDP", four(17, udp), 34, 17, "hello", 5},
-		{"with padding", append(four(17, udp), make([]byte, 13)...), 34, 17, "hello", 5},
-		{"cut within", four(17, udp)[:44], 34, 17, "he", 5},
-		{"cut before", four(17, udp)[:42], 34, 17, "", 5},
-		{"cut within its header", four(17, udp)[:41], 34, 17, "", 0},
-		{"cut within IP's header", four(17, udp)[:30], 34, 17, "", 0},
-		{"cut within Ethernet's header", four(17, udp)[:10], 34, 17, "", 0},
-		{"nothing", nil, 34, 17, "", 0},
-		{"a shorter length than IP's", short, 34, 17, "he", 2},
-		{"a longer one", long, 34, 17, "hello", 5},
-		{"a part of a datagram", fragment, 34, 17, "", 0},
-		{"TCP with options", four(6, tcp), 34, 6, "hello", 5},
-		{"TCP cut before", four(6, tcp)[:14+20+24], 34, 6, "", 5},
-		{"a header longer than the packet", odd, 34, 6, "", 0},
-		{"IPv6", six, 54, 17, "hello", 5},
-		{"VLAN", tagged, 38, 17, "hello", 5},
-		{"nobody knows where", four(17, udp), 0, 17, "", 0},
-		{"beyond it", four(17, udp), 60000, 17, "", 0},
-		{"ICMP", four(1, udp), 34, 1, "", 0},
+		{"UDP", four(17, udp), "hello", 5},
+		{"with padding", append(four(17, udp), make([]byte, 13)...), "hello", 5},
+		{"cut within", four(17, udp)[:44], "he", 5},
+		{"cut before", four(17, udp)[:42], "", 5},
+		{"cut within its header", four(17, udp)[:41], "", 0},
+		{"cut within IP's header", four(17, udp)[:30], "", 0},
+		{"cut within Ethernet's header", four(17, udp)[:10], "", 0},
+		{"nothing", nil, "", 0},
+		{"a shorter length than IP's", short, "he", 2},
+		{"a longer one", long, "hello", 5},
+		{"a part of a datagram", fragment, "", 0},
+		{"TCP with options", four(6, tcp), "hello", 5},
+		{"TCP cut before", four(6, tcp)[:14+20+24], "", 5},
+		{"a header longer than the packet", odd, "", 0},
+		{"IPv6", six(17, udp), "hello", 5},
+		{"options and routing", six(60, append(append([]byte{43, 0, 7: 0}, []byte{17, 1, 15: 0}...), udp...)), "hello", 5},
+		{"authentication", six(51, append([]byte{17, 1, 11: 0}, udp...)), "hello", 5},
+		{"a first fragment", six(44, append([]byte{17, 0, 0, 1, 7: 0}, udp...)), "hello", 5},
+		{"a later fragment", six(44, append([]byte{17, 0, 1, 0, 7: 0}, udp...)), "", 0},
+		{"options without end", six(60, make([]byte, 80)), "", 0},
+		{"options cut short", six(60, []byte{17, 9, 0, 0, 0, 0, 0, 0}), "", 0},
+		{"a later fragment of IPv4", later, "", 0},
+		{"VLAN", tagged, "hello", 5},
+		{"ICMP", four(1, udp), "", 0},
 	}
 }
 
 func TestPacketPayload(t *testing.T) {
 	for _, x := range frames() {
 		t.Run(x.name, func(t *testing.T) {
-			s := Sample{Frame: x.frame, L4: x.l4, Proto: x.proto}
+			s := Sample{Frame: x.frame}
 			p := s.Packet()
 			if string(p.Payload) != x.want || p.Length != x.length {
 				t.Errorf("said %q of %d bytes, want %q of %d", p.Payload, p.Length, x.want, x.length)

@@ -60,7 +60,6 @@ type Sample struct {
 	Kind    Kind
 	Proto   uint8  // 6, 17, ...; 0 = not known
 	Ports   Ports  // of Client and Front
-	L4      uint16 // where in Frame the UDP or TCP header begins; 0 = nobody knows
 	Frame   []byte // the beginning of it, within the record
 }
 
@@ -96,8 +95,7 @@ func (s *Sample) Decode(record []byte) error {
 	s.Reason, s.Shadow, s.Verdict, s.Flags, s.Slots = b[60], b[61], b[62], b[63], b[64]
 	s.CPU = binary.NativeEndian.Uint16(b[66:])
 	s.Ports = Ports{binary.BigEndian.Uint16(b[68:]), binary.BigEndian.Uint16(b[70:])}
-	s.L4 = binary.NativeEndian.Uint16(b[72:])
-	s.Proto, s.Kind = b[74], Kind(b[75])
+	s.Proto, s.Kind = b[72], Kind(b[73])
 	s.Packets = binary.NativeEndian.Uint32(b[76:])
 	s.Frame = record[headerLen : headerLen+taken]
 	return nil

@@ -27,8 +27,7 @@ func record(family byte, taken int, frame []byte) []byte {
 	binary.NativeEndian.PutUint16(b[66:], 6)
 	binary.BigEndian.PutUint16(b[68:], 40000)
 	binary.BigEndian.PutUint16(b[70:], 27960)
-	binary.NativeEndian.PutUint16(b[72:], 34)
-	copy(b[74:], []byte{protoUDP, byte(KindFirst)})
+	copy(b[72:], []byte{protoUDP, byte(KindFirst)})
 	return append(b, frame...)
 }
 
@@ -36,7 +35,7 @@ func TestDecode(t *testing.T) {
 	whole := Sample{
 		Time: 123_456_789, Client: netip.MustParseAddr("198.51.100.7"), Front: netip.MustParseAddr("203.0.113.10"), Ifindex: 3, Length: 1200, Rule: 17, Every: 100, Service: 2, CPU: 6,
 		Reason: 13, Shadow: 14, Verdict: Drop, Flags: Down | First, Slots: 5, Frame: []byte{1, 2, 3},
-		Ports: Ports{40000, 27960}, L4: 34, Proto: protoUDP, Kind: KindFirst, Packets: 3,
+		Ports: Ports{40000, 27960}, Proto: protoUDP, Kind: KindFirst, Packets: 3,
 	}
 	six, nobody, none := whole, whole, whole
 	six.Client, six.Front = netip.MustParseAddr("c633:6407:1::9"), netip.MustParseAddr("cb00:710a::1")

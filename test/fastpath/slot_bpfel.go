@@ -464,7 +464,12 @@ type slotNoted struct {
 		Pad    [2]uint8
 	}
 	Code   uint32
-	Have   uint32
+	Have   uint8
+	Tcp    uint8
+	Half   uint8
+	Query  uint8
+	Frag   uint8
+	Pad    [7]uint8
 	Sample struct {
 		_          structs.HostLayout
 		Time       uint64
@@ -485,9 +490,9 @@ type slotNoted struct {
 		Cpu        uint16
 		ClientPort uint16
 		FrontPort  uint16
-		L4         uint16
 		Proto      uint8
 		Kind       uint8
+		Pad        uint16
 		Packets    uint32
 	}
 	Data [2048]uint8
