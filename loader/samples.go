@@ -42,6 +42,7 @@ const (
 	ringMin       = 1 << 16
 	sampleLook    = 50 * time.Millisecond // between two looks at the ring while somebody captures
 	sampleIdly    = 500 * time.Millisecond
+	sampleBatch   = 8192 // that a look takes at most
 )
 
 // SampleKind is why a packet is told that no capture asked for.
@@ -179,7 +180,7 @@ func (e *Edge) SampleCounts() ([SampleSlots + SampleKinds]SampleCount, error) {
 }
 
 // Samples hands records of the ring to fn until ctx ends, as package sample decodes them; they are valid until fn returns. While nobody
-// captures, and sessions are not told of, they wait for up to half a second. After each look at the ring looked is called: all that was there is handed on.
+// captures, and sessions are not told of, they wait for up to half a second. After each look at the ring looked is called: all that was there when it began is handed on, or 8192.
 func (e *Edge) Samples(ctx context.Context, fn func(record []byte), looked func()) error {
 	r, err := ringbuf.NewReader(e.state[bpfMapSamples])
 	if err != nil {
@@ -194,7 +195,7 @@ func (e *Edge) Samples(ctx context.Context, fn func(record []byte), looked func(
 			wait = sampleLook
 		}
 		r.SetDeadline(time.Now().Add(wait))
-		for {
+		for range sampleBatch { // of a ring that fills as fast as it is read, too
 			err := r.ReadInto(&rec)
 			if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
 				break

@@ -159,8 +159,14 @@ type End struct {
 	Service  uint16
 	Proto    uint8
 	By       EndedBy
-	Proven   bool
 	Began    uint64 // CLOCK_MONOTONIC, ns
 	Last     uint64 // when its last packet passed
 	Up, Down Way
+}
+
+// Analyser is told of sessions by one goroutine: of each direction the packets in order, then of its end. What it is given is valid until
+// it returns. While it thinks, samples wait in the ring, and are lost once that is full, counted: it slows no packet down.
+type Analyser interface {
+	Packet(*Packet)
+	Ended(*End)
 }
