@@ -13,7 +13,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 5
+#define LAYOUT_VERSION 6
 
 #define TICK_SHIFT 20
 #define TICKS_PER_SECOND 954 /* 10^9 / 2^20, rounded up */
@@ -48,6 +48,9 @@
 #define SAMPLE_MAX 2048 /* bytes of a frame in a sample */
 #define SAMPLE_HEADERS 128 /* and in one that is taken always */
 #define SAMPLE_SLOTS 4 /* captures at a time */
+#define SAMPLE_PAYLOAD 1024 /* bytes of a frame in one that is told for the sake of what it says */
+#define SAMPLE_FIRSTS 4 /* of a session that are told, each way */
+#define SAMPLE_HANDSHAKE 3 /* TCP: so many more are looked at, for some say nothing */
 #define SAMPLE_CELLS 4096 /* sources whose drops are told apart: those that collide share a sample a second */
 #define RULE_SLOTS 1024 /* rules at once, of all services together */
 #define RULE_CELLS 65536 /* words of rules that limit each source, by keyed hash */
@@ -165,6 +168,7 @@ enum flow_flag {
 	FLOW_HEADER = 1u << 4, /* TCP: its server has not acknowledged the PROXY header yet */
 	FLOW_RULED = 1u << 5, /* a rule with --established is about its service */
 	FLOW_NETCHAN = 1u << 6, /* UDP, both halves: what proves it strongly may still come (stage/netchan.h) */
+	FLOW_FRESH = 1u << 7, /* each half its own: its first packets are told (stage/told.h) */
 	FLOW_RETURN = 1u << 8, /* this entry is the server-to-client half */
 	FLOW_NAT = 1u << 9, /* its return half is a slot of nat4/nat6 (numbered `peer`), not a second entry */
 	FLOW_LOCAL = 1u << 10, /* the server is this host: packets are passed up, nothing is rewritten */
@@ -847,16 +851,25 @@ enum sample_level {
 
 enum sample_flag {
 	SAMPLE_DOWN = 1, /* from a server to a client */
-	SAMPLE_FIRST = 2, /* it began its session */
+	SAMPLE_FIRST = 2, /* it began its session; refused: it would have begun one */
 	SAMPLE_REGULAR = 4, /* one of those that are taken always */
 	SAMPLE_OUT = 8, /* as it left this host, a local server's; else as it came in (dropped: as it was then) */
 	SAMPLE_PLAYER = 16, /* its client is one: proven strongly, or has played for a while */
+};
+
+/* Why a packet is told that no capture asked for. A kind has a rate and counts of its own. */
+enum sample_kind {
+	SAMPLE_KIND_DROP = 0, /* its source's drop of the second (SAMPLE_REGULAR), or none: captures alone have asked */
+	SAMPLE_KIND_FIRST = 1, /* of the first ones of its session's half */
+	SAMPLE_KIND_TURN = 2, /* one of those at which its session is judged again: every two seconds at most */
+	SAMPLE_KINDS,
 };
 
 /* What is told of a packet, as a record of the ring `samples`: this, and the first bytes of its frame. */
 struct sample {
 	__u64 time; /* CLOCK_MONOTONIC ns */
 	__u8 client[16]; /* whom policy judges; IPv4 in the first four bytes */
+	__u8 front[16]; /* the edge's address that the client speaks to; zero = not known */
 	__u32 ifindex; /* that it came in by (SAMPLE_OUT: left by) */
 	__u32 length; /* of the frame */
 	__u32 rule; /* number of the operator's rule that judged it; 0 = none */
@@ -870,7 +883,12 @@ struct sample {
 	__u8 slots; /* captures that it is for, a bit each */
 	__u8 family; /* of the client; 0 = not known */
 	__u16 cpu;
-	__u32 pad[3];
+	__be16 client_port;
+	__be16 front_port;
+	__u8 proto;
+	__u8 kind; /* enum sample_kind */
+	__u16 pad;
+	__u32 packets; /* told by kind: that its half had before */
 };
 
 enum sample_want {
@@ -907,10 +925,10 @@ struct sample_slot {
 struct sampler {
 	struct sample_slot slot[SAMPLE_SLOTS];
 	__u32 snap; /* the longest of all; 0 = frames are not copied as they come in */
-	__u32 rate; /* of those that are taken always, a second and CPU */
+	__u32 rate[SAMPLE_KINDS]; /* of those that are taken always, a second and CPU, by enum sample_kind */
 };
 
-/* What became of the samples of one slot; behind the slots', of those that are taken always. */
+/* What became of the samples of one slot; behind the slots', of those that are taken always, by enum sample_kind. */
 struct sample_count {
 	__u64 taken;
 	__u64 full; /* lost: the ring had no room */
@@ -918,6 +936,8 @@ struct sample_count {
 	__u32 second; /* that `used` counts */
 	__u32 used;
 	__u32 turn; /* towards one in so many */
+	__u32 offered; /* in that second; told by turns: sets how many one stands for in the next */
+	__u32 every; /* told by turns: one in so many */
 	__u32 pad;
 };
 
@@ -948,7 +968,12 @@ struct shadow_source {
 struct noted {
 	struct sample_tuple ends; /* as it came in */
 	__u32 code; /* XDP_* */
-	__u32 have; /* its frame was copied as it came in: 1 and as many bytes as sample.taken says */
+	__u8 have; /* its frame was copied as it came in: 1 and as many bytes as sample.taken says */
+	__u8 tcp; /* this and the next three: as in struct pkt */
+	__u8 half;
+	__u8 query;
+	__u8 frag;
+	__u8 pad[7];
 	struct sample sample;
 	__u8 data[SAMPLE_MAX]; /* behind the sample, as in the ring */
 };
@@ -995,7 +1020,7 @@ struct cfg {
 	__u8 books; /* some policy only watches, or a service is on trial */
 	__u8 trial; /* some service is */
 	__u8 proxied; /* some TCP session's numbers may be translated, or a header prepended */
-	__u8 pad;
+	__u8 told; /* sessions are told of: their first packets, and others by turns (stage/told.h) */
 	__u32 unproven; /* slots for strangers' sessions, a power of two; 0 = no bound */
 	__u32 greylist; /* lines, a power of two */
 	__u32 sample_seed; /* so that nobody can choose a source that shares another's samples */
@@ -1048,8 +1073,8 @@ _Static_assert(sizeof(struct rule_box) == 56, "pkg/rule knows where its fields a
 _Static_assert(sizeof(struct rule_count) == 32, "half a cache line");
 _Static_assert(sizeof(struct stranger_count) == 256, "four cache lines");
 _Static_assert(BOOK_WORDS == 4, "a power of two: indexes are masked");
-_Static_assert(sizeof(struct sample) == 64, "pkg/sample reads it byte by byte");
-_Static_assert(__builtin_offsetof(struct noted, data) == __builtin_offsetof(struct noted, sample) + 64, "one record");
+_Static_assert(sizeof(struct sample) == 80, "pkg/sample reads it byte by byte");
+_Static_assert(__builtin_offsetof(struct noted, data) == __builtin_offsetof(struct noted, sample) + 80, "one record");
 _Static_assert(sizeof(struct prefix_use) == 32, "two a cache line: none lies in two");
 _Static_assert(sizeof(struct port_cell) == 8, "moved as one word");
 _Static_assert(DROP_REASON_LEN <= REASONS_MAX, "the stride holds every reason");

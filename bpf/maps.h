@@ -467,12 +467,12 @@ struct {
 	__uint(max_entries, 1);
 } sampler SEC(".maps");
 
-/* Index: slot; behind them those that are taken always. */
+/* Index: slot; behind them those that are taken always, by enum sample_kind. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
 	__type(value, struct sample_count);
-	__uint(max_entries, SAMPLE_SLOTS + 1);
+	__uint(max_entries, SAMPLE_SLOTS + SAMPLE_KINDS);
 } sample_count SEC(".maps");
 
 /* ---- state: shadow mode -------------------------------------------------------------------------------- */

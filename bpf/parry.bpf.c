@@ -294,7 +294,7 @@ int parry_tcp(struct xdp_md *ctx)
 	} else if (v == VERDICT_RULE) {
 		bpf_tail_call(ctx, &stages, STAGE_RULED);
 	} else if (v == VERDICT_NEXT) { /* it is over: who comes now is a stranger */
-		p->playing = 0;
+		p->playing = p->half = 0;
 		bpf_tail_call(ctx, &stages, STAGE_STRANGER);
 	} else {
 		return finish(ctx, parry_exit(p, v));
@@ -544,6 +544,7 @@ struct exported {
 	struct gate_ask gate_ask;
 	enum sample_level sample_level;
 	enum sample_want sample_want;
+	enum sample_kind sample_kind;
 	enum book_kind book_kind;
 	struct sample sample;
 };

@@ -59,7 +59,7 @@ func TestABI(t *testing.T) {
 		{"NAME_LEN", uint64(len(bpfService{}.Name))}, {"REASON_TEXT_LEN", uint64(len(bpfListEntry{}.Reason))}, {"ALWAYS_MAX", uint64(len(bpfCfg{}.Always))},
 		{"EVER_IPV4", everIPv4}, {"EVER_IPV6", everIPv6}, {"EVER_TRANSPARENT", everTransparent}, {"EVER_LOCAL", everLocal}, {"EVER_PROXIED", everProxied},
 		{"DENIAL_NEAR", denialNear}, {"SETTLE_BATCH", settleBatch},
-		{"BOOK_REGISTERS", uint64(len(bpfShadowBook{}.Registers))}, {"SAMPLE_SLOTS", SampleSlots}, {"SAMPLE_MAX", SampleMax}, {"SAMPLE_HEADERS", sampleHeaders},
+		{"BOOK_REGISTERS", uint64(len(bpfShadowBook{}.Registers))}, {"SAMPLE_SLOTS", SampleSlots}, {"SAMPLE_MAX", SampleMax}, {"SAMPLE_HEADERS", sampleHeaders}, {"SAMPLE_PAYLOAD", SamplePayload}, {"SAMPLE_FIRSTS", SampleFirsts},
 		{"LINK_TAGS_MAX", uint64(len(bpfHop{}.Tag))},
 	} {
 		if want, ok := c[x.name]; !ok || want != x.got {

@@ -103,6 +103,7 @@ func (e *Edge) swap(g *Generation) *Generation {
 	defer e.mu.Unlock()
 	old := e.gen
 	e.gen = g
+	e.told.Store(g != nil && g.told)
 	return old
 }
 

@@ -108,7 +108,7 @@ type bpfCfg struct {
 	Books        uint8
 	Trial        uint8
 	Proxied      uint8
-	Pad          uint8
+	Told         uint8
 	Unproven     uint32
 	Greylist     uint32
 	SampleSeed   uint32
@@ -298,6 +298,7 @@ const (
 	bpfFlowFlagFLOW_HEADER         bpfFlowFlag = 16
 	bpfFlowFlagFLOW_RULED          bpfFlowFlag = 32
 	bpfFlowFlagFLOW_NETCHAN        bpfFlowFlag = 64
+	bpfFlowFlagFLOW_FRESH          bpfFlowFlag = 128
 	bpfFlowFlagFLOW_RETURN         bpfFlowFlag = 256
 	bpfFlowFlagFLOW_NAT            bpfFlowFlag = 512
 	bpfFlowFlagFLOW_LOCAL          bpfFlowFlag = 1024
@@ -631,7 +632,12 @@ type bpfNoted struct {
 	_      structs.HostLayout
 	Ends   bpfSampleTuple
 	Code   uint32
-	Have   uint32
+	Have   uint8
+	Tcp    uint8
+	Half   uint8
+	Query  uint8
+	Frag   uint8
+	Pad    [7]uint8
 	Sample bpfSample
 	Data   [2048]uint8
 }
@@ -693,7 +699,9 @@ type bpfPkt struct {
 	Ruled     uint8
 	Shaken    uint8
 	Player    uint8
-	Pad       [3]uint8
+	Half      uint8
+	Told      uint8
+	Pad       uint8
 	_         [4]byte
 }
 
@@ -795,35 +803,52 @@ type bpfRuleCount struct {
 }
 
 type bpfSample struct {
-	_       structs.HostLayout
-	Time    uint64
-	Client  [16]uint8
-	Ifindex uint32
-	Length  uint32
-	Rule    uint32
-	Every   uint32
-	Service uint16
-	Taken   uint16
-	Reason  uint8
-	Shadow  uint8
-	Verdict uint8
-	Flags   uint8
-	Slots   uint8
-	Family  uint8
-	Cpu     uint16
-	Pad     [3]uint32
+	_          structs.HostLayout
+	Time       uint64
+	Client     [16]uint8
+	Front      [16]uint8
+	Ifindex    uint32
+	Length     uint32
+	Rule       uint32
+	Every      uint32
+	Service    uint16
+	Taken      uint16
+	Reason     uint8
+	Shadow     uint8
+	Verdict    uint8
+	Flags      uint8
+	Slots      uint8
+	Family     uint8
+	Cpu        uint16
+	ClientPort uint16
+	FrontPort  uint16
+	Proto      uint8
+	Kind       uint8
+	Pad        uint16
+	Packets    uint32
 }
 
 type bpfSampleCount struct {
-	_      structs.HostLayout
-	Taken  uint64
-	Full   uint64
-	Over   uint64
-	Second uint32
-	Used   uint32
-	Turn   uint32
-	Pad    uint32
+	_       structs.HostLayout
+	Taken   uint64
+	Full    uint64
+	Over    uint64
+	Second  uint32
+	Used    uint32
+	Turn    uint32
+	Offered uint32
+	Every   uint32
+	Pad     uint32
 }
+
+type bpfSampleKind uint32
+
+const (
+	bpfSampleKindSAMPLE_KIND_DROP  bpfSampleKind = 0
+	bpfSampleKindSAMPLE_KIND_FIRST bpfSampleKind = 1
+	bpfSampleKindSAMPLE_KIND_TURN  bpfSampleKind = 2
+	bpfSampleKindSAMPLE_KINDS      bpfSampleKind = 3
+)
 
 type bpfSampleLevel uint32
 
@@ -871,7 +896,7 @@ type bpfSampler struct {
 	_    structs.HostLayout
 	Slot [4]bpfSampleSlot
 	Snap uint32
-	Rate uint32
+	Rate [3]uint32
 }
 
 type bpfSecret struct {

@@ -36,7 +36,10 @@ type budget struct {
 
 // production are the features that edges run with, by name.
 func production() map[string]*Plan {
+	told := featurePlan(true, true, true, true, true, true, true, true, true, true)
+	told.Samples, told.Told = SamplesAlways, true
 	return map[string]*Plan{
+		"told":  told,
 		"nat":   featurePlan(true, true, true, false, false, true, false, false, false, false),
 		"local": featurePlan(true, true, false, false, true, true, false, false, false, false),
 		"all":   featurePlan(true, true, true, true, true, true, true, true, true, true),

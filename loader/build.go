@@ -303,6 +303,7 @@ func (b *builder) cfg(c clock) bpfCfg {
 	}
 	cfg.Gates = flag(len(p.Gates) > 0)
 	cfg.Samples = uint8(p.Samples)
+	cfg.Told = flag(p.Told && p.Samples != SamplesNone)
 	cfg.Books |= flag(!p.Enforce)
 	cfg.AnswersPrefix = rateOf(p.Answers.Prefix, time.Second, max(p.Answers.Prefix/4, answerBurst))
 	cfg.Answers = rateOf((p.Answers.Total+1)/2, time.Second, max(p.Answers.Total/8, answerBurst)) // each of two: those who came again have theirs

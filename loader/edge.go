@@ -49,6 +49,7 @@ type Edge struct {
 	links   attachments
 	adopted bool
 	asked   atomic.Bool // some slot asks for samples
+	told    atomic.Bool // the generation that runs tells of sessions
 	lock    *os.File    // held for as long as this process owns what is pinned
 }
 

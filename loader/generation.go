@@ -25,6 +25,7 @@ type Generation struct {
 	coll     *ebpf.Collection
 	gates    loadedGates
 	rules    *ruleSet
+	told     bool              // it tells of sessions (Plan.Told)
 	frags    bool              // loaded for frames in several buffers
 	services map[string]uint16 // by name; retired ones too
 	names    []string          // by number
@@ -103,7 +104,7 @@ func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
 	}
 	g := &Generation{
 		coll: coll, services: numbers.byName, names: numbers.names,
-		frags: p.Frags, cells: b.cells, answers: answersOf(b.cells), caches: cachesOf(p, numbers), servers: serverNumbers(p),
+		told: p.Told, frags: p.Frags, cells: b.cells, answers: answersOf(b.cells), caches: cachesOf(p, numbers), servers: serverNumbers(p),
 	}
 	defer func() {
 		if err != nil {

@@ -20,6 +20,7 @@ type Plan struct {
 	Gates    []Gate    // that services name, each once
 	Geo      *GeoTable // nil: no service has a geo rule
 	Samples  SampleLevel
+	Told     bool   // and sessions are told of: their first packets, and others by turns; takes Samples
 	Rules    []Rule // in the order in which they judge
 }
 

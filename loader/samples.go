@@ -33,12 +33,33 @@ const (
 	// SampleMax is the most bytes of a frame that are kept.
 	SampleMax = 2048
 
+	// SamplePayload is how much of a frame that is told for the sake of what it says is kept.
+	SamplePayload = 1024
+	// SampleFirsts is how many of a session's first packets are told, each way.
+	SampleFirsts = 4
+
 	sampleHeaders = 128
-	alwaysRate    = 256 // samples that are taken always, a second and CPU
 	ringMin       = 1 << 16
 	sampleLook    = 50 * time.Millisecond // between two looks at the ring while somebody captures
 	sampleIdly    = 500 * time.Millisecond
+	sampleBatch   = 8192 // that a look takes at most
 )
+
+// SampleKind is why a packet is told that no capture asked for.
+type SampleKind uint8
+
+// The kinds. Each has a rate of its own.
+const (
+	SampleDrop  = SampleKind(bpfSampleKindSAMPLE_KIND_DROP)  // its source's drop of the second
+	SampleFirst = SampleKind(bpfSampleKindSAMPLE_KIND_FIRST) // of its session's first packets
+	SampleTurn  = SampleKind(bpfSampleKindSAMPLE_KIND_TURN)  // one of those at which its session is judged again
+	SampleKinds = int(bpfSampleKindSAMPLE_KINDS)
+)
+
+// sampleRates are samples of each kind, a second and CPU. First ones: of some 256 sessions.
+func sampleRates() [SampleKinds]uint32 {
+	return [SampleKinds]uint32{SampleDrop: 256, SampleFirst: 2048, SampleTurn: 512}
+}
 
 // SampleFilter is what one slot asks for; a zero field asks for all.
 type SampleFilter struct {
@@ -105,10 +126,20 @@ func (e *Edge) SetSample(slot int, f *SampleFilter) error {
 }
 
 // ResetSamples frees all slots: who asked is gone with the daemon before.
-func (e *Edge) ResetSamples() error { return e.putSampler(bpfSampler{}) }
+func (e *Edge) ResetSamples() error { return e.putSampler(bpfSampler{Rate: sampleRates()}) }
+
+// SetSampleRate bounds samples of a kind, a second and CPU. One caller at a time, SetSample's.
+func (e *Edge) SetSampleRate(k SampleKind, rate uint32) error {
+	var s bpfSampler
+	if err := e.state[bpfMapSampler].Lookup(uint32(0), &s); err != nil {
+		return fmt.Errorf("read map sampler: %w", err)
+	}
+	s.Rate[k] = rate
+	return e.putSampler(s)
+}
 
 func (e *Edge) putSampler(s bpfSampler) error {
-	s.Rate, s.Snap = alwaysRate, 0
+	s.Snap = 0
 	asked := false
 	for i := range s.Slot {
 		asked = asked || s.Slot[i].Want != 0
@@ -131,9 +162,9 @@ type SampleCount struct {
 	Over  uint64 // passed over: more than the rate
 }
 
-// SampleCounts reads them by slot; the last is of what is taken always.
-func (e *Edge) SampleCounts() ([SampleSlots + 1]SampleCount, error) {
-	var all [SampleSlots + 1]SampleCount
+// SampleCounts reads them by slot; behind those are the kinds.
+func (e *Edge) SampleCounts() ([SampleSlots + SampleKinds]SampleCount, error) {
+	var all [SampleSlots + SampleKinds]SampleCount
 	perCPU := make([]bpfSampleCount, ebpf.MustPossibleCPU())
 	for i := range all {
 		if err := e.state[bpfMapSampleCount].Lookup(uint32(i), &perCPU); err != nil {
@@ -149,7 +180,7 @@ func (e *Edge) SampleCounts() ([SampleSlots + 1]SampleCount, error) {
 }
 
 // Samples hands records of the ring to fn until ctx ends, as package sample decodes them; they are valid until fn returns. While nobody
-// captures they wait for up to half a second. After each look at the ring looked is called: all that was there is handed on.
+// captures, and sessions are not told of, they wait for up to half a second. After each look at the ring looked is called: all that was there when it began is handed on, or 8192.
 func (e *Edge) Samples(ctx context.Context, fn func(record []byte), looked func()) error {
 	r, err := ringbuf.NewReader(e.state[bpfMapSamples])
 	if err != nil {
@@ -160,11 +191,11 @@ func (e *Edge) Samples(ctx context.Context, fn func(record []byte), looked func(
 	var rec ringbuf.Record
 	for {
 		wait := sampleIdly
-		if e.asked.Load() {
+		if e.asked.Load() || e.told.Load() {
 			wait = sampleLook
 		}
 		r.SetDeadline(time.Now().Add(wait))
-		for {
+		for range sampleBatch { // of a ring that fills as fast as it is read, too
 			err := r.ReadInto(&rec)
 			if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
 				break

@@ -37,6 +37,20 @@ const (
 	ProofStrong  SessionProof = "strong"  // it showed that it got what was sent to it
 )
 
+// SessionEnd is why a session is over.
+type SessionEnd uint8
+
+// The ends. Of those that newer strangers pushed out the fast path deletes most by itself; StrangerCount has their number.
+const (
+	EndIdle    SessionEnd = iota // nothing came for as long as its service waits
+	EndClosed                    // TCP: both ends said so
+	EndClient                    // TCP: its client reset it
+	EndServer                    // TCP: its server did
+	EndKilled                    // by hand
+	EndEvicted                   // never proven, and newer strangers pushed it out
+	EndSilent                    // TCP: its client connected and said nothing
+)
+
 // Direction is what one direction of a session carried.
 type Direction struct{ Packets, Bytes uint64 }
 
@@ -55,6 +69,7 @@ type Session struct {
 	Proxied       bool // TCP: the edge shook hands with its client, so its numbers are translated
 	Age, Idle     time.Duration
 	Up, Down      Direction
+	End           SessionEnd // of a session that is over
 
 	key any // bpfFlowKey4 or bpfFlowKey6
 }
@@ -210,6 +225,29 @@ func (s *Session) halves(up, down *bpfFlow, tick uint32) {
 	}
 	s.Idle = tickDuration(idle)
 	s.State, s.Proof = stateOf(up.State), proofOf(up.State)
+	if s.State == Closing {
+		s.End = endOf(up.State, down.State)
+	}
+}
+
+// endOf is told by the flags that both halves were left with.
+func endOf(up, down uint32) SessionEnd {
+	has := func(state uint32, f bpfFlowFlag) bool { return state&uint32(f) != 0 }
+	switch {
+	case has(up, bpfFlowFlagFLOW_KILLED):
+		return EndKilled
+	case has(up, bpfFlowFlagFLOW_EVICTED):
+		return EndEvicted
+	case has(up, bpfFlowFlagFLOW_RST):
+		return EndClient
+	case has(down, bpfFlowFlagFLOW_RST):
+		return EndServer
+	case has(up, bpfFlowFlagFLOW_FIN_CLIENT) && has(down, bpfFlowFlagFLOW_FIN_SERVER):
+		return EndClosed
+	case has(up, bpfFlowFlagFLOW_GATED) && !has(up, bpfFlowFlagFLOW_STRONG):
+		return EndSilent
+	}
+	return EndIdle
 }
 
 func proofOf(state uint32) SessionProof {

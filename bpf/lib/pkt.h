@@ -113,7 +113,9 @@ struct pkt {
 	__u8 ruled; /* enum ruled */
 	__u8 shaken; /* TCP: a client that has shaken hands with the edge (map shaken) */
 	__u8 player; /* its client is one: proven strongly, or has played for a while */
-	__u8 pad[3];
+	__u8 half; /* it is of a session */
+	__u8 told; /* enum sample_kind: it is told of, and its frame is kept (stage/told.h) */
+	__u8 pad;
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

@@ -341,9 +341,10 @@ NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
 		wide_undo(p, svc);
 		return drop(p, p->reason);
 	}
-	m = making_new((p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0) | source_prefix(p, svc) << FLOW_PREFIX_SHIFT |
-		       (p->proof == GATE_PROOF_STRONG && !p->shaken ? PHASE_OPEN : PHASE_OPENING) |
-		       (p->again ? FLOW_AGAIN : 0) | (svc->netchan && p->proto == IPPROTO_UDP ? FLOW_NETCHAN : 0));
+	m = making_new(
+		p, (p->unlimited || !cfg.limits ? FLOW_UNLIMITED : 0) | source_prefix(p, svc) << FLOW_PREFIX_SHIFT |
+			   (p->proof == GATE_PROOF_STRONG && !p->shaken ? PHASE_OPEN : PHASE_OPENING) |
+			   (p->again ? FLOW_AGAIN : 0) | (svc->netchan && p->proto == IPPROTO_UDP ? FLOW_NETCHAN : 0));
 	if (!m) {
 		limit_undo(p, s, svc);
 		return VERDICT_ABORT;
@@ -358,6 +359,8 @@ NOINLINE int admit_session(struct xdp_md *ctx, struct pkt *p)
 		if (!err) {
 			newcomer_came(p, slot);
 			p->playing = p->proof == GATE_PROOF_STRONG;
+			if (cfg.told && !first && m->flags & FLOW_FRESH)
+				tell(ctx, p, SAMPLE_KIND_FIRST, 0);
 			return first ?: first_leave(ctx, p, m, hop);
 		}
 		first_undo(p, s, svc, m);
@@ -433,7 +436,7 @@ NOINLINE int admit_server(struct xdp_md *ctx, struct pkt *p)
 	svc = bpf_map_lookup_elem(&service, &i);
 	if (!svc || !begins(p, svc))
 		return VERDICT_NEXT;
-	m = making_new(PHASE_OPENING | FLOW_SERVER_STARTED | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
+	m = making_new(p, PHASE_OPENING | FLOW_SERVER_STARTED | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
 	if (!m)
 		return VERDICT_NEXT;
 	m->epoch = policy_epoch();

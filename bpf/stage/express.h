@@ -20,7 +20,7 @@
 #define EXPRESS_IPV4 (bpf_htons(ETH_P_IP) | 0x45 << 16)
 
 /* What of a session's state says whether its packets are ordinary: of an open one that is forwarded it is PHASE_OPEN. */
-#define EXPRESS_STATE (FLOW_PHASES | FLOW_LOCAL | FLOW_NETCHAN | FLOW_WEAK | FLOW_SPECIAL)
+#define EXPRESS_STATE (FLOW_PHASES | FLOW_LOCAL | FLOW_NETCHAN | FLOW_FRESH | FLOW_WEAK | FLOW_SPECIAL)
 
 /* Of L4 what says that the packet is ordinary: ports are there, and lengths can be. `proto` is a constant. */
 static __always_inline bool express_l4(const void *l4, const void *end, __u8 proto, __s32 len, __u32 family)

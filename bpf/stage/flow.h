@@ -55,6 +55,8 @@ static __always_inline int recheck_policy(struct pkt *p, struct flow *f)
 		__sync_fetch_and_and(&f->state, ~FLOW_GATED);
 	if (!p->down)
 		mark_ruled(p, f);
+	if (!cfg.told && f->state & FLOW_FRESH) /* its mark is of a configuration before */
+		__sync_fetch_and_and(&f->state, ~FLOW_FRESH);
 	if (!would_deny(p)) {
 		f->epoch = before;
 		f->checked = p->tick;
@@ -174,12 +176,14 @@ static __always_inline bool doubted(const struct flow *f, __u32 state)
 /* May it pass? Returns 0, FLOW_SHOW, FLOW_JUDGE or the enum drop_reason. p->to and p->to_port are set. */
 static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct flow *f, __u32 *state)
 {
+	bool judged = false;
 	int refused;
 
 	if (f->epoch != policy_epoch() || p->tick - f->checked > RECHECK_TICKS) {
 		refused = recheck(ctx, p, f);
 		if (refused)
 			return refused;
+		judged = true;
 		*state = *(volatile __u32 *)&f->state; /* what its client is held to from now on */
 	}
 	if (!p->down && flow_ruled(p, f))
@@ -214,6 +218,8 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 	}
 	if (p->proto == IPPROTO_TCP && p->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
 		flow_tcp(p, f);
+	if (cfg.told && (judged || *state & FLOW_FRESH))
+		flow_tell(ctx, p, f);
 	return 0;
 }
 
@@ -260,6 +266,7 @@ static __always_inline int established4_as(struct xdp_md *ctx, struct pkt *p, bo
 		return VERDICT_NEXT;
 	if (!special && tcp_special(p, &f->f, state))
 		return VERDICT_TCP;
+	p->half = 1;
 	p->service = f->f.service;
 	p->down = !!(state & FLOW_RETURN);
 	p->playing = FLOW_PHASE(state) == PHASE_OPEN;
@@ -329,6 +336,7 @@ static __always_inline int established6_as(struct xdp_md *ctx, struct pkt *p, bo
 		return VERDICT_NEXT;
 	if (!special && tcp_special(p, &f->f, state))
 		return VERDICT_TCP;
+	p->half = 1;
 	p->service = f->f.service;
 	p->down = !!(state & FLOW_RETURN);
 	p->playing = FLOW_PHASE(state) == PHASE_OPEN;

@@ -70,7 +70,8 @@ static __always_inline int local_begin(struct pkt *p)
 	svc = bpf_map_lookup_elem(&service, &i);
 	if (!svc || svc->forward != FORWARD_LOCAL || !begins(p, svc))
 		return -1;
-	m = making_new(PHASE_OPENING | FLOW_SERVER_STARTED | FLOW_LOCAL | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
+	m = making_new(p,
+		       PHASE_OPENING | FLOW_SERVER_STARTED | FLOW_LOCAL | source_prefix(p, svc) << FLOW_PREFIX_SHIFT);
 	if (!m)
 		return -1;
 	m->epoch = policy_epoch();
@@ -106,14 +107,17 @@ NOINLINE int local_recheck(struct pkt *p, struct flow *f)
 static __always_inline int local_reply(struct __sk_buff *skb, struct pkt *p, struct flow *f, __u32 packets)
 {
 	__u32 state = f->state;
+	bool judged = false;
 	int refused;
 
+	p->half = 1;
 	p->service = f->service;
 	p->playing = FLOW_PHASE(state) == PHASE_OPEN;
 	if (f->epoch != policy_epoch() || p->tick - f->checked > RECHECK_TICKS) {
 		refused = local_recheck(p, f);
 		if (refused)
 			return refused;
+		judged = true;
 	}
 	if (cfg.gates && state & FLOW_NETCHAN)
 		netchan_local(skb, p, f);
@@ -124,6 +128,8 @@ static __always_inline int local_reply(struct __sk_buff *skb, struct pkt *p, str
 	}
 	if (p->proto == IPPROTO_TCP && p->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
 		flow_tcp(p, f);
+	if (cfg.told && (judged || *(volatile __u32 *)&f->state & FLOW_FRESH))
+		tell_reply(skb, p, told_kind(p, f), f->packets);
 	f->packets += packets;
 	f->bytes += p->l3_len;
 	f->seen = p->tick;

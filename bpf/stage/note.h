@@ -13,7 +13,7 @@
 #define NOTED 0x100 /* beside XDP_*: parry_note is to run before the program ends */
 
 /* Does a program of this configuration tell of packets? The verifier removes all of it where none does. */
-#define NOTES (cfg.samples | cfg.books)
+#define NOTES (cfg.samples | cfg.books) /* cfg.told goes with samples */
 
 #define SAMPLE_SECOND 30 /* ns >> this */
 
@@ -44,7 +44,8 @@ static __always_inline struct noted *noted_get(void)
 	return bpf_map_lookup_elem(&noted, &zero);
 }
 
-/* Lays down what is known of it. Returns what the code is marked with. */
+/* Lays down what is known of it. Returns what the code is marked with. What follows from
+ * it is left to stage/sample.h: here it would lie beneath the calls of all who end a packet's way. */
 static __always_inline int note(const struct pkt *p, enum verdict v, int code, bool regular)
 {
 	struct noted *n = noted_get();
@@ -59,6 +60,11 @@ static __always_inline int note(const struct pkt *p, enum verdict v, int code, b
 	n->ends.family = p->family;
 	n->code = code;
 	addr_copy(n->sample.client, client_of(p));
+	n->sample.kind = p->told;
+	n->tcp = p->tcp;
+	n->half = p->half;
+	n->query = p->query;
+	n->frag = p->frag;
 	n->sample.length = p->len;
 	n->sample.rule = p->rule;
 	n->sample.service = p->service;
@@ -77,9 +83,10 @@ static __always_inline int noteworthy(const struct pkt *p, enum verdict v, int c
 {
 	bool refused = p->reason | p->shadow, booked, regular;
 
-	if (!NOTES || (!refused && cfg.samples < SAMPLES_ALL))
+	if (!NOTES || (!refused && !(cfg.told && p->told) && cfg.samples < SAMPLES_ALL))
 		return 0;
 	booked = cfg.books && (p->shadow || (cfg.trial && p->reason));
 	regular = cfg.samples && refused && sample_turn(p);
-	return booked || regular || cfg.samples >= SAMPLES_DROPS ? note(p, v, code, regular) : 0;
+	return booked || regular || (cfg.told && p->told) || cfg.samples >= SAMPLES_DROPS ? note(p, v, code, regular) :
+											    0;
 }

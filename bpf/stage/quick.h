@@ -54,21 +54,38 @@ static __always_inline struct list_entry *denied4(__u32 service, __be32 addr, __
 	return e && !allowed4(service, addr) ? e : NULL;
 }
 
-/* What a cell says is dropped at once: at the level that holds always, its source's samples are of packets that its entry judged anew. */
-static __always_inline int quick_drop(struct iphdr *ip, struct udphdr *l4, __u32 service, __u64 now, bool lately)
+/* The drop that something may be told of. Out of line: its packet is not to lie beneath the common way's chain of calls. */
+static NOINLINE int quick_tell(const struct iphdr *ip, const struct udphdr *l4, __u32 service, __u64 now, __u32 tcp)
 {
 	struct pkt p = {
-		.service = service, .l3_len = bpf_ntohs(ip->tot_len), .now = now, .family = 4, .proto = ip->protocol
+		.service = service,
+		.l3_len = bpf_ntohs(ip->tot_len),
+		.now = now,
+		.family = 4,
+		.proto = ip->protocol,
+		.tcp = tcp,
+		.sport = l4->source,
+		.dport = l4->dest,
 	};
 
-	drop(&p, DROP_REASON_DENIED);
-	if (!NOTES || (lately && cfg.samples < SAMPLES_DROPS && !cfg.trial))
-		return exit_counted(&p, VERDICT_DROP);
 	*(__u32 *)p.src = ip->saddr;
 	*(__u32 *)p.dst = ip->daddr;
-	p.sport = l4->source;
-	p.dport = l4->dest;
+	drop(&p, DROP_REASON_DENIED);
 	return parry_exit(&p, VERDICT_DROP);
+}
+
+/* What a cell says is dropped at once: at the level that holds always, its source's samples are of packets that its entry judged anew. */
+static __always_inline int quick_drop(const struct iphdr *ip, const struct udphdr *l4, const void *end, __u32 service,
+				      __u64 now, bool lately)
+{
+	struct pkt p = { .service = service, .l3_len = bpf_ntohs(ip->tot_len), .now = now };
+	const __u8 *tcp = (void *)l4;
+
+	if (NOTES && !(lately && cfg.samples < SAMPLES_DROPS && !cfg.trial))
+		return quick_tell(ip, l4, service, now,
+				  ip->protocol == IPPROTO_TCP && (void *)tcp + 14 <= end ? tcp[13] : 0);
+	drop(&p, DROP_REASON_DENIED);
+	return exit_counted(&p, VERDICT_DROP);
 }
 
 static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
@@ -93,7 +110,7 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	addr = ip->saddr;
 	whom = denial_whom(service, addr); /* before it is judged: what is loosened meanwhile is not passed over */
 	if (denied_lately(whom, now >> DENIAL_SHIFT))
-		return quick_drop(ip, l4, service, now, true);
+		return quick_drop(ip, l4, end, service, now, true);
 	e = denied4(service, addr, now, &unlisted);
 	if (!e && unlisted == UNLISTED_NET && ip->protocol == IPPROTO_UDP && (f->gated || pressing(service)))
 		return EXPRESS_BRIEF;
@@ -102,5 +119,5 @@ static __always_inline int quick4(struct xdp_md *ctx, __u64 now)
 	if (!e)
 		return unlisted ? EXPRESS_UNLISTED : EXPRESS_STRANGER;
 	denial_note(unlisted ? whom | DENIAL_NET : whom, e, now);
-	return quick_drop(ip, l4, service, now, false);
+	return quick_drop(ip, l4, end, service, now, false);
 }

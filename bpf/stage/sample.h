@@ -133,7 +133,8 @@ NOINLINE int slot_asks(struct noted *n, __u32 i)
 	slot = &s->slot[i];
 	if (!slot->want || !slot_wants(slot, n) || !slot_takes(i, slot->rate, slot->every, n->sample.time))
 		return -1;
-	n->sample.every = slot->every;
+	if (!n->sample.kind)
+		n->sample.every = slot->every;
 	return slot->snap;
 }
 
@@ -154,10 +155,53 @@ static __always_inline void sample_put(struct noted *n, __u32 mask)
 		if (mask >> i & 1)
 			slot_count(i, lost);
 	if (n->sample.flags & SAMPLE_REGULAR)
-		slot_count(SAMPLE_ALWAYS_SLOT, lost);
+		slot_count(SAMPLE_ALWAYS_SLOT + SAMPLE_KIND_DROP, lost);
+	if (n->sample.kind)
+		slot_count(SAMPLE_ALWAYS_SLOT + n->sample.kind, lost);
 }
 
-/* Whose is it, and how much of its frame? Returns the slots' bits; 0 and no SAMPLE_REGULAR: nobody's. */
+/* Is it to be told, whoever captures? */
+static __always_inline bool sample_always(const struct noted *n)
+{
+	return n->sample.flags & SAMPLE_REGULAR || n->sample.kind;
+}
+
+/* Would it have begun a session, had it not been refused? A query and a stray segment would not. */
+static __always_inline bool sample_attempt(const struct noted *n)
+{
+	if (n->half || n->query || n->frag == FRAG_LATER || n->sample.flags & SAMPLE_DOWN || !n->sample.reason ||
+	    n->sample.reason == DROP_REASON_SYN_PROXY || !n->sample.service)
+		return false;
+	return n->ends.proto == IPPROTO_UDP ||
+	       (n->ends.proto == IPPROTO_TCP && (n->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN);
+}
+
+/* What a packet has that was not told by its kind (stage/told.h): of what goes down, nobody says here who speaks to whom. */
+static __always_inline void sample_untold(struct sample *m)
+{
+	__builtin_memset(m->front, 0, sizeof(m->front));
+	m->client_port = m->front_port = 0;
+	m->every = 0;
+	m->packets = 0;
+}
+
+static __always_inline void sample_ends(struct noted *n)
+{
+	struct sample *m = &n->sample;
+
+	m->proto = n->ends.proto;
+	if (sample_attempt(n))
+		m->flags |= SAMPLE_FIRST;
+	if (!m->kind)
+		sample_untold(m);
+	if (!(m->flags & SAMPLE_DOWN)) {
+		addr_copy(m->front, n->ends.dst);
+		m->client_port = n->ends.sport;
+		m->front_port = n->ends.dport;
+	}
+}
+
+/* Whose is it, and how much of its frame? Returns the slots' bits; 0 and not sample_always: nobody's. */
 static __always_inline __u32 sample_begin(struct noted *n, __u32 *snap)
 {
 	struct sampler *s = sampler_get();
@@ -165,12 +209,12 @@ static __always_inline __u32 sample_begin(struct noted *n, __u32 *snap)
 
 	if (!s)
 		return 0;
-	n->sample.every = 0;
+	sample_ends(n);
 	n->sample.time = env_precise();
 	n->sample.cpu = env_cpu();
 	if (n->sample.flags & SAMPLE_REGULAR) {
 		*snap = SAMPLE_HEADERS;
-		if (!slot_takes(SAMPLE_ALWAYS_SLOT, s->rate, 0, n->sample.time))
+		if (!slot_takes(SAMPLE_ALWAYS_SLOT, s->rate[SAMPLE_KIND_DROP], 0, n->sample.time))
 			n->sample.flags &= ~SAMPLE_REGULAR;
 	}
 	for (__u32 i = 0; i < SAMPLE_SLOTS; i++) {
@@ -191,13 +235,13 @@ static __always_inline void sample_packet(struct xdp_md *ctx, struct noted *n)
 {
 	__u32 snap = 0, mask = sample_begin(n, &snap), length;
 
-	if (!mask && !(n->sample.flags & SAMPLE_REGULAR))
+	if (!mask && !sample_always(n))
 		return;
 	length = bpf_xdp_get_buff_len(ctx);
 	n->sample.ifindex = ctx->ingress_ifindex;
 	if (!n->sample.length)
 		n->sample.length = length;
-	if (!n->have)
+	if (!n->have && !n->sample.kind)
 		n->sample.taken = sample_frame(ctx, n, length, snap);
 	sample_put(n, mask);
 }
@@ -207,11 +251,13 @@ static __always_inline void sample_reply(struct __sk_buff *skb, struct noted *n)
 {
 	__u32 snap = 0, mask = sample_begin(n, &snap), taken;
 
-	if (!mask && !(n->sample.flags & SAMPLE_REGULAR))
+	if (!mask && !sample_always(n))
 		return;
 	n->sample.flags |= SAMPLE_OUT;
 	n->sample.ifindex = skb->ifindex;
-	taken = sample_bytes(n->sample.length, snap);
-	n->sample.taken = bpf_skb_load_bytes(skb, 0, n->data, taken) ? 0 : taken;
+	if (!n->sample.kind) {
+		taken = sample_bytes(n->sample.length, snap);
+		n->sample.taken = bpf_skb_load_bytes(skb, 0, n->data, taken) ? 0 : taken;
+	}
 	sample_put(n, mask);
 }

@@ -14,6 +14,7 @@
 
 #include "../lib/csum.h"
 #include "exit.h"
+#include "told.h"
 
 #define TTL_DELTA 0xfffe /* one less in the low byte of the (ttl, protocol) word */
 
@@ -58,7 +59,7 @@ struct {
 	__uint(max_entries, 1);
 } making SEC(".maps");
 
-static __always_inline struct making *making_new(__u32 flags)
+static __always_inline struct making *making_new(struct pkt *p, __u32 flags)
 {
 	__u32 zero = 0;
 	struct making *m = bpf_map_lookup_elem(&making, &zero);
@@ -67,7 +68,7 @@ static __always_inline struct making *making_new(__u32 flags)
 		return NULL;
 	/* The key and the half are written whole before they are read. */
 	__builtin_memset(m, 0, __builtin_offsetof(struct making, key));
-	m->flags = flags;
+	m->flags = flags | (cfg.told ? told_mark(p) : 0);
 	return m;
 }
 

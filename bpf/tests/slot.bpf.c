@@ -57,7 +57,7 @@ static __always_inline void owner_next(struct making *m, __u32 i)
 static long change_hands(__u32 i, void *unused)
 {
 	struct pkt p = { .proto = IPPROTO_UDP, .service = whose.service };
-	struct making *m = making_new(0);
+	struct making *m = making_new(&p, 0);
 	__u32 slot = whose.slot;
 
 	if (!m)

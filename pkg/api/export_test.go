@@ -33,7 +33,7 @@ func Shapes() map[string]any {
 		"Session": Session{}, "Direction": Direction{}, "Server": Server{}, "Gate": Gate{}, "Rule": Rule{}, "NewRule": NewRule{}, "ImportEvent": ImportEvent{},
 		"ImportProgress": ImportProgress{}, "ImportResult": ImportResult{}, "BadLine": BadLine{}, "Error": errorBody{},
 		"Strangers": Strangers{}, "Event": event.Event{}, "Attack": attack.Record{}, "Measure": attack.Measure{}, "Moment": attack.Moment{},
-		"Samples": Samples{}, "ShadowReport": ShadowReport{}, "ShadowRow": ShadowRow{}, "ShadowThing": ShadowThing{}, "ShadowPromotion": ShadowPromotion{},
+		"Samples": Samples{}, "SampleKind": SampleKind{}, "ShadowReport": ShadowReport{}, "ShadowRow": ShadowRow{}, "ShadowThing": ShadowThing{}, "ShadowPromotion": ShadowPromotion{},
 		"Explanation": Explanation{}, "ListedEntry": ListedEntry{}, "Place": Place{}, "LimitUse": LimitUse{}, "DropReason": DropReason{},
 		"DroppedPacket": DroppedPacket{}, "Watched": Watched{},
 	}

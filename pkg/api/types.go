@@ -32,6 +32,17 @@ type Samples struct {
 	Lost       uint64 `json:"lost"`        // the ring had no room
 	PassedOver uint64 `json:"passed_over"` // more than their rate
 	Captures   int    `json:"captures"`    // that go on
+	// Kinds are the same by what they were told for: capture, and what is told though nobody captures, each within a rate of its own
+	// (drop, first, turn).
+	Kinds    map[string]SampleKind `json:"kinds"`
+	EndsLost uint64                `json:"ends_lost"` // sessions' ends that no analyser was told of: too many at once
+}
+
+// SampleKind is what became of samples of one kind.
+type SampleKind struct {
+	Taken      uint64 `json:"taken"`
+	Lost       uint64 `json:"lost"`
+	PassedOver uint64 `json:"passed_over"`
 }
 
 // Strangers is how full the tables for strangers are, which all services share.

@@ -157,7 +157,7 @@ func service(vip netip.AddrPort, how loader.Forward, pool string) loader.Service
 }
 
 func newPlan() *loader.Plan {
-	return &loader.Plan{Enforce: true, NATPorts: [2]uint16{natFirst, natLast}, Samples: loader.SamplesAlways}
+	return &loader.Plan{Enforce: true, NATPorts: [2]uint16{natFirst, natLast}, Samples: loader.SamplesAlways, Told: true}
 }
 
 // lead adds a service that leads to one server.

@@ -33,9 +33,11 @@ type Config struct {
 	NAT NAT `yaml:"nat"`
 	// Sizes are the capacities of the maps, allocated at start.
 	Sizes Sizes `yaml:"sizes"`
-	// Samples `always` has one packet a second and source told of what is dropped, so that a player who was dropped can be told why
-	// (`parry explain`); that costs some dropped packets 2 to 4 %. `off` leaves it to `--watch` and `parry capture`.
-	Samples string `yaml:"samples" check:"enum=always|off"`
+	// Samples `drops` has one packet a second and source told of what is dropped, so that a player who was dropped can be told why
+	// (`parry explain`); that costs some dropped packets 2 to 4 %. `always` adds the first packets of each session, and one each way
+	// every two seconds, for whoever names games or looks for attacks; packets of play cost no more by it. `off` leaves all of it to
+	// `--watch` and `parry capture`.
+	Samples string `yaml:"samples" check:"enum=always|drops|off"`
 	// Timeouts are how long a session without packets lives. A service can have its own.
 	Timeouts Timeouts `yaml:"timeouts"`
 	// Host is the budget of traffic that belongs to no service and goes to this host.

@@ -81,11 +81,11 @@ type captures struct {
 	memory *sample.Memory
 }
 
-// hand gives one record of the ring to all that it is for.
-func (c *captures) hand(record []byte) {
+// hand gives one record of the ring to all captures that it is for, and returns it; nil: it is none.
+func (c *captures) hand(record []byte) *sample.Sample {
 	s := &c.taken
 	if s.Decode(record) != nil {
-		return
+		return nil
 	}
 	if s.Dropped() {
 		c.memory.Note(s)
@@ -97,6 +97,7 @@ func (c *captures) hand(record []byte) {
 			t.put(s, record)
 		}
 	}
+	return s
 }
 
 // looked wakes those that something waits for.
@@ -140,7 +141,14 @@ func (c *captures) level(cfg *config.Config) loader.SampleLevel {
 
 // serveSamples reads the ring until ctx ends.
 func (e *Engine) serveSamples(ctx context.Context) error {
-	return e.edge.Samples(ctx, e.captures.hand, e.captures.looked)
+	return e.edge.Samples(ctx, func(record []byte) {
+		if s := e.captures.hand(record); s != nil {
+			e.analysts.packet(s)
+		}
+	}, func() {
+		e.captures.looked()
+		e.analysts.looked()
+	})
 }
 
 // sampling has the fast path tell what is asked of it now: another generation, where it tells less.
@@ -255,15 +263,26 @@ func (a edgeAPI) sampleFilter(q *api.CaptureQuery) (*loader.SampleFilter, error)
 	return f, nil
 }
 
+// kindOfSlot is what people call the samples that are counted there.
+func kindOfSlot(i int) string {
+	if i < loader.SampleSlots {
+		return "capture"
+	}
+	return [loader.SampleKinds]string{loader.SampleDrop: "drop", loader.SampleFirst: "first", loader.SampleTurn: "turn"}[i-loader.SampleSlots]
+}
+
 // samples is what became of them all.
 func (e *Engine) samples() (api.Samples, error) {
-	var s api.Samples
+	s := api.Samples{Kinds: map[string]api.SampleKind{}}
 	all, err := e.edge.SampleCounts()
-	for _, n := range all {
+	for i, n := range all {
 		s.Taken += n.Taken
 		s.Lost += n.Full
 		s.PassedOver += n.Over
+		k := s.Kinds[kindOfSlot(i)]
+		s.Kinds[kindOfSlot(i)] = api.SampleKind{Taken: k.Taken + n.Taken, Lost: k.Lost + n.Full, PassedOver: k.PassedOver + n.Over}
 	}
+	s.EndsLost = e.analysts.endsLost()
 	e.captures.mu.Lock()
 	defer e.captures.mu.Unlock()
 	for _, t := range e.captures.slots {

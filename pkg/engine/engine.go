@@ -32,8 +32,9 @@ type Options struct {
 	Log       *slog.Logger
 	LostLines func() uint64 // of the log, which could not be written
 	Getenv    func(string) string
-	Trial     *Trial       // it is on trial; nil: it stays
-	Ready     func() error // is told once it runs; nil: nobody is
+	Trial     *Trial            // it is on trial; nil: it stays
+	Ready     func() error      // is told once it runs; nil: nobody is
+	Analysers []sample.Analyser // are told of sessions, where the configuration has `samples: always`
 }
 
 // Engine is one running edge.
@@ -47,6 +48,7 @@ type Engine struct {
 	answers    answers
 	handshakes handshakes
 	captures   captures
+	analysts   analysts
 	events     *event.Log
 	memory     *memory
 	sentry     *sentry
@@ -98,7 +100,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	e := &Engine{
 		opts: o, log: o.Log, started: time.Now(), cfg: cfg, gates: gates, places: places, reloaded: make(chan struct{}, 1), broken: map[string]string{}, wanted: map[nexthop.Key]bool{},
 		links: map[int]loader.LinkInfo{}, down: map[nexthop.Key]bool{}, health: health{lastReloadOK: true, errors: map[string]uint64{}},
-		captures: captures{memory: sample.NewMemory()},
+		captures: captures{memory: sample.NewMemory()}, analysts: analysts{all: o.Analysers},
 	}
 	// The watcher's sockets belong to the namespace of the thread that opens them: the process's own.
 	if e.watcher, err = nexthop.New(o.Log, nexthop.Options{KeepNeighbours: true}); err != nil {
@@ -212,6 +214,7 @@ func (e *Engine) planOf(c *config.Config, ifaces []loader.Interface) (*loader.Pl
 	}
 	plan.Gates = e.gates.used(c)
 	plan.Samples = e.captures.level(c)
+	plan.Told = c.Samples == "always" && len(e.analysts.all) > 0
 	e.places.put(c, plan)
 	if plan.Rules, err = planRules(e.rules.all, e.edge.RuleExpiry); err != nil {
 		return nil, nil, err

@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"parry/loader"
 	"parry/pkg/api"
 	"parry/pkg/metrics"
 	"parry/pkg/notify"
@@ -158,7 +159,7 @@ func (e *Engine) sweepLists() {
 // sweep returns how long it took to look for what is due; to do it is as much work as there is.
 func (e *Engine) sweep() time.Duration {
 	began := time.Now()
-	s, err := e.edge.SweepSessions(nil) // without e.mu: with a million sessions it takes a while
+	s, err := e.edge.SweepSessions(e.analysts.gone(loader.Monotonic())) // without e.mu: with a million sessions it takes a while
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.fault("sweep the sessions", err)

@@ -348,7 +348,10 @@ func (e *Engine) Snapshot(context.Context) (*metrics.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Samples = map[string]uint64{"taken": told.Taken, "lost": told.Lost, "passed_over": told.PassedOver}
+	s.Samples = map[string]map[string]uint64{}
+	for kind, n := range told.Kinds {
+		s.Samples[kind] = map[string]uint64{"taken": n.Taken, "lost": n.Lost, "passed_over": n.PassedOver}
+	}
 	s.Strangers.GreylistFill, s.Strangers.SketchLoad, s.Strangers.UnprovenSlots = e.sentry.shared()
 	return s, nil
 }

@@ -61,7 +61,7 @@ func newDescs() descs {
 		greylist:     d("stranger_greylist_fill_ratio", "How full the greylist is; over 0.5, many first packets pass at first sight."),
 		sketch:       d("stranger_sketch_load_ratio", "Noise of the sketch that limits strangers, as a share of their limit."),
 		slots:        d("stranger_slots", "Sessions that strangers can have at a time, each of IPv4 and IPv6."),
-		samples:      d("samples_total", "Single packets that were to be told of (capture, explain), by result: taken, lost (the ring had no room), passed_over (more than their rate).", "result"),
+		samples:      d("samples_total", "Single packets that were to be told of, by kind (capture: somebody asked; drop, first, turn: as `samples` says) and result: taken, lost (the ring had no room), passed_over (more than their rate).", "kind", "result"),
 
 		hostPackets: d("host_traffic_packets_total", "Packets handed to this host's own stack."),
 		hostBytes:   d("host_traffic_bytes_total", "Bytes handed to this host's own stack."),
@@ -127,7 +127,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	e.gauge(c.descs.greylist, s.Strangers.GreylistFill)
 	e.gauge(c.descs.sketch, s.Strangers.SketchLoad)
 	e.gauge(c.descs.slots, float64(s.Strangers.UnprovenSlots))
-	e.counters(c.descs.samples, s.Samples)
+	for kind, n := range s.Samples {
+		e.counters(c.descs.samples, n, kind)
+	}
 	e.counter(c.descs.hostPackets, s.Host.Packets)
 	e.counter(c.descs.hostBytes, s.Host.Bytes)
 	for _, m := range s.Maps {

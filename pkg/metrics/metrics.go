@@ -30,7 +30,7 @@ type Snapshot struct {
 	WouldDrop  map[string]uint64 // the same, where enforce is off
 	Maps       []Map
 	Strangers  Strangers
-	Samples    map[string]uint64 // single packets that were to be told of, by what became of them: taken, lost, passed_over
+	Samples    map[string]map[string]uint64 // single packets that were to be told of, by kind and what became of them: taken, lost, passed_over
 	Daemon     Daemon
 }
 

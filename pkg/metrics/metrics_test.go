@@ -66,7 +66,7 @@ func full() *Snapshot {
 		Drops:     map[string]uint64{"bad_ihl": 2},
 		WouldDrop: map[string]uint64{"host_rate": 1},
 		Maps:      []Map{{Name: "sessions4", Entries: 65, Capacity: 262144}, {Name: "deny4", Entries: 1, Capacity: 1048576}},
-		Strangers: Strangers{GreylistFill: 0.25, SketchLoad: 0.5, UnprovenSlots: 32768}, Samples: map[string]uint64{"taken": 1200, "lost": 7, "passed_over": 30},
+		Strangers: Strangers{GreylistFill: 0.25, SketchLoad: 0.5, UnprovenSlots: 32768}, Samples: map[string]map[string]uint64{"capture": {"taken": 1200, "lost": 7, "passed_over": 30}, "first": {"taken": 88, "lost": 1, "passed_over": 2}},
 		Daemon: Daemon{
 			Uptime: 90 * time.Second, Reloads: 3, FailedReloads: 1,
 			LastReload: time.Unix(1795000000, 250e6), LastReloadOK: true,

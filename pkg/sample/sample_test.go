@@ -17,24 +17,29 @@ func record(family byte, taken int, frame []byte) []byte {
 	b := make([]byte, headerLen, headerLen+len(frame))
 	binary.NativeEndian.PutUint64(b, 123_456_789)
 	copy(b[8:], []byte{198, 51, 100, 7, 5: 1, 15: 9})
-	for at, v := range map[int]uint32{24: 3, 28: 1200, 32: 17, 36: 100} {
+	copy(b[24:], []byte{203, 0, 113, 10, 15: 1})
+	for at, v := range map[int]uint32{40: 3, 44: 1200, 48: 17, 52: 100, 76: 3} {
 		binary.NativeEndian.PutUint32(b[at:], v)
 	}
-	binary.NativeEndian.PutUint16(b[40:], 2)
-	binary.NativeEndian.PutUint16(b[42:], uint16(taken))
-	copy(b[44:], []byte{13, 14, Drop, Down | First, 5, family})
-	binary.NativeEndian.PutUint16(b[50:], 6)
+	binary.NativeEndian.PutUint16(b[56:], 2)
+	binary.NativeEndian.PutUint16(b[58:], uint16(taken))
+	copy(b[60:], []byte{13, 14, Drop, Down | First, 5, family})
+	binary.NativeEndian.PutUint16(b[66:], 6)
+	binary.BigEndian.PutUint16(b[68:], 40000)
+	binary.BigEndian.PutUint16(b[70:], 27960)
+	copy(b[72:], []byte{protoUDP, byte(KindFirst)})
 	return append(b, frame...)
 }
 
 func TestDecode(t *testing.T) {
 	whole := Sample{
-		Time: 123_456_789, Client: netip.MustParseAddr("198.51.100.7"), Ifindex: 3, Length: 1200, Rule: 17, Every: 100, Service: 2, CPU: 6,
+		Time: 123_456_789, Client: netip.MustParseAddr("198.51.100.7"), Front: netip.MustParseAddr("203.0.113.10"), Ifindex: 3, Length: 1200, Rule: 17, Every: 100, Service: 2, CPU: 6,
 		Reason: 13, Shadow: 14, Verdict: Drop, Flags: Down | First, Slots: 5, Frame: []byte{1, 2, 3},
+		Ports: Ports{40000, 27960}, Proto: protoUDP, Kind: KindFirst, Packets: 3,
 	}
 	six, nobody, none := whole, whole, whole
-	six.Client = netip.MustParseAddr("c633:6407:1::9")
-	nobody.Client = netip.Addr{}
+	six.Client, six.Front = netip.MustParseAddr("c633:6407:1::9"), netip.MustParseAddr("cb00:710a::1")
+	nobody.Client, nobody.Front = netip.Addr{}, netip.Addr{}
 	none.Frame = []byte{}
 	for _, x := range []struct {
 		name string
@@ -65,7 +70,8 @@ func TestDecode(t *testing.T) {
 func TestDecodeAllocatesNothing(t *testing.T) {
 	in := record(6, 3, []byte{1, 2, 3})
 	var s Sample
-	if n := testing.AllocsPerRun(100, func() { _ = s.Decode(in) }); n != 0 {
+	var p Packet
+	if n := testing.AllocsPerRun(100, func() { _ = s.Decode(in); p = s.Packet() }); n != 0 || p.Service != 2 {
 		t.Errorf("%v allocations a record", n)
 	}
 }
@@ -73,6 +79,9 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(record(4, 3, []byte{1, 2, 3, 0, 0}))
 	f.Add(record(6, 60000, []byte{1}))
+	for _, x := range frames() {
+		f.Add(record(4, len(x.frame), x.frame))
+	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var s Sample
@@ -83,6 +92,9 @@ func FuzzDecode(f *testing.F) {
 		if err != nil && s.Frame != nil {
 			t.Error("a refused record left a frame")
 		}
-		_ = s.Dropped()
+		p := s.Packet()
+		if len(p.Payload) > p.Length || len(p.Payload) > len(s.Frame) || p.Length < 0 {
+			t.Errorf("%d of %d bytes said, in a frame of %d", len(p.Payload), p.Length, len(s.Frame))
+		}
 	})
 }

@@ -239,6 +239,7 @@ func edges() map[string]edge {
 		for i, of := range k.plans {
 			p := *of
 			p.Samples, p.Services = loader.SampleLevel(i+1)%(loader.SamplesAll+1), slices.Clone(p.Services)
+			p.Told = i%2 == 0 // at levels 1 and 3; at 0 it says nothing
 			for j := range p.Services {
 				s := &p.Services[j]
 				s.WatchGate = s.Gate != "" && i%3 == 1 && j%2 == 1

@@ -81,7 +81,7 @@ type slotCfg struct {
 	Books        uint8
 	Trial        uint8
 	Proxied      uint8
-	Pad          uint8
+	Told         uint8
 	Unproven     uint32
 	Greylist     uint32
 	SampleSeed   uint32
@@ -464,25 +464,36 @@ type slotNoted struct {
 		Pad    [2]uint8
 	}
 	Code   uint32
-	Have   uint32
+	Have   uint8
+	Tcp    uint8
+	Half   uint8
+	Query  uint8
+	Frag   uint8
+	Pad    [7]uint8
 	Sample struct {
-		_       structs.HostLayout
-		Time    uint64
-		Client  [16]uint8
-		Ifindex uint32
-		Length  uint32
-		Rule    uint32
-		Every   uint32
-		Service uint16
-		Taken   uint16
-		Reason  uint8
-		Shadow  uint8
-		Verdict uint8
-		Flags   uint8
-		Slots   uint8
-		Family  uint8
-		Cpu     uint16
-		Pad     [3]uint32
+		_          structs.HostLayout
+		Time       uint64
+		Client     [16]uint8
+		Front      [16]uint8
+		Ifindex    uint32
+		Length     uint32
+		Rule       uint32
+		Every      uint32
+		Service    uint16
+		Taken      uint16
+		Reason     uint8
+		Shadow     uint8
+		Verdict    uint8
+		Flags      uint8
+		Slots      uint8
+		Family     uint8
+		Cpu        uint16
+		ClientPort uint16
+		FrontPort  uint16
+		Proto      uint8
+		Kind       uint8
+		Pad        uint16
+		Packets    uint32
 	}
 	Data [2048]uint8
 }
@@ -597,14 +608,16 @@ type slotRuleCount struct {
 }
 
 type slotSampleCount struct {
-	_      structs.HostLayout
-	Taken  uint64
-	Full   uint64
-	Over   uint64
-	Second uint32
-	Used   uint32
-	Turn   uint32
-	Pad    uint32
+	_       structs.HostLayout
+	Taken   uint64
+	Full    uint64
+	Over    uint64
+	Second  uint32
+	Used    uint32
+	Turn    uint32
+	Offered uint32
+	Every   uint32
+	Pad     uint32
 }
 
 type slotSampler struct {
@@ -633,7 +646,7 @@ type slotSampler struct {
 		Family    uint8
 	}
 	Snap uint32
-	Rate uint32
+	Rate [3]uint32
 }
 
 type slotSecret struct {

@@ -63,8 +63,10 @@ func status() api.Status {
 			{Name: "sessions", Entries: 3, Capacity: 262144},
 			{Name: "blocks", Entries: 943718, Capacity: 1048576},
 		},
-		Promoted:  []api.ShadowThing{{What: "shield/gate", State: api.ShadowTrial, Since: new(Epoch().Add(-time.Minute)), Until: new(Epoch().Add(9 * time.Minute)), MaxPlayers: 3, Hit: 1}},
-		Samples:   api.Samples{Taken: 1200, Lost: 7, PassedOver: 30, Captures: 1},
+		Promoted: []api.ShadowThing{{What: "shield/gate", State: api.ShadowTrial, Since: new(Epoch().Add(-time.Minute)), Until: new(Epoch().Add(9 * time.Minute)), MaxPlayers: 3, Hit: 1}},
+		Samples: api.Samples{Taken: 1200, Lost: 7, PassedOver: 30, Captures: 1, Kinds: map[string]api.SampleKind{
+			"capture": {Taken: 1000, Lost: 7}, "drop": {Taken: 120, PassedOver: 30}, "first": {Taken: 70}, "turn": {Taken: 10},
+		}},
 		Strangers: api.Strangers{GreylistFill: 0.61, SketchLoad: 0.12, Unproven: 1, UnprovenSlots: 32768},
 	}
 }
