@@ -132,10 +132,18 @@ type Session struct {
 	SYNProxy   bool            `json:"syn_proxy"` // TCP: the edge shook hands with the player before the server did
 	AgeMS      int64           `json:"age_ms"`
 	IdleMS     int64           `json:"idle_ms"`
-	Up         *Direction      `json:"up"`   // from the player; null where the edge doesn't see this direction
-	Down       *Direction      `json:"down"` // from the server; null where the edge doesn't see this direction
-	Game       string          `json:"game"`
+	Up         *Direction      `json:"up"`     // from the player; null where the edge doesn't see this direction
+	Down       *Direction      `json:"down"`   // from the server; null where the edge doesn't see this direction
+	Game       string          `json:"game"`   // its service's; where that leaves it open, what its first packets name
+	Named      *Named          `json:"named"`  // by its first packets; null where they name nothing, or were not sampled
 	Player     *string         `json:"player"` // null where the protocol doesn't say
+}
+
+// Named is what a session's first packets show it to be.
+type Named struct {
+	Game       string  `json:"game"` // label as `parry classify` has them
+	Confidence float64 `json:"confidence"`
+	Reason     string  `json:"reason"` // for people
 }
 
 // Direction is one way of a session.

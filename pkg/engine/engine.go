@@ -22,6 +22,7 @@ import (
 	"parry/pkg/event"
 	"parry/pkg/hostfacts"
 	"parry/pkg/nexthop"
+	"parry/pkg/roster"
 	"parry/pkg/sample"
 )
 
@@ -49,6 +50,7 @@ type Engine struct {
 	handshakes handshakes
 	captures   captures
 	analysts   analysts
+	roster     *roster.Roster // what live sessions are named
 	events     *event.Log
 	memory     *memory
 	sentry     *sentry
@@ -100,8 +102,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	e := &Engine{
 		opts: o, log: o.Log, started: time.Now(), cfg: cfg, gates: gates, places: places, reloaded: make(chan struct{}, 1), broken: map[string]string{}, wanted: map[nexthop.Key]bool{},
 		links: map[int]loader.LinkInfo{}, down: map[nexthop.Key]bool{}, health: health{lastReloadOK: true, errors: map[string]uint64{}},
-		captures: captures{memory: sample.NewMemory()}, analysts: analysts{all: o.Analysers},
+		captures: captures{memory: sample.NewMemory()}, roster: roster.New(int(cfg.Sizes.Sessions)),
 	}
+	e.analysts.all = append([]sample.Analyser{e.roster}, o.Analysers...)
 	// The watcher's sockets belong to the namespace of the thread that opens them: the process's own.
 	if e.watcher, err = nexthop.New(o.Log, nexthop.Options{KeepNeighbours: true}); err != nil {
 		return fmt.Errorf("watch links and routes: %w", err)

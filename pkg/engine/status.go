@@ -15,8 +15,10 @@ import (
 	"parry/pkg/api"
 	"parry/pkg/attack"
 	"parry/pkg/config"
+	"parry/pkg/game"
 	"parry/pkg/geo"
 	"parry/pkg/metrics"
+	"parry/pkg/roster"
 )
 
 // edgeAPI is the engine in the words of the API.
@@ -217,6 +219,7 @@ type naming struct {
 	services []string                   // by number
 	servers  map[serverKey]string       // the names of servers
 	configs  map[string]*config.Service // by name
+	roster   *roster.Roster
 }
 
 type serverKey struct {
@@ -227,7 +230,7 @@ type serverKey struct {
 func (e *Engine) naming() naming {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := naming{services: e.edge.ServiceNames(), servers: map[serverKey]string{}, configs: map[string]*config.Service{}}
+	n := naming{services: e.edge.ServiceNames(), servers: map[serverKey]string{}, configs: map[string]*config.Service{}, roster: e.roster}
 	for i := range e.cfg.Services {
 		n.configs[e.cfg.Services[i].Name] = &e.cfg.Services[i]
 	}
@@ -256,6 +259,12 @@ func (n *naming) session(s *loader.Session) api.Session {
 	if c := n.configs[out.Service]; c != nil {
 		out.Game = c.Game
 		out.ServerName = n.servers[serverKey{c.Pool, s.Server.Addr()}]
+	}
+	if name, ok := n.roster.Named(roster.Key{Client: s.Client, Front: s.Front, Proto: s.Proto}); ok {
+		out.Named = &api.Named{Game: name.Game.String(), Confidence: name.Confidence, Reason: name.Reason}
+		if p, ok := game.Lookup(out.Game); ok && p.Open() {
+			out.Game = out.Named.Game
+		}
 	}
 	return out
 }

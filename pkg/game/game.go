@@ -93,6 +93,11 @@ func Lookup(name string) (Profile, bool) {
 	return Profile{}, false
 }
 
+// Open reports whether the name leaves it to traffic which game is played.
+func (p *Profile) Open() bool {
+	return p.Name == Auto || p.Name == "generic_udp" || p.Name == "generic_tcp"
+}
+
 // Nearest returns the known name closest to a misspelt one, if any is close.
 func Nearest(name string) (string, bool) { return spell.Nearest(name, Names()) }
 
