@@ -47,7 +47,8 @@ func (e *Edge) Clear() error {
 		}
 	}
 	if err := errors.Join(zero[bpfUnproven4](e.state[bpfMapUnproven4]), zero[bpfUnproven6](e.state[bpfMapUnproven6]),
-		zero[bpfProxied](e.state[bpfMapProxiedCell]), zero[bpfServiceState](e.state[bpfMapServiceState]), zero[bpfServiceMode](e.state[bpfMapServiceMode]), zero[uint64](e.state[bpfMapRuleBucket])); err != nil {
+		zero[bpfProxied](e.state[bpfMapProxiedCell]), zero[bpfServiceState](e.state[bpfMapServiceState]), zero[bpfServiceMode](e.state[bpfMapServiceMode]), zero[uint64](e.state[bpfMapRuleBucket]),
+		zero[bpfPrefixUse](e.state[bpfMapPrefixUse])); err != nil {
 		return err
 	}
 	if e.gen != nil {
@@ -65,7 +66,7 @@ func (e *Edge) Clear() error {
 // knows which it used.
 func (e *Edge) ClearHashed() error {
 	return errors.Join(zero[uint64](e.state[bpfMapHostSource]), zero[uint64](e.state[bpfMapPrefixWord]),
-		zero[uint64](e.state[bpfMapRuleCell]), zero[bpfHeavy](e.state[bpfMapHeavy]), zero[bpfPrefixUse](e.state[bpfMapPrefixUse]), zero[bpfGreyLine](e.state[bpfMapGreylist]), zero[bpfSketchLine](e.state[bpfMapSketch]))
+		zero[uint64](e.state[bpfMapRuleCell]), zero[bpfHeavy](e.state[bpfMapHeavy]), zero[bpfGreyLine](e.state[bpfMapGreylist]), zero[bpfSketchLine](e.state[bpfMapSketch]))
 }
 
 // zero writes every value of an array.

@@ -104,7 +104,11 @@ func (l *Lists) deriveAllowed() error {
 			return err
 		}
 	}
-	if now == l.allowed && time.Since(l.derived) < knownFor { // one more and one less look the same
+	swept := l.swept
+	if l.edge != nil {
+		swept = l.edge.unallowed.Load()
+	}
+	if now == l.allowed && swept == l.swept && time.Since(l.derived) < knownFor { // one more and one less, by bpftool, look the same
 		return nil
 	}
 	if l.counted {
@@ -116,6 +120,6 @@ func (l *Lists) deriveAllowed() error {
 	if err := f.replace(l.maps[bpfMapAllowHosts4], &l.allowHosts); err != nil {
 		return err
 	}
-	l.allowed, l.derived = now, time.Now()
+	l.allowed, l.swept, l.derived = now, swept, time.Now()
 	return l.loosen()
 }

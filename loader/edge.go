@@ -51,6 +51,8 @@ type Edge struct {
 	asked   atomic.Bool // some slot asks for samples
 	told    atomic.Bool // the generation that runs tells of sessions
 	lock    *os.File    // held for as long as this process owns what is pinned
+
+	unallowed atomic.Uint64 // allowed hosts of IPv4 that sweeps took off
 }
 
 // Open adopts what is pinned, or makes it. It attaches nothing.

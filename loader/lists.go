@@ -68,9 +68,10 @@ type Lists struct {
 	filter4, filter6 written
 	allowFilter4     written
 
-	allowing   sync.Mutex // guards the allowed hosts of IPv4 and their filter, which change together, and the two below
+	allowing   sync.Mutex // guards the allowed hosts of IPv4 and their filter, which change together, and the three below
 	allowHosts written
 	allowed    uint64    // memory of the hosts that it was derived from
+	swept      uint64    // how many of them a sweep had taken off by then
 	derived    time.Time // when that was
 
 	bumping sync.Mutex // guards all below

@@ -211,8 +211,11 @@ func (e *Edge) SweepLists() (int, error) {
 	n := 0
 	err = errors.Join(
 		e.settle(),
-		sweepHosts[bpfHostKey4](e, bpfProgDueHost4, bpfMapDenyHost4, now, &n),
 		sweepHosts[bpfHostKey4](e, bpfProgDueHost4, bpfMapAllowHost4, now, &n),
+	)
+	e.unallowed.Add(uint64(n))
+	err = errors.Join(err,
+		sweepHosts[bpfHostKey4](e, bpfProgDueHost4, bpfMapDenyHost4, now, &n),
 		sweepHosts[bpfHostKey6](e, bpfProgDueHost6, bpfMapDenyHost6, now, &n),
 		sweepHosts[bpfHostKey6](e, bpfProgDueHost6, bpfMapAllowHost6, now, &n),
 	)

@@ -185,7 +185,6 @@ func (w *world) resetHashed() error {
 	}{
 		{"host_source", 8, w.model.HostBuckets()},
 		{"prefix_word", 8, w.model.PrefixCells()},
-		{"prefix_use", 32, w.model.WideCells()},
 		{"rule_cell", 8, w.model.RuleCells()},
 		{"sketch", 64, w.model.SketchLines()},
 		{"greylist", 64, w.model.GreyLines(w.edge.greyLines())},

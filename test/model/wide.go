@@ -119,15 +119,6 @@ func (e *Edge) wideOf(client netip.Addr, service int, w *Wide) *wideUse {
 	return e.wide[i]
 }
 
-// WideCells are those that somebody has used.
-func (e *Edge) WideCells() []uint32 {
-	var all []uint32
-	for i := range e.wide {
-		all = append(all, i)
-	}
-	return all
-}
-
 // begun are units of new sessions that were taken for one that is yet to be made.
 type begun struct {
 	prefix    *wideUse
