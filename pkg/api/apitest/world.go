@@ -133,8 +133,8 @@ func sessions() []api.Session {
 			NAT: new(netip.MustParseAddrPort("10.0.0.1:1024")), Server: netip.MustParseAddrPort("10.0.1.11:27960"), ServerName: "eu-1",
 			State: api.Proven, Proof: "strong", AgeMS: 754_000, IdleMS: 12, Game: "quake3", Player: new("Sarge"),
 			Named: &api.Named{Game: "quake3", Confidence: 0.97, Reason: "Quake III: a client asks for a challenge"},
-			Up:   &api.Direction{Packets: 94250, Bytes: 8_482_500, JitterMS: new(0.84), Loss: new(0.0)},
-			Down: &api.Direction{Packets: 15080, Bytes: 4_826_000},
+			Up:    &api.Direction{Packets: 94250, Bytes: 8_482_500, JitterMS: new(0.84), Loss: new(0.0)},
+			Down:  &api.Direction{Packets: 15080, Bytes: 4_826_000},
 		},
 		{
 			ID: "4-2", Service: "arena", Protocol: "udp",
