@@ -239,7 +239,7 @@ func edges() map[string]edge {
 		for i, of := range k.plans {
 			p := *of
 			p.Samples, p.Services = loader.SampleLevel(i+1)%(loader.SamplesAll+1), slices.Clone(p.Services)
-			p.Told = i%2 == 0 // at levels 1 and 3; at 0 it says nothing
+			p.Told = p.Samples == loader.SamplesAll // what tells of sessions keeps them off the short cut at first: elsewhere that is to be met
 			for j := range p.Services {
 				s := &p.Services[j]
 				s.WatchGate = s.Gate != "" && i%3 == 1 && j%2 == 1
