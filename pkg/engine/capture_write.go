@@ -172,7 +172,7 @@ func (c *capturing) comment(s *sample.Sample) string {
 	if s.Client.IsValid() {
 		fmt.Fprintf(&b, " client=%v", s.Client)
 	}
-	if s.Flags&sample.First != 0 {
+	if s.Flags&sample.First != 0 && s.Reason == 0 { // refused, it begins none
 		b.WriteString(" begins=session")
 	}
 	if s.Rule != 0 {
