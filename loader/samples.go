@@ -181,7 +181,8 @@ func (e *Edge) SampleCounts() ([SampleSlots + SampleKinds]SampleCount, error) {
 }
 
 // Samples hands records of the ring to fn until ctx ends, as package sample decodes them; they are valid until fn returns. While nobody
-// captures, they wait for up to half a second; while sessions are told of, for a fifth of one. After each look at the ring looked is called: all that was there when it began is handed on, or 8192.
+// captures, they wait for up to half a second; while sessions are told of, for a fifth of one. After each look at the ring looked is
+// called: all that was there when it began is handed on, or sampleBatch records of it.
 func (e *Edge) Samples(ctx context.Context, fn func(record []byte), looked func()) error {
 	r, err := ringbuf.NewReader(e.state[bpfMapSamples])
 	if err != nil {

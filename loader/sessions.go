@@ -37,18 +37,18 @@ const (
 	ProofStrong  SessionProof = "strong"  // it showed that it got what was sent to it
 )
 
-// SessionEnd is why a session is over.
-type SessionEnd uint8
+// SessionEnd is why a session is over; "" of one that is not.
+type SessionEnd string
 
 // The ends. Of those that newer strangers pushed out the fast path deletes most by itself; StrangerCount has their number.
 const (
-	EndIdle    SessionEnd = iota // nothing came for as long as its service waits
-	EndClosed                    // TCP: both ends said so
-	EndClient                    // TCP: its client reset it
-	EndServer                    // TCP: its server did
-	EndKilled                    // by hand
-	EndEvicted                   // never proven, and newer strangers pushed it out
-	EndSilent                    // TCP: its client connected and said nothing
+	EndIdle    SessionEnd = "idle"    // nothing came for as long as its service waits
+	EndClosed  SessionEnd = "closed"  // TCP: both ends said so
+	EndClient  SessionEnd = "client"  // TCP: its client reset it
+	EndServer  SessionEnd = "server"  // TCP: its server did
+	EndKilled  SessionEnd = "killed"  // by hand
+	EndEvicted SessionEnd = "evicted" // never proven, and newer strangers pushed it out
+	EndSilent  SessionEnd = "silent"  // TCP: its client connected and said nothing
 )
 
 // Direction is what one direction of a session carried.

@@ -78,7 +78,7 @@ func (a *analysts) endsLost() uint64 {
 func endOf(s *loader.Session, now uint64) sample.End {
 	ago := func(d time.Duration) uint64 { return now - min(now, uint64(max(d, 0))) }
 	return sample.End{
-		Client: s.Client, Front: s.Front, Server: s.Server, Service: s.Service, Proto: s.Proto, By: sample.EndedBy(s.End), Began: ago(s.Age), Last: ago(s.Idle),
+		Client: s.Client, Front: s.Front, Server: s.Server, Service: s.Service, Proto: s.Proto, By: string(s.End), Began: ago(s.Age), Last: ago(s.Idle),
 		Up: sample.Way(s.Up), Down: sample.Way(s.Down),
 	}
 }

@@ -33,9 +33,8 @@ type Options struct {
 	Log       *slog.Logger
 	LostLines func() uint64 // of the log, which could not be written
 	Getenv    func(string) string
-	Trial     *Trial            // it is on trial; nil: it stays
-	Ready     func() error      // is told once it runs; nil: nobody is
-	Analysers []sample.Analyser // are told of sessions, where the configuration has `samples: always`
+	Trial     *Trial       // it is on trial; nil: it stays
+	Ready     func() error // is told once it runs; nil: nobody is
 }
 
 // Engine is one running edge.
@@ -104,7 +103,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		links: map[int]loader.LinkInfo{}, down: map[nexthop.Key]bool{}, health: health{lastReloadOK: true, errors: map[string]uint64{}},
 		captures: captures{memory: sample.NewMemory()}, roster: roster.New(int(cfg.Sizes.Sessions)),
 	}
-	e.analysts.all = append([]sample.Analyser{e.roster}, o.Analysers...)
+	e.analysts.all = []sample.Analyser{e.roster}
 	// The watcher's sockets belong to the namespace of the thread that opens them: the process's own.
 	if e.watcher, err = nexthop.New(o.Log, nexthop.Options{KeepNeighbours: true}); err != nil {
 		return fmt.Errorf("watch links and routes: %w", err)

@@ -128,29 +128,6 @@ func extensions(next uint8, b []byte) (proto uint8, length int) {
 // Way is what one direction of a session carried.
 type Way struct{ Packets, Bytes uint64 } // bytes of IP packets
 
-// EndedBy is why a session ended.
-type EndedBy uint8
-
-// The ends.
-const (
-	EndedIdle    EndedBy = iota // nothing came for as long as its service waits
-	EndedClosed                 // TCP: both ends said so
-	EndedClient                 // TCP: its client reset it
-	EndedServer                 // TCP: its server did
-	EndedKilled                 // by hand
-	EndedEvicted                // never proven, and newer strangers pushed it out
-	EndedSilent                 // TCP: its client connected and said nothing
-)
-
-// String is its name.
-func (e EndedBy) String() string {
-	names := [...]string{"idle", "closed", "client", "server", "killed", "evicted", "silent"}
-	if int(e) < len(names) {
-		return names[e]
-	}
-	return "unknown"
-}
-
 // End is the end of a session.
 type End struct {
 	Client   netip.AddrPort
@@ -158,7 +135,7 @@ type End struct {
 	Server   netip.AddrPort
 	Service  uint16
 	Proto    uint8
-	By       EndedBy
+	By       string // idle, closed, client, server, killed, evicted or silent
 	Began    uint64 // CLOCK_MONOTONIC, ns
 	Last     uint64 // when its last packet passed
 	Up, Down Way

@@ -101,9 +101,3 @@ func TestPacket(t *testing.T) {
 		t.Error(diff)
 	}
 }
-
-func TestEndedByHasNames(t *testing.T) {
-	if got := EndedIdle.String() + " " + EndedSilent.String() + " " + EndedBy(200).String(); got != "idle silent unknown" {
-		t.Errorf("named %q", got)
-	}
-}

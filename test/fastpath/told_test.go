@@ -377,7 +377,7 @@ func TestSessionsEndForAReason(t *testing.T) {
 	}
 	for i, want := range []loader.SessionEnd{loader.EndIdle, loader.EndClosed, loader.EndClient, loader.EndServer, loader.EndKilled} {
 		if s, ok := got[client(i)]; !ok || s.End != want {
-			t.Errorf("session %d ended by %d (%v), want %d", i, s.End, ok, want)
+			t.Errorf("session %d ended by %s (%v), want %s", i, s.End, ok, want)
 		}
 	}
 	if s := got[client(0)]; s.Up != (loader.Direction{Packets: 3, Bytes: 3 * 32}) || s.Down != (loader.Direction{Packets: 3, Bytes: 3 * 34}) {
