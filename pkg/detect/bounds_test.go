@@ -34,9 +34,6 @@ func random(rnd *rand.Rand, o *Observation, at time.Duration) {
 
 // Whatever comes, and from however many sources, all memory is what Bytes says, and that is what is promised.
 func TestMemoryIsBounded(t *testing.T) {
-	if testing.Short() {
-		t.Skip("millions of observations")
-	}
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
