@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strconv"
 
+	"parry/pkg/frame"
 	"parry/pkg/naming"
 	"parry/pkg/pcap"
 )
@@ -35,11 +36,11 @@ type key struct {
 	a, b  netip.AddrPort
 }
 
-func (p *parsed) key() key {
-	if p.src.Compare(p.dst) > 0 {
-		return key{p.proto, p.dst, p.src}
+func keyOf(p *frame.Packet) key {
+	if p.Src.Compare(p.Dst) > 0 {
+		return key{p.Proto, p.Dst, p.Src}
 	}
-	return key{p.proto, p.src, p.dst}
+	return key{p.Proto, p.Src, p.Dst}
 }
 
 // follower is a flow that is being followed.
@@ -60,7 +61,7 @@ type table struct {
 	room  int
 	tell  func(*Flow) error
 	namer naming.Namer
-	p     parsed
+	p     frame.Packet
 }
 
 // File tells each flow of a capture, in the order in which they began; "-" is standard input. A capture that is cut or damaged
@@ -111,10 +112,10 @@ func whatWasNotRead(file string, bad int, first error) error {
 // packet counts one, and shows it to its flow.
 func (t *table) packet(in *pcap.Packet) error {
 	p := &t.p
-	if !parse(in.Data, p) {
+	if !frame.Parse(in.Data, p) {
 		return nil
 	}
-	k := p.key()
+	k := keyOf(p)
 	f := t.flows[k]
 	if f == nil {
 		var err error
@@ -124,18 +125,18 @@ func (t *table) packet(in *pcap.Packet) error {
 	}
 	f.packets++
 	f.bytes += int64(in.WireLen)
-	p.segment.Up = p.src == f.src
+	up := p.Src == f.src
 	switch {
-	case p.src.Port() == 0 && p.dst.Port() == 0:
-	case p.proto == protoUDP:
-		t.namer.Feed(&f.naming, p.segment.Up, p.segment.Payload, p.segment.Length)
-	case p.proto == protoTCP:
-		t.namer.Segment(&f.naming, &p.segment)
+	case p.Src.Port() == 0 && p.Dst.Port() == 0:
+	case p.Proto == frame.UDP:
+		t.namer.Feed(&f.naming, up, p.Payload, p.Length)
+	case p.Proto == frame.TCP:
+		t.namer.Segment(&f.naming, &naming.Segment{Up: up, Seq: p.Seq, Flags: p.Flags, Options: p.Options, Payload: p.Payload, Length: p.Length})
 	}
 	return nil
 }
 
-func (t *table) begin(k key, p *parsed) (*follower, error) {
+func (t *table) begin(k key, p *frame.Packet) (*follower, error) {
 	f := &follower{}
 	if len(t.order) < t.room {
 		t.order = append(t.order, f)
@@ -148,10 +149,10 @@ func (t *table) begin(k key, p *parsed) (*follower, error) {
 		delete(t.flows, f.key)
 	}
 	proto := naming.UDP
-	if p.proto == protoTCP {
+	if p.Proto == frame.TCP {
 		proto = naming.TCP
 	}
-	*f = follower{key: k, src: p.src, naming: naming.Begin(proto, p.dst.Port(), false)}
+	*f = follower{key: k, src: p.Src, naming: naming.Begin(proto, p.Dst.Port(), false)}
 	t.flows[k] = f
 	return f, nil
 }
@@ -173,9 +174,9 @@ func (t *table) told(f *follower) error {
 	}
 	out := &Flow{File: t.file, Packets: f.packets, Bytes: f.bytes, Src: f.src.String(), Dst: dst.String()}
 	switch f.key.proto {
-	case protoUDP:
+	case frame.UDP:
 		out.Proto, out.Name = "udp", f.naming.Name()
-	case protoTCP:
+	case frame.TCP:
 		out.Proto, out.Name = "tcp", f.naming.Name()
 	default:
 		out.Proto, out.Src, out.Dst = strconv.Itoa(int(f.key.proto)), f.src.Addr().String(), dst.Addr().String()

@@ -285,18 +285,6 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-func FuzzFrame(f *testing.F) {
-	f.Add(packet.NewUDP(player, server, a2s).Bytes())
-	f.Add(packet.NewTCP(player6, server6, packet.SYN, "x").With(func(p *packet.Packet) {
-		p.Exts = []packet.Ext{{Type: packet.HopByHop, Body: make([]byte, 6)}, {Type: packet.Auth, Body: make([]byte, 22)}}
-	}).Bytes())
-	f.Fuzz(func(t *testing.T, frame []byte) {
-		if payload, length, ok := classify.Frame(frame); ok && (length < len(payload) || length > 1<<17 || len(payload) > len(frame)) {
-			t.Errorf("%d bytes, %d of payload, %d on the wire", len(frame), len(payload), length)
-		}
-	})
-}
-
 func FuzzCapture(f *testing.F) {
 	f.Add(capture(1, 1500, nil, packet.NewUDP(player, server, a2s).Bytes(), packet.NewUDP(player6, server6, status).Bytes()))
 	f.Add(capture(113, 60, front(make([]byte, 16)...), packet.NewTCP(player, server, packet.SYN, steve).Bytes()))

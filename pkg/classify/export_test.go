@@ -5,6 +5,7 @@ package classify
 import (
 	"io"
 
+	"parry/pkg/frame"
 	"parry/pkg/pcap"
 )
 
@@ -18,15 +19,8 @@ func Read(in io.Reader, room int, tell func(*Flow) error) error {
 }
 
 // Tuple is the flow that a frame is of, whichever way it goes; false of what is no IP.
-func Tuple(frame []byte) (any, bool) {
-	var p parsed
-	ok := parse(frame, &p)
-	return p.key(), ok
-}
-
-// Frame reports whether a frame can be read, and what of.
-func Frame(frame []byte) (payload []byte, length int, ok bool) {
-	var p parsed
-	ok = parse(frame, &p)
-	return p.segment.Payload, p.segment.Length, ok
+func Tuple(b []byte) (any, bool) {
+	var p frame.Packet
+	ok := frame.Parse(b, &p)
+	return keyOf(&p), ok
 }

@@ -20,7 +20,12 @@ func Describe(frame []byte) string {
 	if len(frame) < 14 {
 		return "a cut frame"
 	}
-	kind, at := network(frame)
+	kind, at := binary.BigEndian.Uint16(frame[12:]), 14
+	for range 2 {
+		if (kind == etherVLAN || kind == etherQinQ) && len(frame) >= at+4 {
+			kind, at = binary.BigEndian.Uint16(frame[at+2:]), at+4
+		}
+	}
 	b := frame[at:]
 	switch {
 	case kind == etherIPv4 && len(b) >= 20 && int(b[0]&15)*4 >= 20 && len(b) >= int(b[0]&15)*4:
@@ -35,17 +40,6 @@ func Describe(frame []byte) string {
 		return "cut or damaged IP"
 	}
 	return fmt.Sprintf("ethertype %#04x", kind)
-}
-
-// network is what a frame of 14 bytes or more carries, behind two VLAN tags at most, and where that begins.
-func network(frame []byte) (kind uint16, at int) {
-	kind, at = binary.BigEndian.Uint16(frame[12:]), 14
-	for range 2 {
-		if (kind == etherVLAN || kind == etherQinQ) && len(frame) >= at+4 {
-			kind, at = binary.BigEndian.Uint16(frame[at+2:]), at+4
-		}
-	}
-	return kind, at
 }
 
 func describeL4(proto byte, src, dst netip.Addr, b []byte) string {

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package classify
+// Package frame reads what an Ethernet frame carries, as far as it was kept: of which flow it is, and what it says.
+package frame
 
 import (
 	"encoding/binary"
 	"net/netip"
+)
 
-	"parry/pkg/naming"
+// Protocols of IP that have ports.
+const (
+	TCP = 6
+	UDP = 17
 )
 
 const (
@@ -20,20 +25,22 @@ const (
 	maxTags       = 2
 	maxExtensions = 8
 
-	protoTCP      = 6
-	protoUDP      = 17
 	protoFragment = 44
 )
 
-// parsed is what a frame says of its flow, and its payload.
-type parsed struct {
-	proto    uint8
-	src, dst netip.AddrPort // without ports: 0
-	segment  naming.Segment // of TCP; of UDP its payload and length alone
+// Packet is what a frame says of its flow, and its payload.
+type Packet struct {
+	Proto    uint8
+	Src, Dst netip.AddrPort // of a later fragment, a cut header and what has no ports: port 0
+	Payload  []byte         // within the frame: as much as was kept
+	Length   int            // of the payload on the wire
+	Seq      uint32         // this and the next two: of TCP
+	Flags    uint8
+	Options  bool // it has some
 }
 
-// parse reads a frame as far as it was captured. It reports false of what is no IP, or damaged.
-func parse(frame []byte, p *parsed) bool {
+// Parse reads a frame: behind two VLAN tags at most, or PPPoE, IPv4 or IPv6. It reports false of what is no IP, or damaged; allocates nothing.
+func Parse(frame []byte, p *Packet) bool {
 	if len(frame) < 14 {
 		return false
 	}
@@ -52,7 +59,7 @@ func parse(frame []byte, p *parsed) bool {
 		}
 		b = b[8:]
 	}
-	*p = parsed{}
+	*p = Packet{}
 	switch kind {
 	case etherIPv4:
 		return p.ipv4(b)
@@ -62,14 +69,14 @@ func parse(frame []byte, p *parsed) bool {
 	return false
 }
 
-func (p *parsed) ipv4(b []byte) bool {
+func (p *Packet) ipv4(b []byte) bool {
 	if len(b) < 20 || b[0]>>4 != 4 || b[0]&15 < 5 || len(b) < int(b[0]&15)*4 {
 		return false
 	}
 	header, total := int(b[0]&15)*4, int(binary.BigEndian.Uint16(b[2:]))
-	p.proto = b[9]
-	p.src = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[12:16])), 0)
-	p.dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[16:20])), 0)
+	p.Proto = b[9]
+	p.Src = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[12:16])), 0)
+	p.Dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[16:20])), 0)
 	if total == 0 { // segmentation was left to the NIC
 		total = len(b)
 	}
@@ -80,14 +87,14 @@ func (p *parsed) ipv4(b []byte) bool {
 	return p.transport(b[header:min(total, len(b))], total-header, later)
 }
 
-func (p *parsed) ipv6(b []byte) bool {
+func (p *Packet) ipv6(b []byte) bool {
 	if len(b) < 40 || b[0]>>4 != 6 {
 		return false
 	}
 	length := int(binary.BigEndian.Uint16(b[4:]))
-	p.proto = b[6]
-	p.src = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])), 0)
-	p.dst = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[24:40])), 0)
+	p.Proto = b[6]
+	p.Src = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])), 0)
+	p.Dst = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[24:40])), 0)
 	b = b[40:]
 	if length == 0 {
 		length = len(b)
@@ -96,7 +103,7 @@ func (p *parsed) ipv6(b []byte) bool {
 	later := false
 	for range maxExtensions {
 		size := 0
-		switch p.proto {
+		switch p.Proto {
 		case 0, 43, 60, 135: // hop by hop, routing, destination, mobility
 			if len(b) >= 2 {
 				size = 8 + int(b[1])*8
@@ -114,38 +121,37 @@ func (p *parsed) ipv6(b []byte) bool {
 		if size == 0 || len(b) < size {
 			return p.transport(nil, 0, true)
 		}
-		p.proto, b, length = b[0], b[size:], length-size
+		p.Proto, b, length = b[0], b[size:], length-size
 	}
 	return p.transport(b, length, later)
 }
 
 // transport reads ports and payload; size is how long it was on the wire. Of what has no ports (a later fragment, another protocol,
 // a header that was cut off) the addresses alone make the flow.
-func (p *parsed) transport(b []byte, size int, later bool) bool {
-	if later || p.proto != protoUDP && p.proto != protoTCP || len(b) < 4 {
+func (p *Packet) transport(b []byte, size int, later bool) bool {
+	if later || p.Proto != UDP && p.Proto != TCP || len(b) < 4 {
 		return true
 	}
-	p.src = netip.AddrPortFrom(p.src.Addr(), binary.BigEndian.Uint16(b))
-	p.dst = netip.AddrPortFrom(p.dst.Addr(), binary.BigEndian.Uint16(b[2:]))
-	s := &p.segment
-	if p.proto == protoUDP {
+	p.Src = netip.AddrPortFrom(p.Src.Addr(), binary.BigEndian.Uint16(b))
+	p.Dst = netip.AddrPortFrom(p.Dst.Addr(), binary.BigEndian.Uint16(b[2:]))
+	if p.Proto == UDP {
 		if len(b) < 8 {
 			return true
 		}
 		if said := int(binary.BigEndian.Uint16(b[4:])); said >= 8 && said <= size {
 			size = said
 		}
-		s.Payload, s.Length = b[8:min(size, len(b))], size-8
+		p.Payload, p.Length = b[8:min(size, len(b))], size-8
 		return true
 	}
 	if len(b) < 20 {
 		return true
 	}
 	header := int(b[12]>>4) * 4
-	s.Seq, s.Flags, s.Options = binary.BigEndian.Uint32(b[4:]), b[13], header > 20
+	p.Seq, p.Flags, p.Options = binary.BigEndian.Uint32(b[4:]), b[13], header > 20
 	if header < 20 || header > size {
 		return true
 	}
-	s.Payload, s.Length = b[min(header, len(b)):], size-header
+	p.Payload, p.Length = b[min(header, len(b)):], size-header
 	return true
 }
