@@ -234,25 +234,30 @@ func edges() map[string]edge {
 	}
 	maps.Copy(kinds, strangerEdges())
 	maps.Copy(kinds, shakenEdges())
-	for name, k := range kinds { // whatever is told of packets, it changes nothing for them
-		plans := make([]*loader.Plan, len(k.plans)) // others may have the same ones
-		for i, of := range k.plans {
-			p := *of
-			p.Samples, p.Services = loader.SampleLevel(i+1)%(loader.SamplesAll+1), slices.Clone(p.Services)
-			p.Told = p.Samples == loader.SamplesAll // what tells of sessions keeps them off the short cut at first: elsewhere that is to be met
-			for j := range p.Services {
-				s := &p.Services[j]
-				s.WatchGate = s.Gate != "" && i%3 == 1 && j%2 == 1
-				if j%2 == 0 {
-					s.Trial = uint8(1 + i%2) // a reload begins another
-				}
-			}
-			plans[i] = &p
-		}
-		k.plans = plans
-		kinds[name] = k
+	for name, k := range kinds {
+		kinds[name] = k.told()
 	}
 	return kinds
+}
+
+// told is the edge with plans that differ in what is told of packets, and in what that hangs on: it changes nothing for them.
+func (k edge) told() edge {
+	plans := make([]*loader.Plan, len(k.plans)) // other edges may have the same ones
+	for i, of := range k.plans {
+		p := *of
+		p.Samples, p.Services = loader.SampleLevel(i+1)%(loader.SamplesAll+1), slices.Clone(p.Services)
+		p.Told = p.Samples == loader.SamplesAll // what tells of sessions keeps them off the short cut at first: elsewhere that is to be met
+		for j := range p.Services {
+			s := &p.Services[j]
+			s.WatchGate = s.Gate != "" && i%3 == 1 && j%2 == 1
+			if j%2 == 0 {
+				s.Trial = uint8(1 + i%2) // a reload begins another
+			}
+		}
+		plans[i] = &p
+	}
+	k.plans = plans
+	return k
 }
 
 // configOf is the model's word for a plan.

@@ -55,24 +55,12 @@ func (e *Edge) admit(p *view) Outcome {
 	if j.reason != None {
 		return drop(j.reason)
 	}
-	if e.nobody(p.src) {
-		return drop(BadAddress)
-	}
-	if impossible(p.src, p.dst) && e.refuse(p, ImpossibleSource, svc.Enforce) {
-		return drop(ImpossibleSource)
-	}
-	if p.length > svc.MaxPacket && e.refuse(p, PacketSize, svc.Enforce) {
-		return drop(PacketSize)
-	}
-	if p.part == first && !svc.Fragments && e.refuse(p, FragmentRefused, svc.Enforce) {
-		return drop(FragmentRefused)
-	}
-	if p.proto == tcp && oddFlags(p.flags) && e.refuse(p, TCPFlags, svc.Enforce) {
-		return drop(TCPFlags)
+	if r := e.unfit(p, svc); r != None {
+		return drop(r)
 	}
 	if p.proto == tcp && svc.SYNProxy != SYNProxyOff {
-		if r := None; !j.welcome {
-			if r = e.ruled(p, svc, false); r != None {
+		if !j.welcome {
+			if r := e.ruled(p, svc, false); r != None {
 				e.tried(p.service).Strangers++
 				return drop(r)
 			}
@@ -87,33 +75,9 @@ func (e *Edge) admit(p *view) Outcome {
 	if w := e.table[p.tuple()]; w.Session != nil {
 		return e.revive(p, w.Session, j.welcome)
 	}
-	var slot int
-	var b begun
-	if j.welcome {
-		var r Reason
-		if b, r = e.mayBegin(p, svc, true, j.unlimited); r != None {
-			return drop(r)
-		}
-	} else {
-		e.tried(p.service).Strangers++
-		if r := isReflection(p); r > 0 {
-			e.tried(p.service).Reflected[r]++
-			if e.refuse(p, Reflection, svc.Enforce) {
-				return drop(Reflection)
-			}
-		}
-		if r := e.ruled(p, svc, false); r != None {
-			return drop(r)
-		}
-		if svc.gate != nil && p.proto == udp {
-			if o, done := e.gate(p, svc); done {
-				return o
-			}
-		}
-		var r Reason
-		if slot, b, r = e.newcomer(p, svc); r != None {
-			return drop(r)
-		}
+	slot, b, o, done := e.letIn(p, svc, j)
+	if done {
+		return o
 	}
 	p.heard = p.proto == udp
 	a, r := e.attempt(p, p.src, svc, j.unlimited)
@@ -143,6 +107,50 @@ func (e *Edge) admit(p *view) Outcome {
 	b.undo()
 	e.unclaim(s)
 	return drop(r)
+}
+
+// unfit is why nobody's packet like this one may come in.
+func (e *Edge) unfit(p *view, svc *service) Reason {
+	switch {
+	case e.nobody(p.src):
+		return BadAddress
+	case impossible(p.src, p.dst) && e.refuse(p, ImpossibleSource, svc.Enforce):
+		return ImpossibleSource
+	case p.length > svc.MaxPacket && e.refuse(p, PacketSize, svc.Enforce):
+		return PacketSize
+	case p.part == first && !svc.Fragments && e.refuse(p, FragmentRefused, svc.Enforce):
+		return FragmentRefused
+	case p.proto == tcp && oddFlags(p.flags) && e.refuse(p, TCPFlags, svc.Enforce):
+		return TCPFlags
+	}
+	return None
+}
+
+// letIn has who is allowed begin a session, within limits, and who is not show that he may: then he has a slot. done: o is what became of
+// the packet.
+func (e *Edge) letIn(p *view, svc *service, j judgement) (slot int, b begun, o Outcome, done bool) {
+	var r Reason
+	if j.welcome {
+		b, r = e.mayBegin(p, svc, true, j.unlimited)
+		return 0, b, drop(r), r != None
+	}
+	e.tried(p.service).Strangers++
+	if of := isReflection(p); of > 0 {
+		e.tried(p.service).Reflected[of]++
+		if e.refuse(p, Reflection, svc.Enforce) {
+			return 0, b, drop(Reflection), true
+		}
+	}
+	if r = e.ruled(p, svc, false); r != None {
+		return 0, b, drop(r), true
+	}
+	if svc.gate != nil && p.proto == udp {
+		if o, done = e.gate(p, svc); done {
+			return 0, b, o, true
+		}
+	}
+	slot, b, r = e.newcomer(p, svc)
+	return slot, b, drop(r), r != None
 }
 
 // begin has a session begin, unless the table refuses it. It was judged just now; where policy only watches and would have
