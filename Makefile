@@ -74,8 +74,8 @@ quality: ## is what parry names right, beside nDPI's ndpiReader on the same flow
 	@scripts/setup-debian quality || echo 'without ndpiReader: what the captures say of it stands in its place'
 	@$(call tell,PARRY_QUALITY=1,-timeout 10m ./test/quality)
 
-figures: root setup-lab build ## measure what parry promises in figures, each beside its target (root; 6 minutes)
-	@$(call tell,PARRY_FIGURES=1,-timeout 12m ./test/figures)
+figures: root setup-lab build ## measure what parry promises in figures, each beside its target (root; 10 minutes)
+	@$(call tell,PARRY_FIGURES=1,-timeout 20m ./test/figures)
 
 deaths: root setup-test build ## kill, replace, reload, upset the daemon under load: nothing may be lost (root; 10 minutes)
 	@$(call tell,PARRY_DEATHS=full,-timeout 40m -run 'TestDeaths|PortReuse|NextLayout|NICsComeAndGo|FullDisk' ./test/e2e)

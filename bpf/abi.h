@@ -13,7 +13,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 6
+#define LAYOUT_VERSION 7
 
 #define TICK_SHIFT 20
 #define TICKS_PER_SECOND 954 /* 10^9 / 2^20, rounded up */
@@ -47,10 +47,14 @@
 #define ANSWER_PRIORITY 0x70617272 /* SO_PRIORITY of what the daemon sends in a service's name */
 #define SAMPLE_MAX 2048 /* bytes of a frame in a sample */
 #define SAMPLE_HEADERS 128 /* and in one that is taken always */
+#define DOUBTS_MAX \
+	16384 /* sources and prefixes that are doubted at once: a hundred a second for a minute is less than half of it */
 #define SAMPLE_SLOTS 4 /* captures at a time */
 #define SAMPLE_PAYLOAD 1024 /* bytes of a frame in one that is told for the sake of what it says */
 #define SAMPLE_FIRSTS 4 /* of a session that are told, each way */
 #define SAMPLE_HANDSHAKE 3 /* TCP: so many more are looked at, for some say nothing */
+#define SAMPLE_STEP_SHIFT \
+	24 /* ns >> this: how often a source that is refused is told again, and a CPU wakes the daemon (17 ms) */
 #define SAMPLE_CELLS 4096 /* sources whose drops are told apart: those that collide share a sample a second */
 #define RULE_SLOTS 1024 /* rules at once, of all services together */
 #define RULE_CELLS 65536 /* words of rules that limit each source, by keyed hash */
@@ -132,6 +136,8 @@ enum drop_reason {
 	DROP_REASON_TCP_FLAGS = 60, /* policy: flags that no stack sends together */
 	DROP_REASON_TCP_STATE = 61, /* policy: a segment that its session's state rules out */
 	DROP_REASON_SYN_PROXY = 62, /* the SYN proxy took its place: its server is being connected */
+	/* The daemon's detector */
+	DROP_REASON_DOUBTED = 63, /* policy: while its source attacks unproven, it has to prove its address strongly */
 	DROP_REASON_LEN,
 };
 
@@ -175,8 +181,8 @@ enum flow_flag {
 	FLOW_UNLIMITED = 1u << 11, /* no source limits: an allow entry says so, or none are set */
 	FLOW_SERVER_STARTED = 1u << 12, /* the server spoke first */
 	FLOW_KILLED = 1u << 13, /* ended by hand: nothing revives it */
-	FLOW_FIN_CLIENT = 1u << 14,
-	FLOW_FIN_SERVER = 1u << 15,
+	FLOW_FIN_CLIENT = 1u << 14, /* up half: the client is done. Down half: and was before its server */
+	FLOW_FIN_SERVER = 1u << 15, /* down half: the server is done. Up half: and was before its client */
 	FLOW_RST = 1u << 16,
 	FLOW_ANSWERED = 1u << 17, /* down half: the server has answered (TCP: it has seen the client's ACK) */
 	FLOW_EVICTED = 1u << 18, /* a stranger that newer ones pushed out: nothing revives it */
@@ -186,15 +192,16 @@ enum flow_flag {
 	FLOW_LASTING = 1u << 22, /* proven, and played for a while */
 	FLOW_GATED = 1u << 23, /* TCP: its first segment with payload is still to be shown to the gate */
 	FLOW_AGAIN = 1u << 24, /* its client had to come again, and did (stage/greylist.h) */
+	FLOW_WATCHED = 1u << 25, /* each half its own: its packets are timed, in cell `watch` (stage/watch.h) */
 };
 
 /* Of an open session's packets only the common way knows what to do. */
 #define FLOW_SPECIAL (FLOW_PROXIED | FLOW_HEADER | FLOW_RULED)
 
-/* Above the flags: the length of the prefix that is its source. A reload may draw sources anew; a session stays counted
- * where it was when it began. */
-#define FLOW_PREFIX_SHIFT 25
-#define FLOW_PREFIX(state) ((state) >> FLOW_PREFIX_SHIFT)
+/* Above the flags: the length of the prefix that is its source, of which IPv6's 64 is kept as 0. A reload may draw sources anew; a
+ * session stays counted where it was when it began. */
+#define FLOW_PREFIX_SHIFT 26
+#define FLOW_PREFIX(state) ((state) >> FLOW_PREFIX_SHIFT ?: 64)
 
 struct in6 {
 	__u8 addr[16];
@@ -258,7 +265,8 @@ struct flow {
 	__u64 bytes; /* L3 bytes as received */
 	__u64 word; /* client to server: a loan (LOAN_*); return slot of NAT: struct from; any other down half: its cell of proxied_cell */
 	__u32 seen; /* tick of the last packet that passed */
-	__u32 epoch; /* policy epoch read before its last check */
+	__u16 epoch; /* policy epoch read before its last check, its low half: a check is not believed for as long as that takes to wrap */
+	__u16 watch; /* cell of `watch`; 0 = none */
 	__u32 checked; /* tick of its last check */
 	__u16 hop; /* index into hop; 0: ask the kernel for each packet */
 	__u16 service;
@@ -402,7 +410,7 @@ struct service {
 	__u8 syn_proxy; /* enum syn_proxy */
 	__u8 proxy_header; /* TCP: its servers are told the client by PROXY protocol v2 */
 	__u8 trial; /* number of the trial that it is on; 0 = none: its policy was switched on a moment ago, and whom it hits is booked */
-	__u8 pad;
+	__u8 sequence; /* enum sequence: what of its datagrams can be numbered */
 	__u32 unanswered; /* packets that an unproven session may send before its server answers; 0 = no limit */
 	struct rate strangers; /* new sessions of unproven sources, before they have to come again */
 	struct rate admissions; /* of those that did */
@@ -444,6 +452,7 @@ enum syn_proxy {
 /* How a service fares. Written by the daemon alone. */
 struct service_mode {
 	__u64 grace_until; /* ns: until then sessions older than the edge pass the gate */
+	__u64 doubt_until; /* ns: until then some source is doubted here, so strangers are asked for strong proof where they can give it */
 	__u32 state; /* enum gate_state */
 	__u32 rules; /* RULES_*: whom its operator's rules are asked about */
 };
@@ -788,6 +797,7 @@ enum fault {
 	FAULT_HOPS_FULL = 2, /* next hops by the kernel, packet by packet */
 	FAULT_FRAGMENTS = 3, /* a first fragment could not be noted */
 	FAULT_PORT_LOST = 4, /* a port could not be returned to its ring */
+	FAULT_WATCH_FULL = 5, /* half of a session was to be watched, and all cells are taken */
 	FAULT_LEN,
 };
 
@@ -800,7 +810,7 @@ struct edge {
 	__u32 lo_forwarding; /* families (1 = IPv4, 2 = IPv6) whose forwarding on lo was switched on for env_route */
 	__u32 unproven[2]; /* next slot of unproven4 and of unproven6 */
 	__u32 proxied; /* last cell of proxied_cell that was tried */
-	__u32 pad;
+	__u32 watch; /* and of watch */
 };
 
 /* What is kept in prefix_word, by hash of a prefix, a source or a client. */
@@ -857,11 +867,103 @@ enum sample_flag {
 	SAMPLE_PLAYER = 16, /* its client is one: proven strongly, or has played for a while */
 };
 
+/* What attacks are found by. The daemon is woken for it. */
+enum sample_step {
+	STEP_BEGAN = 1, /* it began its session */
+	STEP_STRONG = 2, /* it proved its client's address strongly. TCP that a gate is to hear: and it has heard it */
+	STEP_LASTING = 4, /* with it, its session came to last */
+	STEP_LASTS = 8, /* its session has come to last before: of a turn */
+	STEP_QUERY = 16, /* a query: its client wants no session */
+	STEP_REFUSED = 32, /* it would have begun one, and its source's own limits refuse that */
+	STEP_CALLED = 64, /* its server spoke first: it began its session so */
+};
+
+/* How a game numbers its datagrams. */
+enum sequence {
+	SEQUENCE_NONE = 0,
+	SEQUENCE_RAKNET = 1, /* 24 bits behind a flag byte; acknowledgements have none */
+	SEQUENCE_SOURCE = 2, /* 32 bits; a datagram may say how many numbers were left out on purpose */
+	SEQUENCE_QUAKE3 = 3, /* 31 bits; all fragments of a packet have the same */
+};
+
+#define WATCH_SIZES 8 /* below 64 bytes, below 128 ...; from 4096 */
+#define WATCH_TIMES 16 /* below 2^WATCH_TIME_SHIFT ns (131 us), below twice that ...; from 2.1 s */
+#define WATCH_TIME_SHIFT 17
+#define WATCH_REASONS 4 /* told apart; all others are one */
+#define WATCH_WINDOWS 4 /* a power of two */
+#define WATCH_WINDOW_SHIFT 33 /* of ns: 8.6 s */
+#define WATCH_GAP_SHIFT 10 /* a division would cost more than all else of it */
+#define WATCH_BURST_GAP 1000000 /* ns: packets that follow each other within less are of one burst */
+#define WATCH_BURST 3 /* from so many on it is one */
+#define WATCH_BEHIND 64 /* how far behind the highest number one is late; else it is strange */
+#define WATCH_AHEAD 1024 /* and before it one tells of a loss */
+
+/* What one such window showed. */
+struct watch_window {
+	__u32 number; /* ns >> WATCH_WINDOW_SHIFT */
+	__u32 gap; /* ns >> WATCH_GAP_SHIFT: the longest */
+	__u32 numbers; /* readable ones */
+	__u32 lost;
+};
+
+/* A half's packets while it is watched, as they come to the edge, those that it drops included. Plain, but for `taken`: two CPUs in one half
+ * may lose an update of each other's. */
+struct watch {
+	__u32 taken; /* 1 = somebody's */
+	__u32 freed; /* tick at which it was given back: it rests for a second, for a packet may still be on its way to it */
+	__u64 began; /* ns */
+	__u64 last; /* ns: its last packet; 0 = none yet */
+	__u64 packets;
+	__u64 spacing; /* ns between the last two; ~0 = not known */
+	__u64 jitter; /* ns << 4: RFC 3550's estimate (6.4.1, A.8), of the differences between spacings, for nobody knows the sender's clock */
+	__u64 gap; /* ns: the longest spacing */
+	__u32 run; /* packets of the burst, if it is one, that the last belongs to */
+	__u32 bursts;
+	/* Numbers. `seen` bit n: the one n below the highest has come. Of two strange ones in a row the second begins anew. */
+	__u64 seen;
+	__u32 highest;
+	__u32 first;
+	__u32 next; /* what would follow the last strange one */
+	__u32 numbers; /* readable ones */
+	__u32 lost;
+	__u32 reordered;
+	__u32 duplicates;
+	__u32 strange; /* too far off: no such numbers, another connection's, or forged */
+	__u32 longest_burst;
+	__u8 sequence; /* enum sequence */
+	__u8 pad[19]; /* to a whole cache line, as all that follows */
+	__u8 reason[WATCH_REASONS]; /* enum drop_reason */
+	__u32 drops[WATCH_REASONS + 1]; /* by those; the last: for others */
+	__u32 pad2[2];
+	__u32 sizes[WATCH_SIZES]; /* packets, by log2 of L3 bytes */
+	__u32 times[WATCH_TIMES]; /* spacings, by log2 */
+	struct watch_window window[WATCH_WINDOWS]; /* by their number */
+};
+
+/* Which sessions are to be watched. Written by the daemon. */
+struct watcher {
+	__u32 share; /* of 2^32; ~0 = all */
+	__u32 period; /* another one has another share */
+	__u32 flagged; /* how many entries watch_flag has */
+	__u32 pad;
+};
+
+/* Whose sessions are watched whatever the share. */
+struct watch_key {
+	__u8 addr[16]; /* the client's; IPv4 in the first four bytes */
+	__be16 port; /* 0 = all of its sessions */
+	__u16 family;
+	__u32 pad;
+};
+
 /* Why a packet is told that no capture asked for. A kind has a rate and counts of its own. */
 enum sample_kind {
 	SAMPLE_KIND_DROP = 0, /* its source's drop of the second (SAMPLE_REGULAR), or none: captures alone have asked */
 	SAMPLE_KIND_FIRST = 1, /* of the first ones of its session's half */
 	SAMPLE_KIND_TURN = 2, /* one of those at which its session is judged again: every two seconds at most */
+	SAMPLE_KIND_STEP = 3, /* a step that nobody can forge, and it is told for nothing else: without its frame */
+	SAMPLE_KIND_BEGIN =
+		4, /* the same of any other: a stranger's session began. A flood of those leaves the others their rate */
 	SAMPLE_KINDS,
 };
 
@@ -887,7 +989,8 @@ struct sample {
 	__be16 front_port;
 	__u8 proto;
 	__u8 kind; /* enum sample_kind */
-	__u16 pad;
+	__u8 step; /* enum sample_step */
+	__u8 pad;
 	__u32 packets; /* told by kind: that its half had before */
 };
 
@@ -938,7 +1041,7 @@ struct sample_count {
 	__u32 turn; /* towards one in so many */
 	__u32 offered; /* in that second; told by turns: sets how many one stands for in the next */
 	__u32 every; /* told by turns: one in so many */
-	__u32 pad;
+	__u32 woken; /* of steps: when the daemon was woken last, ns >> SAMPLE_STEP_SHIFT */
 };
 
 /* What is booked of refusals (stage/shadow.h). */
@@ -1021,10 +1124,14 @@ struct cfg {
 	__u8 trial; /* some service is */
 	__u8 proxied; /* some TCP session's numbers may be translated, or a header prepended */
 	__u8 told; /* sessions are told of: their first packets, and others by turns (stage/told.h) */
+	__u8 doubts; /* the daemon may doubt sources (stage/doubt.h) */
+	__u8 watch; /* sessions may be watched */
+	__u8 pad[2];
 	__u32 unproven; /* slots for strangers' sessions, a power of two; 0 = no bound */
 	__u32 greylist; /* lines, a power of two */
 	__u32 sample_seed; /* so that nobody can choose a source that shares another's samples */
 	__u32 proxied_cells; /* a power of two */
+	__u32 watch_cells; /* a power of two, at most 65536 */
 };
 
 enum reap_op {
@@ -1064,6 +1171,7 @@ _Static_assert(sizeof(struct flow4) == 64, "kernel header 48 + key 16 + value 64
 _Static_assert(sizeof(struct flow6) == 88, "");
 _Static_assert(sizeof(struct hop) == 64, "one cache line");
 _Static_assert(sizeof(struct proxied) == 32, "half a cache line");
+_Static_assert(sizeof(struct watch) == 320, "five cache lines");
 _Static_assert(sizeof(struct service_count) == 64, "one cache line");
 _Static_assert(sizeof(struct list_entry) == 72, "kernel header 48 + key 8 + value 72 = two cache lines");
 _Static_assert(sizeof(struct denial_line) == 64, "one cache line");

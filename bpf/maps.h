@@ -125,6 +125,33 @@ struct {
 	__uint(max_entries, 1024);
 } source SEC(".maps");
 
+/* What is timed of halves that are watched, by cell; 0 is nobody's. Claimed and written by stage/watch.h, given back when the half is watched no
+ * more, or deleted. Sized by sizes.watched: two a session. Full: a half is not watched, which is counted (fault watch_full). Mapped for the
+ * sake of alignment. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct watch);
+	__uint(max_entries, 2);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} watch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct watcher);
+	__uint(max_entries, 1);
+} watcher SEC(".maps");
+
+/* Clients that are watched always. Written by the daemon. Full: the writer is told. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct watch_key);
+	__type(value, __u32);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} watch_flag SEC(".maps");
+
 /* Admitted first fragments. It owns nothing, so the least recently used may go: its datagram is lost.
  * Sized by sizes.fragments. */
 struct {
@@ -197,6 +224,16 @@ struct {
 	__uint(max_entries, HEAVY_CELLS);
 	__uint(map_flags, BPF_F_MMAPABLE);
 } heavy SEC(".maps");
+
+/* Sources, and their /24s and /48s (the masked address; the length stands above the key's family), whose address the detector doubts: ns until which. Service 0 = for all.
+ * Written by the daemon, who takes out what has expired. A doubt that finds no room is not held, and counted by the daemon. What is
+ * asked first is service_mode.doubt_until. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct source_key);
+	__type(value, __u64);
+	__uint(max_entries, DOUBTS_MAX);
+} doubt SEC(".maps");
 
 /* Sources that have played: ns at which they last began to. Written by the fast path (stage/proof.h), kept over restarts by the
  * daemon. It owns nothing, so the least recently used may go. Sized by sizes.regulars. */
@@ -673,6 +710,14 @@ struct {
 	__type(value, struct source_key);
 	__uint(max_entries, REAP_BATCH);
 } reap_box_src SEC(".maps");
+
+/* What was timed of the watched halves that went: an order's number twice, plus one for its down half. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct watch);
+	__uint(max_entries, 2 * REAP_BATCH);
+} reap_watch SEC(".maps");
 
 /* Two clocks read at once, so that the daemon can measure the jiffy. */
 struct {

@@ -23,6 +23,7 @@
 #include "stage/sample.h"
 #include "stage/express.h"
 #include "stage/express_proxied.h"
+#include "stage/express_watched.h"
 #include "stage/quick.h"
 #include "stage/ahead.h"
 #include "stage/brief.h"
@@ -89,7 +90,7 @@ NOINLINE int common(struct xdp_md *ctx, __u32 known)
 		return WAY_TCP;
 	if (v == VERDICT_RULE)
 		return WAY_RULED;
-	return v == VERDICT_GATE ? WAY_GATE : parry_exit(p, v);
+	return v == VERDICT_GATE ? WAY_GATE : session_exit(p, v);
 }
 
 /* What is told of every packet is known on the common way alone. */
@@ -297,7 +298,7 @@ int parry_tcp(struct xdp_md *ctx)
 		p->playing = p->half = 0;
 		bpf_tail_call(ctx, &stages, STAGE_STRANGER);
 	} else {
-		return finish(ctx, parry_exit(p, v));
+		return finish(ctx, session_exit(p, v));
 	}
 	return XDP_ABORTED;
 }
@@ -324,7 +325,7 @@ int parry_admit(struct xdp_md *ctx)
 	if (v == VERDICT_ADMIT)
 		v = admit_session(ctx, p);
 	if (v != VERDICT_AGAIN)
-		return finish(ctx, parry_exit(p, v));
+		return finish(ctx, session_exit(p, v));
 	bpf_tail_call(ctx, &stages, STAGE_AGAIN);
 	return XDP_ABORTED;
 }
@@ -355,7 +356,7 @@ int parry_again(struct xdp_md *ctx)
 	}
 	if (v == VERDICT_NEXT) /* which ended within that moment */
 		v = drop(p, DROP_REASON_RACE);
-	return finish(ctx, parry_exit(p, v));
+	return finish(ctx, session_exit(p, v));
 }
 
 /* Something is told of the packet (stage/note.h); what becomes of it is settled. */
@@ -383,7 +384,7 @@ int parry_ruled(struct xdp_md *ctx)
 	if (!p)
 		return XDP_ABORTED;
 	if (ruled(ctx, p, p->ruled == RULED_OPEN))
-		return finish(ctx, parry_exit(p, VERDICT_DROP));
+		return finish(ctx, session_exit(p, VERDICT_DROP));
 	p->ruled = RULED;
 	bpf_tail_call(ctx, &stages, STAGE_AGAIN);
 	return XDP_ABORTED;
@@ -455,6 +456,18 @@ int list6(struct bpf_iter__bpf_map_elem *ctx)
 }
 
 SEC("iter/bpf_map_elem")
+int watched4(struct bpf_iter__bpf_map_elem *ctx)
+{
+	return iterate_watched4(ctx);
+}
+
+SEC("iter/bpf_map_elem")
+int watched6(struct bpf_iter__bpf_map_elem *ctx)
+{
+	return iterate_watched6(ctx);
+}
+
+SEC("iter/bpf_map_elem")
 int due_source(struct bpf_iter__bpf_map_elem *ctx)
 {
 	struct source_key *key = ctx->key, k;
@@ -514,6 +527,18 @@ int count_elems(struct bpf_iter__bpf_map_elem *ctx)
 	return 0;
 }
 
+/* The same of cells of `watch` that are somebody's. */
+SEC("iter/bpf_map_elem")
+int count_taken(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct watch *w = ctx->value;
+	__u8 one = 1;
+
+	if (w && w->taken)
+		bpf_seq_write(ctx->meta->seq, &one, sizeof(one));
+	return 0;
+}
+
 SEC("xdp")
 int read_clocks(struct xdp_md *ctx)
 {
@@ -547,6 +572,7 @@ struct exported {
 	enum sample_kind sample_kind;
 	enum book_kind book_kind;
 	struct sample sample;
+	enum sequence sequence;
 };
 const struct exported *exported __attribute__((unused));
 

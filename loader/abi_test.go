@@ -61,13 +61,14 @@ func TestABI(t *testing.T) {
 		{"DENIAL_NEAR", denialNear}, {"SETTLE_BATCH", settleBatch},
 		{"BOOK_REGISTERS", uint64(len(bpfShadowBook{}.Registers))}, {"SAMPLE_SLOTS", SampleSlots}, {"SAMPLE_MAX", SampleMax}, {"SAMPLE_HEADERS", sampleHeaders}, {"SAMPLE_PAYLOAD", SamplePayload}, {"SAMPLE_FIRSTS", SampleFirsts},
 		{"LINK_TAGS_MAX", uint64(len(bpfHop{}.Tag))},
+		{"WATCH_SIZES", TimingSizes}, {"WATCH_TIMES", TimingSpacings}, {"WATCH_REASONS", watchReasons}, {"WATCH_WINDOWS", watchWindows}, {"WATCH_WINDOW_SHIFT", watchWindowShift}, {"WATCH_GAP_SHIFT", watchGapShift},
 	} {
 		if want, ok := c[x.name]; !ok || want != x.got {
 			t.Errorf("%s is %d in C (there: %v), %d in Go", x.name, want, ok, x.got)
 		}
 	}
 	for name, entries := range map[string]uint32{
-		bpfMapHop: hopsMax, bpfMapHopIndex: hopsMax, bpfMapReapBox4: reapBatch, bpfMapReapBox6: reapBatch, bpfMapReapBoxSrc: reapBatch,
+		bpfMapHop: hopsMax, bpfMapHopIndex: hopsMax, bpfMapReapBox4: reapBatch, bpfMapReapBox6: reapBatch, bpfMapReapBoxSrc: reapBatch, bpfMapReapWatch: 2 * reapBatch, bpfMapWatchFlag: watchFlagsMax,
 		bpfMapNetFilter4: filterWords, bpfMapNetFilter6: filterWords, bpfMapAllowFilter4: allowFilterWords, bpfMapAllowHosts4: allowFilterWords, bpfMapPoolTable: maglevSize, bpfMapNat4: portsOfAddr,
 	} {
 		if got := spec.Maps[name].MaxEntries; got != entries {
@@ -87,7 +88,7 @@ func TestABITypes(t *testing.T) {
 		"reap_item4": unsafe.Sizeof(bpfReapItem4{}), "reap_item6": unsafe.Sizeof(bpfReapItem6{}), "source_key": unsafe.Sizeof(bpfSourceKey{}),
 		"host_key4": unsafe.Sizeof(bpfHostKey4{}), "host_key6": unsafe.Sizeof(bpfHostKey6{}), "net_key4": unsafe.Sizeof(bpfNetKey4{}),
 		"net_key6": unsafe.Sizeof(bpfNetKey6{}), "list_entry": unsafe.Sizeof(bpfListEntry{}), "port_cell": unsafe.Sizeof(bpfPortCell{}),
-		"flow4": unsafe.Sizeof(bpfFlow4{}), "nat6": unsafe.Sizeof(bpfNat6{}), "service": unsafe.Sizeof(bpfService{}), "cfg": unsafe.Sizeof(bpfCfg{}),
+		"watch": unsafe.Sizeof(bpfWatch{}), "flow4": unsafe.Sizeof(bpfFlow4{}), "nat6": unsafe.Sizeof(bpfNat6{}), "service": unsafe.Sizeof(bpfService{}), "cfg": unsafe.Sizeof(bpfCfg{}),
 		"env": unsafe.Sizeof(bpfEnv{}), "sampler": unsafe.Sizeof(bpfSampler{}), "sample_count": unsafe.Sizeof(bpfSampleCount{}), "denial_line": unsafe.Sizeof(bpfDenialLine{}), "hop": unsafe.Sizeof(bpfHop{}),
 	} {
 		var s *btf.Struct

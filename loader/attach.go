@@ -103,7 +103,6 @@ func (e *Edge) swap(g *Generation) *Generation {
 	defer e.mu.Unlock()
 	old := e.gen
 	e.gen = g
-	e.told.Store(g != nil && g.told)
 	return old
 }
 

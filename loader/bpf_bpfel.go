@@ -109,10 +109,14 @@ type bpfCfg struct {
 	Trial        uint8
 	Proxied      uint8
 	Told         uint8
+	Doubts       uint8
+	Watch        uint8
+	Pad          [2]uint8
 	Unproven     uint32
 	Greylist     uint32
 	SampleSeed   uint32
 	ProxiedCells uint32
+	WatchCells   uint32
 }
 
 type bpfClocks struct {
@@ -197,7 +201,8 @@ const (
 	bpfDropReasonDROP_REASON_TCP_FLAGS         bpfDropReason = 60
 	bpfDropReasonDROP_REASON_TCP_STATE         bpfDropReason = 61
 	bpfDropReasonDROP_REASON_SYN_PROXY         bpfDropReason = 62
-	bpfDropReasonDROP_REASON_LEN               bpfDropReason = 63
+	bpfDropReasonDROP_REASON_DOUBTED           bpfDropReason = 63
+	bpfDropReasonDROP_REASON_LEN               bpfDropReason = 64
 )
 
 type bpfEdge struct {
@@ -208,7 +213,7 @@ type bpfEdge struct {
 	LoForwarding uint32
 	Unproven     [2]uint32
 	Proxied      uint32
-	Pad          uint32
+	Watch        uint32
 }
 
 type bpfEmbedded struct {
@@ -252,7 +257,8 @@ const (
 	bpfFaultFAULT_HOPS_FULL        bpfFault = 2
 	bpfFaultFAULT_FRAGMENTS        bpfFault = 3
 	bpfFaultFAULT_PORT_LOST        bpfFault = 4
-	bpfFaultFAULT_LEN              bpfFault = 5
+	bpfFaultFAULT_WATCH_FULL       bpfFault = 5
+	bpfFaultFAULT_LEN              bpfFault = 6
 )
 
 type bpfFlow struct {
@@ -261,7 +267,8 @@ type bpfFlow struct {
 	Bytes   uint64
 	Word    uint64
 	Seen    uint32
-	Epoch   uint32
+	Epoch   uint16
+	Watch   uint16
 	Checked uint32
 	Hop     uint16
 	Service uint16
@@ -316,6 +323,7 @@ const (
 	bpfFlowFlagFLOW_LASTING        bpfFlowFlag = 4194304
 	bpfFlowFlagFLOW_GATED          bpfFlowFlag = 8388608
 	bpfFlowFlagFLOW_AGAIN          bpfFlowFlag = 16777216
+	bpfFlowFlagFLOW_WATCHED        bpfFlowFlag = 33554432
 )
 
 type bpfFlowKey4 struct {
@@ -689,9 +697,7 @@ type bpfPkt struct {
 	Query     uint8
 	Why       uint8
 	Again     uint8
-	First     uint8
 	Regular   uint8
-	_         [3]byte
 	Whole     uint32
 	Rule      uint32
 	Weak      uint8
@@ -701,8 +707,9 @@ type bpfPkt struct {
 	Player    uint8
 	Half      uint8
 	Told      uint8
-	Pad       uint8
-	_         [4]byte
+	Step      uint8
+	Timed     uint8
+	_         [7]byte
 }
 
 type bpfPortCell struct {
@@ -824,7 +831,8 @@ type bpfSample struct {
 	FrontPort  uint16
 	Proto      uint8
 	Kind       uint8
-	Pad        uint16
+	Step       uint8
+	Pad        uint8
 	Packets    uint32
 }
 
@@ -838,7 +846,7 @@ type bpfSampleCount struct {
 	Turn    uint32
 	Offered uint32
 	Every   uint32
-	Pad     uint32
+	Woken   uint32
 }
 
 type bpfSampleKind uint32
@@ -847,7 +855,9 @@ const (
 	bpfSampleKindSAMPLE_KIND_DROP  bpfSampleKind = 0
 	bpfSampleKindSAMPLE_KIND_FIRST bpfSampleKind = 1
 	bpfSampleKindSAMPLE_KIND_TURN  bpfSampleKind = 2
-	bpfSampleKindSAMPLE_KINDS      bpfSampleKind = 3
+	bpfSampleKindSAMPLE_KIND_STEP  bpfSampleKind = 3
+	bpfSampleKindSAMPLE_KIND_BEGIN bpfSampleKind = 4
+	bpfSampleKindSAMPLE_KINDS      bpfSampleKind = 5
 )
 
 type bpfSampleLevel uint32
@@ -896,13 +906,22 @@ type bpfSampler struct {
 	_    structs.HostLayout
 	Slot [4]bpfSampleSlot
 	Snap uint32
-	Rate [3]uint32
+	Rate [5]uint32
 }
 
 type bpfSecret struct {
 	_   structs.HostLayout
 	Key [2]uint64
 }
+
+type bpfSequence uint32
+
+const (
+	bpfSequenceSEQUENCE_NONE   bpfSequence = 0
+	bpfSequenceSEQUENCE_RAKNET bpfSequence = 1
+	bpfSequenceSEQUENCE_SOURCE bpfSequence = 2
+	bpfSequenceSEQUENCE_QUAKE3 bpfSequence = 3
+)
 
 type bpfServer struct {
 	_          structs.HostLayout
@@ -950,7 +969,7 @@ type bpfService struct {
 	SynProxy         uint8
 	ProxyHeader      uint8
 	Trial            uint8
-	Pad              uint8
+	Sequence         uint8
 	Unanswered       uint32
 	_                [4]byte
 	Strangers        bpfRate
@@ -998,6 +1017,7 @@ type bpfServiceCount struct {
 type bpfServiceMode struct {
 	_          structs.HostLayout
 	GraceUntil uint64
+	DoubtUntil uint64
 	State      uint32
 	Rules      uint32
 }
@@ -1165,6 +1185,60 @@ type bpfVlanTag struct {
 	Tci   uint16
 }
 
+type bpfWatch struct {
+	_            structs.HostLayout
+	Taken        uint32
+	Freed        uint32
+	Began        uint64
+	Last         uint64
+	Packets      uint64
+	Spacing      uint64
+	Jitter       uint64
+	Gap          uint64
+	Run          uint32
+	Bursts       uint32
+	Seen         uint64
+	Highest      uint32
+	First        uint32
+	Next         uint32
+	Numbers      uint32
+	Lost         uint32
+	Reordered    uint32
+	Duplicates   uint32
+	Strange      uint32
+	LongestBurst uint32
+	Sequence     uint8
+	Pad          [19]uint8
+	Reason       [4]uint8
+	Drops        [5]uint32
+	Pad2         [2]uint32
+	Sizes        [8]uint32
+	Times        [16]uint32
+	Window       [4]struct {
+		_       structs.HostLayout
+		Number  uint32
+		Gap     uint32
+		Numbers uint32
+		Lost    uint32
+	}
+}
+
+type bpfWatchKey struct {
+	_      structs.HostLayout
+	Addr   [16]uint8
+	Port   uint16
+	Family uint16
+	Pad    uint32
+}
+
+type bpfWatcher struct {
+	_       structs.HostLayout
+	Share   uint32
+	Period  uint32
+	Flagged uint32
+	Pad     uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -1184,6 +1258,7 @@ const (
 	bpfMapDenyHost6      = "deny_host6"
 	bpfMapDenyNet4       = "deny_net4"
 	bpfMapDenyNet6       = "deny_net6"
+	bpfMapDoubt          = "doubt"
 	bpfMapEdge           = "edge"
 	bpfMapEmbedded       = "embedded"
 	bpfMapEnv            = "env"
@@ -1241,6 +1316,7 @@ const (
 	bpfMapReapBox4       = "reap_box4"
 	bpfMapReapBox6       = "reap_box6"
 	bpfMapReapBoxSrc     = "reap_box_src"
+	bpfMapReapWatch      = "reap_watch"
 	bpfMapReasonCount    = "reason_count"
 	bpfMapRegular        = "regular"
 	bpfMapRuleBox        = "rule_box"
@@ -1270,7 +1346,11 @@ const (
 	bpfMapTxPort         = "tx_port"
 	bpfMapUnproven4      = "unproven4"
 	bpfMapUnproven6      = "unproven6"
+	bpfMapWatch          = "watch"
+	bpfMapWatchFlag      = "watch_flag"
+	bpfMapWatcher        = "watcher"
 	bpfProgCountElems    = "count_elems"
+	bpfProgCountTaken    = "count_taken"
 	bpfProgDue4          = "due4"
 	bpfProgDue6          = "due6"
 	bpfProgDueHost4      = "due_host4"
@@ -1295,6 +1375,8 @@ const (
 	bpfProgReap6         = "reap6"
 	bpfProgReapSource    = "reap_source"
 	bpfProgSettle        = "settle"
+	bpfProgWatched4      = "watched4"
+	bpfProgWatched6      = "watched6"
 	bpfVarCfg            = "cfg"
 	bpfVarEpochNow       = "epoch_now"
 	bpfVarExported       = "exported"
@@ -1302,6 +1384,7 @@ const (
 	bpfVarNatPorts       = "nat_ports"
 	bpfVarOwnBits        = "own_bits"
 	bpfVarSampleCells    = "sample_cells"
+	bpfVarStepCells      = "step_cells"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -1347,6 +1430,7 @@ type bpfSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
 	CountElems    *ebpf.ProgramSpec `ebpf:"count_elems"`
+	CountTaken    *ebpf.ProgramSpec `ebpf:"count_taken"`
 	Due4          *ebpf.ProgramSpec `ebpf:"due4"`
 	Due6          *ebpf.ProgramSpec `ebpf:"due6"`
 	DueHost4      *ebpf.ProgramSpec `ebpf:"due_host4"`
@@ -1371,6 +1455,8 @@ type bpfProgramSpecs struct {
 	Reap6         *ebpf.ProgramSpec `ebpf:"reap6"`
 	ReapSource    *ebpf.ProgramSpec `ebpf:"reap_source"`
 	Settle        *ebpf.ProgramSpec `ebpf:"settle"`
+	Watched4      *ebpf.ProgramSpec `ebpf:"watched4"`
+	Watched6      *ebpf.ProgramSpec `ebpf:"watched6"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -1392,6 +1478,7 @@ type bpfMapSpecs struct {
 	DenyHost6     *ebpf.MapSpec `ebpf:"deny_host6"`
 	DenyNet4      *ebpf.MapSpec `ebpf:"deny_net4"`
 	DenyNet6      *ebpf.MapSpec `ebpf:"deny_net6"`
+	Doubt         *ebpf.MapSpec `ebpf:"doubt"`
 	Edge          *ebpf.MapSpec `ebpf:"edge"`
 	Embedded      *ebpf.MapSpec `ebpf:"embedded"`
 	Env           *ebpf.MapSpec `ebpf:"env"`
@@ -1449,6 +1536,7 @@ type bpfMapSpecs struct {
 	ReapBox4      *ebpf.MapSpec `ebpf:"reap_box4"`
 	ReapBox6      *ebpf.MapSpec `ebpf:"reap_box6"`
 	ReapBoxSrc    *ebpf.MapSpec `ebpf:"reap_box_src"`
+	ReapWatch     *ebpf.MapSpec `ebpf:"reap_watch"`
 	ReasonCount   *ebpf.MapSpec `ebpf:"reason_count"`
 	Regular       *ebpf.MapSpec `ebpf:"regular"`
 	RuleBox       *ebpf.MapSpec `ebpf:"rule_box"`
@@ -1478,6 +1566,9 @@ type bpfMapSpecs struct {
 	TxPort        *ebpf.MapSpec `ebpf:"tx_port"`
 	Unproven4     *ebpf.MapSpec `ebpf:"unproven4"`
 	Unproven6     *ebpf.MapSpec `ebpf:"unproven6"`
+	Watch         *ebpf.MapSpec `ebpf:"watch"`
+	WatchFlag     *ebpf.MapSpec `ebpf:"watch_flag"`
+	Watcher       *ebpf.MapSpec `ebpf:"watcher"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -1491,6 +1582,7 @@ type bpfVariableSpecs struct {
 	NatPorts    *ebpf.VariableSpec `ebpf:"nat_ports"`
 	OwnBits     *ebpf.VariableSpec `ebpf:"own_bits"`
 	SampleCells *ebpf.VariableSpec `ebpf:"sample_cells"`
+	StepCells   *ebpf.VariableSpec `ebpf:"step_cells"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -1528,6 +1620,7 @@ type bpfMaps struct {
 	DenyHost6     *ebpf.Map `ebpf:"deny_host6"`
 	DenyNet4      *ebpf.Map `ebpf:"deny_net4"`
 	DenyNet6      *ebpf.Map `ebpf:"deny_net6"`
+	Doubt         *ebpf.Map `ebpf:"doubt"`
 	Edge          *ebpf.Map `ebpf:"edge"`
 	Embedded      *ebpf.Map `ebpf:"embedded"`
 	Env           *ebpf.Map `ebpf:"env"`
@@ -1585,6 +1678,7 @@ type bpfMaps struct {
 	ReapBox4      *ebpf.Map `ebpf:"reap_box4"`
 	ReapBox6      *ebpf.Map `ebpf:"reap_box6"`
 	ReapBoxSrc    *ebpf.Map `ebpf:"reap_box_src"`
+	ReapWatch     *ebpf.Map `ebpf:"reap_watch"`
 	ReasonCount   *ebpf.Map `ebpf:"reason_count"`
 	Regular       *ebpf.Map `ebpf:"regular"`
 	RuleBox       *ebpf.Map `ebpf:"rule_box"`
@@ -1614,6 +1708,9 @@ type bpfMaps struct {
 	TxPort        *ebpf.Map `ebpf:"tx_port"`
 	Unproven4     *ebpf.Map `ebpf:"unproven4"`
 	Unproven6     *ebpf.Map `ebpf:"unproven6"`
+	Watch         *ebpf.Map `ebpf:"watch"`
+	WatchFlag     *ebpf.Map `ebpf:"watch_flag"`
+	Watcher       *ebpf.Map `ebpf:"watcher"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -1633,6 +1730,7 @@ func (m *bpfMaps) Close() error {
 		m.DenyHost6,
 		m.DenyNet4,
 		m.DenyNet6,
+		m.Doubt,
 		m.Edge,
 		m.Embedded,
 		m.Env,
@@ -1690,6 +1788,7 @@ func (m *bpfMaps) Close() error {
 		m.ReapBox4,
 		m.ReapBox6,
 		m.ReapBoxSrc,
+		m.ReapWatch,
 		m.ReasonCount,
 		m.Regular,
 		m.RuleBox,
@@ -1719,6 +1818,9 @@ func (m *bpfMaps) Close() error {
 		m.TxPort,
 		m.Unproven4,
 		m.Unproven6,
+		m.Watch,
+		m.WatchFlag,
+		m.Watcher,
 	)
 }
 
@@ -1733,6 +1835,7 @@ type bpfVariables struct {
 	NatPorts    *ebpf.Variable `ebpf:"nat_ports"`
 	OwnBits     *ebpf.Variable `ebpf:"own_bits"`
 	SampleCells *ebpf.Variable `ebpf:"sample_cells"`
+	StepCells   *ebpf.Variable `ebpf:"step_cells"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
@@ -1740,6 +1843,7 @@ type bpfVariables struct {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
 	CountElems    *ebpf.Program `ebpf:"count_elems"`
+	CountTaken    *ebpf.Program `ebpf:"count_taken"`
 	Due4          *ebpf.Program `ebpf:"due4"`
 	Due6          *ebpf.Program `ebpf:"due6"`
 	DueHost4      *ebpf.Program `ebpf:"due_host4"`
@@ -1764,11 +1868,14 @@ type bpfPrograms struct {
 	Reap6         *ebpf.Program `ebpf:"reap6"`
 	ReapSource    *ebpf.Program `ebpf:"reap_source"`
 	Settle        *ebpf.Program `ebpf:"settle"`
+	Watched4      *ebpf.Program `ebpf:"watched4"`
+	Watched6      *ebpf.Program `ebpf:"watched6"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.CountElems,
+		p.CountTaken,
 		p.Due4,
 		p.Due6,
 		p.DueHost4,
@@ -1793,6 +1900,8 @@ func (p *bpfPrograms) Close() error {
 		p.Reap6,
 		p.ReapSource,
 		p.Settle,
+		p.Watched4,
+		p.Watched6,
 	)
 }
 

@@ -37,12 +37,15 @@ type budget struct {
 // production are the features that edges run with, by name.
 func production() map[string]*Plan {
 	told := featurePlan(true, true, true, true, true, true, true, true, true, true)
-	told.Samples, told.Told = SamplesAlways, true
+	told.Samples, told.Told, told.Doubts = SamplesAlways, true, true
+	watched := featurePlan(true, true, true, true, true, true, true, true, true, true)
+	watched.Samples, watched.Told, watched.Doubts, watched.Watch = SamplesAlways, true, true, true
 	return map[string]*Plan{
-		"told":  told,
-		"nat":   featurePlan(true, true, true, false, false, true, false, false, false, false),
-		"local": featurePlan(true, true, false, false, true, true, false, false, false, false),
-		"all":   featurePlan(true, true, true, true, true, true, true, true, true, true),
+		"told":    told,
+		"watched": watched,
+		"nat":     featurePlan(true, true, true, false, false, true, false, false, false, false),
+		"local":   featurePlan(true, true, false, false, true, true, false, false, false, false),
+		"all":     featurePlan(true, true, true, true, true, true, true, true, true, true),
 	}
 }
 

@@ -143,6 +143,7 @@ func serviceOf(s *Service, tables [2]uint32) bpfService {
 		ProxyHeader:    flag(s.ProxyHeader),
 		WatchGate:      flag(s.WatchGate),
 		Trial:          s.Trial,
+		Sequence:       uint8(s.Sequence),
 		Answers:        noServer,
 	}
 	if s.Forward == Local { // neither is about a server on this host
@@ -304,6 +305,8 @@ func (b *builder) cfg(c clock) bpfCfg {
 	cfg.Gates = flag(len(p.Gates) > 0)
 	cfg.Samples = uint8(p.Samples)
 	cfg.Told = flag(p.Told && p.Samples != SamplesNone)
+	cfg.Doubts = flag(p.Doubts)
+	cfg.Watch = flag(p.Watch)
 	cfg.Books |= flag(!p.Enforce)
 	cfg.AnswersPrefix = rateOf(p.Answers.Prefix, time.Second, max(p.Answers.Prefix/4, answerBurst))
 	cfg.Answers = rateOf((p.Answers.Total+1)/2, time.Second, max(p.Answers.Total/8, answerBurst)) // each of two: those who came again have theirs

@@ -31,8 +31,8 @@ func (e *Edge) Clear() error {
 	}
 	for _, name := range []string{
 		bpfMapFlow4, bpfMapFlow6, bpfMapSource, bpfMapFrag, bpfMapDenyHost4, bpfMapDenyHost6, bpfMapAllowHost4, bpfMapAllowHost6,
-		bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowNet4, bpfMapAllowNet6, bpfMapHopIndex, bpfMapRegular,
-		bpfMapShadowBook, bpfMapShadowSource,
+		bpfMapDenyNet4, bpfMapDenyNet6, bpfMapAllowNet4, bpfMapAllowNet6, bpfMapHopIndex, bpfMapRegular, bpfMapDoubt,
+		bpfMapShadowBook, bpfMapShadowSource, bpfMapWatchFlag,
 	} {
 		if err := empty(e.state[name]); err != nil {
 			return err
@@ -48,7 +48,7 @@ func (e *Edge) Clear() error {
 	}
 	if err := errors.Join(zero[bpfUnproven4](e.state[bpfMapUnproven4]), zero[bpfUnproven6](e.state[bpfMapUnproven6]),
 		zero[bpfProxied](e.state[bpfMapProxiedCell]), zero[bpfServiceState](e.state[bpfMapServiceState]), zero[bpfServiceMode](e.state[bpfMapServiceMode]), zero[uint64](e.state[bpfMapRuleBucket]),
-		zero[bpfPrefixUse](e.state[bpfMapPrefixUse])); err != nil {
+		zero[bpfPrefixUse](e.state[bpfMapPrefixUse]), zero[bpfWatch](e.state[bpfMapWatch])); err != nil {
 		return err
 	}
 	if e.gen != nil {

@@ -49,7 +49,6 @@ type Edge struct {
 	links   attachments
 	adopted bool
 	asked   atomic.Bool // some slot asks for samples
-	told    atomic.Bool // the generation that runs tells of sessions
 	lock    *os.File    // held for as long as this process owns what is pinned
 
 	unallowed atomic.Uint64 // allowed hosts of IPv4 that sweeps took off
@@ -189,8 +188,8 @@ func (e *Edge) adoptMap(spec *ebpf.MapSpec, m *ebpf.Map) (*ebpf.Map, error) {
 
 // begin writes what a new edge begins with.
 func (e *Edge) begin() error {
-	if err := e.ResetSamples(); err != nil || e.adopted {
-		return err
+	if err := errors.Join(e.ResetSamples(), empty(e.state[bpfMapWatchFlag])); err != nil || e.adopted {
+		return err // who asked for those is gone with the daemon before
 	}
 	var s bpfSecret
 	if !e.opts.Injected {

@@ -25,7 +25,6 @@ type Generation struct {
 	coll     *ebpf.Collection
 	gates    loadedGates
 	rules    *ruleSet
-	told     bool              // it tells of sessions (Plan.Told)
 	frags    bool              // loaded for frames in several buffers
 	services map[string]uint16 // by name; retired ones too
 	names    []string          // by number
@@ -104,7 +103,7 @@ func (e *Edge) Prepare(p *Plan) (_ *Generation, err error) {
 	}
 	g := &Generation{
 		coll: coll, services: numbers.byName, names: numbers.names,
-		told: p.Told, frags: p.Frags, cells: b.cells, answers: answersOf(b.cells), caches: cachesOf(p, numbers), servers: serverNumbers(p),
+		frags: p.Frags, cells: b.cells, answers: answersOf(b.cells), caches: cachesOf(p, numbers), servers: serverNumbers(p),
 	}
 	defer func() {
 		if err != nil {
@@ -177,6 +176,7 @@ func (e *Edge) generationSpec(p *Plan, b *builder) *ebpf.CollectionSpec {
 	cfg.SampleSeed = e.sampleSeed()
 	cfg.Greylist = e.state[bpfMapGreylist].MaxEntries()
 	cfg.ProxiedCells = e.state[bpfMapProxiedCell].MaxEntries()
+	cfg.WatchCells = e.state[bpfMapWatch].MaxEntries()
 	cfg.Injected, cfg.Traced = flag(e.opts.Injected), flag(e.opts.Traced)
 	cfg.Ordered = flag(runtime.GOARCH == "amd64")
 	for name, value := range map[string]any{bpfVarCfg: cfg, bpfVarNatPorts: b.nat.ports, bpfVarOwnBits: b.ownBits()} {

@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -79,7 +80,11 @@ func (e *Edge) Process(frame []byte) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("run the fast path: %w", err)
 	}
-	r := Result{Code: code, Out: opts.DataOut}
+	return e.traced(Result{Code: code, Out: opts.DataOut})
+}
+
+// traced says what became of the packet that ran last.
+func (e *Edge) traced(r Result) (Result, error) {
 	var t bpfTrace
 	if err := e.gen.coll.Maps[bpfMapTrace].Lookup(uint32(0), &t); err != nil {
 		return r, fmt.Errorf("read map trace: %w", err)
@@ -122,6 +127,20 @@ func (e *Edge) Reply(frame []byte, segments int) (uint32, error) {
 		return 0, fmt.Errorf("run the egress program: %w", err)
 	}
 	return code, nil
+}
+
+// Told runs one frame through the egress program as Reply does, and says what became of it: it passes, of no service, where that is
+// none of a local service's.
+func (e *Edge) Told(frame []byte) (Result, error) {
+	pass := slices.Index(e.names.Verdicts, "pass")
+	if err := e.gen.coll.Maps[bpfMapTrace].Put(uint32(0), bpfTrace{Verdict: uint32(max(pass, 0))}); err != nil {
+		return Result{}, fmt.Errorf("write map trace: %w", err)
+	}
+	code, err := e.Reply(frame, 1)
+	if err != nil {
+		return Result{}, err
+	}
+	return e.traced(Result{Code: code, Out: frame})
 }
 
 // Shaken is what becomes of a server's answer to the SYN proxy behind Process, which passes it up: two packets.

@@ -12,7 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-const layoutVersion = 6
+const layoutVersion = 7
 
 // ErrLayout says that what is pinned was made by a parry of another map layout.
 var ErrLayout = errors.New("the pinned maps have another layout")

@@ -201,12 +201,27 @@ func netKey6(k EntryKey) bpfNetKey6 {
 // Add puts entries on a list, in place of those of the same key, and has every flow re-check. When it returns, new
 // sessions are judged by them, and live ones at their next packet.
 func (l *Lists) Add(which List, entries []Entry) error {
-	now, err := l.time()
+	change, err := l.put(which, entries)
 	if err != nil {
 		return err
 	}
+	return l.bump(change)
+}
+
+// Deny puts entries on the deny list without waiting for live sessions to hear of it: who calls has them do so (Recheck), soon.
+func (l *Lists) Deny(entries []Entry) error {
+	_, err := l.put(Deny, entries)
+	return err
+}
+
+// put writes entries; change says what that does to policy.
+func (l *Lists) put(which List, entries []Entry) (change bool, err error) {
+	now, err := l.time()
+	if err != nil {
+		return false, err
+	}
 	var b batches
-	change := which == Allow
+	change = which == Allow
 	for i := range entries {
 		raw := rawEntry(&entries[i], now)
 		if raw.Expires != 0 && raw.Expires < now+uint64(denialOver) { // it may end before what is noted of the one that it replaces
@@ -214,10 +229,7 @@ func (l *Lists) Add(which List, entries []Entry) error {
 		}
 		b.add(entries[i].EntryKey, raw)
 	}
-	if err := l.write(which, &b); err != nil {
-		return err
-	}
-	return l.bump(change)
+	return change, l.write(which, &b)
 }
 
 // write writes entries. Hosts don't wait for prefixes' filters.
@@ -355,8 +367,8 @@ func (l *Lists) Entries(which List) iter.Seq2[Entry, error] {
 var errStop = errors.New("the caller has seen enough")
 
 // batchEach hands every entry of a list to each, until that returns false (errStop).
-func batchEach[K any](m *ebpf.Map, each func(*K, *bpfListEntry) bool) error {
-	keys, values := make([]K, 4096), make([]bpfListEntry, 4096)
+func batchEach[K, V any](m *ebpf.Map, each func(*K, *V) bool) error {
+	keys, values := make([]K, 4096), make([]V, 4096)
 	var cursor ebpf.MapBatchCursor
 	for seen := 0; ; {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)

@@ -110,6 +110,8 @@ func TestLoadMatrix(t *testing.T) {
 			p := featurePlan(r.on[0], r.on[1], r.on[2], r.on[3], r.on[4], r.on[5], r.on[6], r.on[7], r.on[8], r.on[9])
 			p.Samples, p.Rules = r.samples, sampleRules(t)
 			p.Told = r.name != "always" // which is what `samples: drops` makes
+			p.Doubts = p.Told
+			p.Watch = r.name != "drops" && r.name != "none"
 			for i := range p.Services { // shadow mode and a trial, with and without samples
 				p.Services[i].Trial = flag(r.samples != SamplesAlways)
 				p.Services[i].WatchGate = r.name == "all"

@@ -21,6 +21,8 @@ type Plan struct {
 	Geo      *GeoTable // nil: no service has a geo rule
 	Samples  SampleLevel
 	Told     bool   // and sessions are told of: their first packets, and others by turns; takes Samples
+	Doubts   bool   // sources may be doubted (Edge.AddDoubt)
+	Watch    bool   // sessions may be watched: Edge.Watch says which
 	Rules    []Rule // in the order in which they judge
 }
 
@@ -101,6 +103,7 @@ type Service struct {
 	Geo           uint8      // 1 + the number of its rule in Plan.Geo; 0 = none
 	SynProxy      SynProxy   // of its TCP clients; not for Local
 	ProxyHeader   bool       // TCP: PROXY protocol v2 tells its servers the client; not for Local
+	Sequence      Sequence   // how its game numbers datagrams
 }
 
 // SynProxy says when the edge answers a service's SYNs by cookies.

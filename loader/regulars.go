@@ -31,23 +31,31 @@ func (e *Edge) Regulars() ([]Regular, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, seen := make([]bpfSourceKey, regularsAtOnce), make([]uint64, regularsAtOnce)
 	var all []Regular
+	err = e.eachSource(bpfMapRegular, func(k *bpfSourceKey, seen uint64) {
+		r := Regular{Addr: regularAddr(k), Service: k.Service}
+		if seen > longAgo {
+			r.Seen = wallOf(seen, now)
+		}
+		all = append(all, r)
+	})
+	return all, err
+}
+
+// eachSource reads a map of a time for each source, in batches.
+func (e *Edge) eachSource(name string, fn func(k *bpfSourceKey, at uint64)) error {
+	keys, at := make([]bpfSourceKey, regularsAtOnce), make([]uint64, regularsAtOnce)
 	var cursor ebpf.MapBatchCursor
 	for {
-		n, err := e.state[bpfMapRegular].BatchLookup(&cursor, keys, seen, nil)
+		n, err := e.state[name].BatchLookup(&cursor, keys, at, nil)
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return nil, fmt.Errorf("read map regular: %w", err)
+			return fmt.Errorf("read map %s: %w", name, err)
 		}
 		for i := range n {
-			r := Regular{Addr: regularAddr(&keys[i]), Service: keys[i].Service}
-			if seen[i] > longAgo {
-				r.Seen = wallOf(seen[i], now)
-			}
-			all = append(all, r)
+			fn(&keys[i], at[i])
 		}
 		if err != nil {
-			return all, nil
+			return nil
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -41,9 +42,9 @@ const (
 	sampleHeaders = 128
 	ringMin       = 1 << 16
 	sampleLook    = 50 * time.Millisecond  // between two looks at the ring while somebody captures
-	sampleTold    = 200 * time.Millisecond // while sessions are told of: 20 looks a second cost an idle daemon 0.4 % of a core
-	sampleIdly    = 500 * time.Millisecond
-	sampleBatch   = 8192 // that a look takes at most
+	sampleIdly    = 500 * time.Millisecond // 20 looks a second cost an idle daemon 0.4 % of a core
+	sampleSoon    = 15 * time.Millisecond  // after one that the fast path wakes its reader for: it does not for the next
+	sampleBatch   = 8192                   // that a look takes at most
 )
 
 // SampleKind is why a packet is told that no capture asked for.
@@ -54,12 +55,21 @@ const (
 	SampleDrop  = SampleKind(bpfSampleKindSAMPLE_KIND_DROP)  // its source's drop of the second
 	SampleFirst = SampleKind(bpfSampleKindSAMPLE_KIND_FIRST) // of its session's first packets
 	SampleTurn  = SampleKind(bpfSampleKindSAMPLE_KIND_TURN)  // one of those at which its session is judged again
+	SampleStep  = SampleKind(bpfSampleKindSAMPLE_KIND_STEP)  // what attacks are found by and nobody can forge, told for nothing else
+	SampleBegin = SampleKind(bpfSampleKindSAMPLE_KIND_BEGIN) // a stranger's session began, likewise
 	SampleKinds = int(bpfSampleKindSAMPLE_KINDS)
+)
+
+// Of all CPUs together, a second: what one goroutine has the time for, in a quarter of a CPU's.
+const (
+	sampleSteps  = 100_000
+	sampleBegins = 50_000
 )
 
 // sampleRates are samples of each kind, a second and CPU. First ones: of some 256 sessions.
 func sampleRates() [SampleKinds]uint32 {
-	return [SampleKinds]uint32{SampleDrop: 256, SampleFirst: 2048, SampleTurn: 512}
+	cpus := uint32(runtime.NumCPU())
+	return [SampleKinds]uint32{SampleDrop: 256, SampleFirst: 2048, SampleTurn: 512, SampleStep: sampleSteps / cpus, SampleBegin: sampleBegins / cpus}
 }
 
 // SampleFilter is what one slot asks for; a zero field asks for all.
@@ -180,10 +190,11 @@ func (e *Edge) SampleCounts() ([SampleSlots + SampleKinds]SampleCount, error) {
 	return all, nil
 }
 
-// Samples hands records of the ring to fn until ctx ends, as package sample decodes them; they are valid until fn returns. While nobody
-// captures, they wait for up to half a second; while sessions are told of, for a fifth of one. After each look at the ring looked is
-// called: all that was there when it began is handed on, or sampleBatch records of it.
-func (e *Edge) Samples(ctx context.Context, fn func(record []byte), looked func()) error {
+// Samples hands records of the ring to fn until ctx ends, as package sample decodes them; they are valid until fn returns, which says
+// whether it was a step (SampleStep). While nobody captures, they wait for up to half a second, but for steps, which are handed on at once, or
+// 15 ms after another. After each look at the ring looked is called: all that was there when it began is handed on, or sampleBatch
+// records of it.
+func (e *Edge) Samples(ctx context.Context, fn func(record []byte) (step bool), looked func()) error {
 	r, err := ringbuf.NewReader(e.state[bpfMapSamples])
 	if err != nil {
 		return fmt.Errorf("read map samples: %w", err)
@@ -193,28 +204,41 @@ func (e *Edge) Samples(ctx context.Context, fn func(record []byte), looked func(
 	var rec ringbuf.Record
 	for {
 		wait := sampleIdly
-		if e.told.Load() {
-			wait = sampleTold
-		}
 		if e.asked.Load() {
 			wait = sampleLook
 		}
-		r.SetDeadline(time.Now().Add(wait))
-		for range sampleBatch { // of a ring that fills as fast as it is read, too
-			err := r.ReadInto(&rec)
-			if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
-				break
-			}
-			if err != nil {
-				return fmt.Errorf("read map samples: %w", err)
-			}
-			fn(rec.RawSample)
+		if err := look(r, &rec, wait, fn); err != nil {
+			return err
 		}
 		looked()
 		if ctx.Err() != nil {
 			return nil
 		}
 	}
+}
+
+// look hands on what is in the ring, waits, and does so once more. After a step it waits no longer than until the next may have come.
+func look(r *ringbuf.Reader, rec *ringbuf.Record, wait time.Duration, fn func([]byte) bool) error {
+	deadline := time.Now().Add(wait)
+	r.SetDeadline(deadline)
+	hurried := wait <= sampleSoon
+	for range sampleBatch { // of a ring that fills as fast as it is read, too
+		err := r.ReadInto(rec)
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read map samples: %w", err)
+		}
+		if !fn(rec.RawSample) || hurried {
+			continue
+		}
+		hurried = true
+		if soon := time.Now().Add(sampleSoon); soon.Before(deadline) {
+			r.SetDeadline(soon)
+		}
+	}
+	return nil
 }
 
 // sampleSeed keeps others from choosing sources that share a player's samples.

@@ -43,8 +43,8 @@ type SessionEnd string
 // The ends. Of those that newer strangers pushed out the fast path deletes most by itself; StrangerCount has their number.
 const (
 	EndIdle    SessionEnd = "idle"    // nothing came for as long as its service waits
-	EndClosed  SessionEnd = "closed"  // TCP: both ends said so
-	EndClient  SessionEnd = "client"  // TCP: its client reset it
+	EndClosed  SessionEnd = "closed"  // TCP: both ends said so at once
+	EndClient  SessionEnd = "client"  // TCP: its client said so first, or reset it
 	EndServer  SessionEnd = "server"  // TCP: its server did
 	EndKilled  SessionEnd = "killed"  // by hand
 	EndEvicted SessionEnd = "evicted" // never proven, and newer strangers pushed it out
@@ -66,10 +66,16 @@ type Session struct {
 	State         SessionState
 	Proof         SessionProof // of a session that is over: what it was
 	ServerStarted bool
+	Lasting       bool // it has played for a while
+	Query         bool // a query and its answer, no more
 	Proxied       bool // TCP: the edge shook hands with its client, so its numbers are translated
 	Age, Idle     time.Duration
 	Up, Down      Direction
 	End           SessionEnd // of a session that is over
+	ClientLast    bool       // the last packet that passed was its client's
+
+	// What was timed, where it is watched and who gives the session has it: WatchedSessions and sweeps do.
+	UpTiming, DownTiming *Timing
 
 	key any // bpfFlowKey4 or bpfFlowKey6
 }
@@ -215,7 +221,10 @@ func (s *Session) halves(up, down *bpfFlow, tick uint32) {
 	s.Down = Direction{down.Packets, down.Bytes}
 	s.ServerStarted = up.State&uint32(bpfFlowFlagFLOW_SERVER_STARTED) != 0
 	s.Proxied = up.State&uint32(bpfFlowFlagFLOW_PROXIED) != 0
+	s.Lasting = up.State&uint32(bpfFlowFlagFLOW_LASTING) != 0
 	s.Age = tickDuration(tick - down.Peer)
+	s.Query = (up.State|down.State)&uint32(bpfFlowFlagFLOW_QUERY) != 0
+	s.ClientLast = down.State == 0 || int32(up.Seen-down.Seen) > 0
 	idle := tick - up.Seen
 	if down.State != 0 {
 		idle = min(idle, tick-down.Seen)
@@ -243,6 +252,12 @@ func endOf(up, down uint32) SessionEnd {
 	case has(down, bpfFlowFlagFLOW_RST):
 		return EndServer
 	case has(up, bpfFlowFlagFLOW_FIN_CLIENT) && has(down, bpfFlowFlagFLOW_FIN_SERVER):
+		switch {
+		case has(down, bpfFlowFlagFLOW_FIN_CLIENT) && !has(up, bpfFlowFlagFLOW_FIN_SERVER):
+			return EndClient
+		case has(up, bpfFlowFlagFLOW_FIN_SERVER) && !has(down, bpfFlowFlagFLOW_FIN_CLIENT):
+			return EndServer
+		}
 		return EndClosed
 	case has(up, bpfFlowFlagFLOW_GATED) && !has(up, bpfFlowFlagFLOW_STRONG):
 		return EndSilent

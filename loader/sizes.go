@@ -22,6 +22,7 @@ type Sizes struct {
 	Unproven  uint32 // slots for strangers' sessions, each of IPv4 and IPv6, rounded up to a power of two; 0 = no bound
 	Greylist  uint32 // strangers that are remembered, rounded up to a power of two
 	Regulars  uint32 // sources that have played
+	Watched   uint32 // sessions that can be watched at a time, at most 32768; rounded up to a power of two
 	Samples   uint32 // bytes of the ring of samples, rounded up to a power of two, at least 64 KiB
 }
 
@@ -56,6 +57,7 @@ func (s Sizes) entries() map[string]uint32 {
 		bpfMapUnproven6:     powerOfTwo(s.Unproven),
 		bpfMapGreylist:      powerOfTwo(max(s.Greylist, greyPerLine) / greyPerLine),
 		bpfMapRegular:       s.Regulars,
+		bpfMapWatch:         watchCells(s.Watched),
 		bpfMapSamples:       ringBytes(s.Samples),
 		bpfMapServiceState:  s.Services,
 		bpfMapServiceMode:   s.Services,
@@ -87,7 +89,7 @@ var fixedState = []string{
 	bpfMapNetFilter4, bpfMapNetFilter6, bpfMapAllowFilter4, bpfMapAllowHosts4, bpfMapAllowLooked, bpfMapHop, bpfMapHopIndex, bpfMapLink, bpfMapTxPort, bpfMapFaultCount,
 	bpfMapEdge, bpfMapEpoch, bpfMapLoosened, bpfMapSecret, bpfMapHostBucket, bpfMapHostSource,
 	bpfMapSketch, bpfMapPrefixWord, bpfMapPrefixUse, bpfMapHeavy, bpfMapAsks, bpfMapGateSecret, bpfMapSampler, bpfMapSampleCount, bpfMapRuleCount, bpfMapRuleBucket, bpfMapRuleCell,
-	bpfMapShadowBook, bpfMapShadowSource,
+	bpfMapShadowBook, bpfMapShadowSource, bpfMapDoubt, bpfMapWatcher, bpfMapWatchFlag,
 }
 
 // apply sets the sizes in a spec's state maps.

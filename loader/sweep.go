@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -101,6 +102,11 @@ func (e *Edge) order(prog string, n int) error {
 
 // exchange puts orders into a box, runs the reaper and reads what became of them.
 func exchange[T any](e *Edge, box, prog string, items []T) error {
+	return exchangeAnd(e, box, prog, items, func() error { return nil })
+}
+
+// exchangeAnd calls then while nobody else has the boxes.
+func exchangeAnd[T any](e *Edge, box, prog string, items []T, then func() error) error {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if e.gen == nil {
@@ -123,7 +129,7 @@ func exchange[T any](e *Edge, box, prog string, items []T) error {
 	if _, err := m.BatchLookup(&cursor, keys, items, nil); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("read map %s: %w", box, err)
 	}
-	return nil
+	return then()
 }
 
 func chunks[T any](all []T, fn func([]T) error) error {
@@ -144,6 +150,7 @@ type reapItem[T any] interface {
 	reaper() (box, prog string)
 	outcome() (done, before uint32)
 	session(tick uint32) Session
+	watched() (up, down bool)
 }
 
 func (r *bpfReapItem4) to(op bpfReapOp)                { r.Op = uint32(op) }
@@ -164,12 +171,22 @@ func reap[T any, P reapItem[T]](e *Edge, all []T, op bpfReapOp, s *Swept, gone f
 		for i := range items {
 			P(&items[i]).to(op)
 		}
-		if err := exchange(e, box, prog, items); err != nil {
+		var cells []bpfWatch
+		err := exchangeAnd(e, box, prog, items, func() (err error) {
+			if gone != nil && slices.ContainsFunc(items, func(it T) bool { up, down := P(&it).watched(); return up || down }) {
+				cells, err = e.timedGone(len(items))
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		for i := range items {
 			if done, before := P(&items[i]).outcome(); s.took(done, before) && gone != nil {
 				session := P(&items[i]).session(tick)
+				if up, down := P(&items[i]).watched(); up || down {
+					e.timed(&session, up, down, &cells[2*i], &cells[2*i+1])
+				}
 				gone(&session)
 			}
 		}

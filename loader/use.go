@@ -160,3 +160,17 @@ func (l *Lists) find(which List, k EntryKey, net bool) (*bpfListEntry, error) {
 	}
 	return &e, nil
 }
+
+// Get is the entry of a key itself, if it is there and holds.
+func (l *Lists) Get(which List, k EntryKey) (Entry, bool, error) {
+	now, err := l.time()
+	if err != nil {
+		return Entry{}, false, err
+	}
+	k.Prefix = k.Prefix.Masked()
+	e, err := l.find(which, k, !k.Prefix.IsSingleIP())
+	if err != nil || e == nil || expired(e, now) || (e.Bits != 0 && int(e.Bits) != k.Prefix.Bits()) {
+		return Entry{}, false, err
+	}
+	return entryOf(k.Prefix, k.Service, e, now), true, nil
+}

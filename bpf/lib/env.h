@@ -32,6 +32,7 @@ static __always_inline __u32 own_bit(__be32 addr)
 
 /* The second in which a source's drop was last sampled, by hash. A generation's own. */
 volatile __u8 sample_cells[SAMPLE_CELLS] SEC(".data.cells");
+volatile __u8 step_cells[SAMPLE_CELLS] SEC(".data.cells");
 
 /* The values of the maps `epoch` and `loosened`, read for each packet without a lookup: the loader lays each over its map. */
 volatile __u32 epoch_now SEC(".data.epoch");

@@ -85,7 +85,7 @@ struct pkt {
 	__be16 sport;
 	__be16 dport;
 	__u16 service;
-	__u16 offset; /* of its port in the service's range */
+	__u16 offset; /* of its port in the service's range; timed: a cell of `watch` */
 	__be16 to_port;
 	__u8 down; /* travels from server to client */
 	__u8 learn; /* the sender's link address is the way to `to` if the kernel knows none */
@@ -104,7 +104,6 @@ struct pkt {
 	__u8 query; /* a stranger's packet is one, says its gate */
 	__u8 why; /* enum why: it is a stranger's */
 	__u8 again; /* a stranger that had to come again, and did */
-	__u8 first; /* it began its session */
 	__u8 regular; /* a stranger that has played before */
 	__u32 whole; /* UDP: bytes of the datagram, by its own header */
 	__u32 rule; /* number of the operator's rule that judged it, or would have refused it; 0 = none */
@@ -115,7 +114,8 @@ struct pkt {
 	__u8 player; /* its client is one: proven strongly, or has played for a while */
 	__u8 half; /* it is of a session */
 	__u8 told; /* enum sample_kind: it is told of, and its frame is kept (stage/told.h) */
-	__u8 pad;
+	__u8 step; /* enum sample_step */
+	__u8 timed; /* it was, in cell `offset` (stage/watch.h) */
 };
 
 static __always_inline __u32 addr4(const __u8 *a)

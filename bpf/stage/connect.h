@@ -22,7 +22,7 @@ static __always_inline bool tcp_ended(const struct flow *f, const struct flow *o
 {
 	__u32 flags = f->state | (o ? o->state : 0);
 
-	return flags & FLOW_RST || (flags & FLOW_FIN_CLIENT && flags & FLOW_FIN_SERVER);
+	return flags & FLOW_RST || (flow_fin(f) && o && flow_fin(o));
 }
 
 /* The server's first number, less one header: where its session with the edge begins. */

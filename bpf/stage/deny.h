@@ -192,5 +192,6 @@ NOINLINE int policy(struct pkt *p, const struct service *svc)
  * so that each is counted. */
 static __always_inline bool would_deny(const struct pkt *p)
 {
-	return p->shadow == DROP_REASON_DENIED || p->shadow == DROP_REASON_NOT_ALLOWED || p->shadow == DROP_REASON_GEO;
+	return p->shadow == DROP_REASON_DENIED || p->shadow == DROP_REASON_NOT_ALLOWED ||
+	       p->shadow == DROP_REASON_GEO || p->shadow == DROP_REASON_DOUBTED;
 }

@@ -85,6 +85,9 @@ static __always_inline bool end_delete4(const struct flow_key4 *k, struct flow4 
 
 	if (tick - up->f.checked < CLOSING_TICKS || !mark_dead(&up->f))
 		return false;
+	watch_end(&up->f, tick);
+	if (down)
+		watch_end(&down->f, tick);
 	if (down && up->f.state & FLOW_NAT)
 		free_slot(&down->f, 4, up->f.peer, k->proto, tick);
 	else if (down)
@@ -102,6 +105,9 @@ static __always_inline bool end_delete6(const struct flow_key6 *k, struct flow6 
 {
 	if (tick - up->f.checked < CLOSING_TICKS || !mark_dead(&up->f))
 		return false;
+	watch_end(&up->f, tick);
+	if (down)
+		watch_end(&down->f, tick);
 	if (down && up->f.state & FLOW_NAT)
 		free_slot(&down->f, 6, up->f.peer, k->proto, tick);
 	else if (down)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "note.h"
+#include "watch.h"
 
 /* Policy refuses the packet. Where that is enforced the caller drops it; else it is noted (the first refusal
  * is the one that would have dropped it) and goes on. */
@@ -166,6 +167,14 @@ static __always_inline int parry_exit(struct pkt *p, enum verdict v)
 	int code = exit_counted(p, v);
 
 	return code | noteworthy(p, v, code);
+}
+
+/* The same of what may be a session's packet. */
+static __always_inline int session_exit(struct pkt *p, enum verdict v)
+{
+	if (cfg.watch && p->timed && (v == VERDICT_DROP || v == VERDICT_ABORT))
+		watch_drop(p->offset, p->reason);
+	return parry_exit(p, v);
 }
 
 /* The end of a program. */

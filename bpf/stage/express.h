@@ -20,7 +20,9 @@
 #define EXPRESS_IPV4 (bpf_htons(ETH_P_IP) | 0x45 << 16)
 
 /* What of a session's state says whether its packets are ordinary: of an open one that is forwarded it is PHASE_OPEN. */
-#define EXPRESS_STATE (FLOW_PHASES | FLOW_LOCAL | FLOW_NETCHAN | FLOW_FRESH | FLOW_WEAK | FLOW_SPECIAL)
+#define EXPRESS_STATE (FLOW_PHASES | FLOW_LOCAL | FLOW_NETCHAN | FLOW_FRESH | FLOW_WEAK | FLOW_SPECIAL | FLOW_WATCHED)
+
+#define EXPRESS_UNWATCHED (EXPRESS_STATE & ~FLOW_WATCHED)
 
 /* Of L4 what says that the packet is ordinary: ports are there, and lengths can be. `proto` is a constant. */
 static __always_inline bool express_l4(const void *l4, const void *end, __u8 proto, __s32 len, __u32 family)
@@ -51,7 +53,7 @@ static __always_inline bool express_turns(const void *l4, const void *end, __u8 
 /* Judged since policy moved and within two seconds. */
 static __always_inline bool express_fresh(const struct flow *f, __u32 tick)
 {
-	return f->epoch == policy_epoch() && tick - f->checked <= RECHECK_TICKS;
+	return f->epoch == (__u16)policy_epoch() && tick - f->checked <= RECHECK_TICKS;
 }
 
 /* Out of line: it is for one packet of a loan. Where the source has none to give, the common way asks it again (the answer
@@ -159,19 +161,29 @@ static __always_inline int express_leave(struct xdp_md *ctx, struct flow *f, __u
 	return XDP_REDIRECT;
 }
 
-/* An open session's packet that is not forwarded: its server is this host. The answer of such a server never comes in. */
-static __always_inline int express_local(struct flow *f, __u32 state, __u64 client, __u32 family, __u64 now,
-					 __u32 l3_len)
+/* The headers of what comes here have no options. */
+static __always_inline void express_watch(struct xdp_md *ctx, struct flow *f, __u32 state, __u32 family, __u32 l3_len)
 {
-	if (!cfg.local || (state & (EXPRESS_STATE | FLOW_RETURN)) != (PHASE_OPEN | FLOW_LOCAL) ||
+	__u32 l3 = family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+
+	if (cfg.watch && state & FLOW_WATCHED)
+		watch_packet(ctx, f, sizeof(struct ethhdr) + l3, l3_len);
+}
+
+/* An open session's packet that is not forwarded: its server is this host. The answer of such a server never comes in. */
+static __always_inline int express_local(struct xdp_md *ctx, struct flow *f, __u32 state, __u64 client, __u32 family,
+					 __u64 now, __u32 l3_len)
+{
+	if (!cfg.local || (state & (EXPRESS_UNWATCHED | FLOW_RETURN)) != (PHASE_OPEN | FLOW_LOCAL) ||
 	    !express_limits(f, state, client, family, now, l3_len))
 		return EXPRESS_NO;
+	express_watch(ctx, f, state, family, l3_len);
 	flow_count(f, now >> TICK_SHIFT, l3_len);
 	express_count(f->service, state, l3_len, VERDICT_PASS);
 	return XDP_PASS;
 }
 
-/* What a segment of a session behind the SYN proxy needs beside it. */
+/* What a packet of a session that is behind the SYN proxy, or watched, needs beside it. */
 struct express_way {
 	__u64 now;
 	__u64 from;
@@ -179,20 +191,23 @@ struct express_way {
 	__u32 state;
 };
 
-/* Both in stage/express_proxied.h. */
+/* In stage/express_proxied.h and stage/express_watched.h. */
 static int express4_proxied(struct xdp_md *ctx, struct flow4 *f, const struct express_way *way);
 static int express6_proxied(struct xdp_md *ctx, struct flow6 *f, const struct express_way *way);
+static int express4_watched(struct xdp_md *ctx, struct flow4 *f, const struct express_way *way);
+static int express6_watched(struct xdp_md *ctx, struct flow6 *f, const struct express_way *way);
 
 /* An open session's packet that is not the ordinary one. */
 static __always_inline int express4_other(struct xdp_md *ctx, struct flow4 *f, __u64 now, __u64 from, __u32 slot,
 					  __u32 state, __u8 proto, __be32 client, __u32 total)
 {
-	if (cfg.proxied && proto == IPPROTO_TCP && (state & EXPRESS_STATE) == (PHASE_OPEN | FLOW_PROXIED)) {
-		struct express_way way = { .now = now, .from = from, .slot = slot, .state = state };
+	struct express_way way = { .now = now, .from = from, .slot = slot, .state = state };
 
+	if (cfg.proxied && proto == IPPROTO_TCP && (state & EXPRESS_UNWATCHED) == (PHASE_OPEN | FLOW_PROXIED))
 		return express4_proxied(ctx, f, &way);
-	}
-	return express_local(&f->f, state, client, 4, now, total);
+	if (cfg.watch && (state & EXPRESS_STATE) == (PHASE_OPEN | FLOW_WATCHED))
+		return express4_watched(ctx, f, &way);
+	return express_local(ctx, &f->f, state, client, 4, now, total);
 }
 
 static __always_inline int express4_as(struct xdp_md *ctx, __u64 now, __u8 proto)
@@ -254,12 +269,13 @@ static __always_inline int express4(struct xdp_md *ctx, __u64 now)
 static __always_inline int express6_other(struct xdp_md *ctx, struct flow6 *f, __u64 now, __u64 from, __u32 slot,
 					  __u32 state, __u8 proto, __u64 client, __u32 total)
 {
-	if (cfg.proxied && proto == IPPROTO_TCP && (state & EXPRESS_STATE) == (PHASE_OPEN | FLOW_PROXIED)) {
-		struct express_way way = { .now = now, .from = from, .slot = slot, .state = state };
+	struct express_way way = { .now = now, .from = from, .slot = slot, .state = state };
 
+	if (cfg.proxied && proto == IPPROTO_TCP && (state & EXPRESS_UNWATCHED) == (PHASE_OPEN | FLOW_PROXIED))
 		return express6_proxied(ctx, f, &way);
-	}
-	return express_local(&f->f, state, client, 6, now, total);
+	if (cfg.watch && (state & EXPRESS_STATE) == (PHASE_OPEN | FLOW_WATCHED))
+		return express6_watched(ctx, f, &way);
+	return express_local(ctx, &f->f, state, client, 6, now, total);
 }
 
 static __always_inline int express6_as(struct xdp_md *ctx, __u64 now, __u8 proto)

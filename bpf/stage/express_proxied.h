@@ -53,6 +53,7 @@ static NOINLINE int express4_proxied(struct xdp_md *ctx, struct flow4 *f, const 
 	struct proxied *x = side_of(4, &f->f, state, way->slot);
 	__u64 addrs, rest;
 	struct hop *h;
+	int code;
 
 	if ((void *)l4 + sizeof(struct tcphdr) > end || !x || !express_translates(l4, end, x))
 		return EXPRESS_NO;
@@ -74,7 +75,9 @@ static NOINLINE int express4_proxied(struct xdp_md *ctx, struct flow4 *f, const 
 	*l4 = rest;
 	delta = express_translate(l4, end, delta, ts_delta, state);
 	express_sum(l4, end, IPPROTO_TCP, csum_fold(delta + (rest >> 48)));
-	return express_leave(ctx, &f->f, f->f.service, state, way->now >> TICK_SHIFT, total, h);
+	code = express_leave(ctx, &f->f, f->f.service, state, way->now >> TICK_SHIFT, total, h);
+	express_watch(ctx, &f->f, state, 4, total);
+	return code;
 }
 
 static NOINLINE int express6_proxied(struct xdp_md *ctx, struct flow6 *f, const struct express_way *way)
@@ -85,6 +88,7 @@ static NOINLINE int express6_proxied(struct xdp_md *ctx, struct flow6 *f, const 
 	struct proxied *x = side_of(6, &f->f, state, way->slot);
 	__u64 addrs[4];
 	struct hop *h;
+	int code;
 
 	if ((void *)l4 + sizeof(struct tcphdr) > end || !x || !express_translates(l4, end, x))
 		return EXPRESS_NO;
@@ -108,5 +112,7 @@ static NOINLINE int express6_proxied(struct xdp_md *ctx, struct flow6 *f, const 
 	*l4 = ports;
 	sum += express_translate(l4, end, delta, ts_delta, state);
 	express_sum(l4, end, IPPROTO_TCP, csum_fold(sum));
-	return express_leave(ctx, &f->f, f->f.service, state, way->now >> TICK_SHIFT, total, h);
+	code = express_leave(ctx, &f->f, f->f.service, state, way->now >> TICK_SHIFT, total, h);
+	express_watch(ctx, &f->f, state, 6, total);
+	return code;
 }

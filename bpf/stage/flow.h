@@ -8,6 +8,7 @@
 
 #include "connect.h"
 #include "deny.h"
+#include "doubt.h"
 #include "egress.h"
 #include "frag.h"
 #include "gate.h"
@@ -35,6 +36,15 @@ static __always_inline void mark_ruled(const struct pkt *p, struct flow *f)
 		__sync_fetch_and_and(&f->state, ~FLOW_RULED);
 }
 
+/* Is it a session of a doubted source that has not proven itself strongly, nor been played for a while? */
+static __always_inline bool doubted_session(struct pkt *p, const struct flow *f)
+{
+	__u32 state = *(volatile const __u32 *)&f->state;
+
+	return !p->down && !p->allowed && !(state & (FLOW_STRONG | FLOW_LASTING)) && doubted_source(p) &&
+	       !is_regular(p);
+}
+
 /* Judges the session's client anew, and asks for the way again. Returns 0 or the enum drop_reason. */
 static __always_inline int recheck_policy(struct pkt *p, struct flow *f)
 {
@@ -47,6 +57,8 @@ static __always_inline int recheck_policy(struct pkt *p, struct flow *f)
 	refused = policy(p, svc);
 	if (refused)
 		return refused;
+	if (cfg.doubts && doubted_session(p, f) && refuse(p, DROP_REASON_DOUBTED, svc->enforce))
+		return DROP_REASON_DOUBTED;
 	if (p->unlimited)
 		__sync_fetch_and_or(&f->state, FLOW_UNLIMITED);
 	else if (cfg.limits)
@@ -57,6 +69,8 @@ static __always_inline int recheck_policy(struct pkt *p, struct flow *f)
 		mark_ruled(p, f);
 	if (!cfg.told && f->state & FLOW_FRESH) /* its mark is of a configuration before */
 		__sync_fetch_and_and(&f->state, ~FLOW_FRESH);
+	if (cfg.watch || f->state & FLOW_WATCHED)
+		watch_turn(p, f);
 	if (!would_deny(p)) {
 		f->epoch = before;
 		f->checked = p->tick;
@@ -98,11 +112,18 @@ NOINLINE int flow_size(struct pkt *p)
 /* TCP's state, as far as expiry needs it. Each direction's half notes its own; the reaper reads both. */
 NOINLINE int flow_tcp(struct pkt *p, struct flow *f)
 {
+	struct flow *o;
 	__u32 fin;
 
 	if (!p || !f)
 		return 0;
 	fin = p->down ? FLOW_FIN_SERVER : FLOW_FIN_CLIENT;
+	if (p->tcp & TCP_FIN &&
+	    !flow_fin(f)) { /* so that it can be said who left: the half of who was second has both */
+		o = p->down ? first_half(p) : other_half(p, f);
+		if (o && flow_fin(o))
+			fin = FLOW_FIN_CLIENT | FLOW_FIN_SERVER;
+	}
 	if (p->tcp & TCP_SYN)
 		__sync_fetch_and_and(&f->state, ~(FLOW_FIN_CLIENT | FLOW_FIN_SERVER | FLOW_RST));
 	else if (p->tcp & TCP_RST)
@@ -179,7 +200,7 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 	bool judged = false;
 	int refused;
 
-	if (f->epoch != policy_epoch() || p->tick - f->checked > RECHECK_TICKS) {
+	if (f->epoch != (__u16)policy_epoch() || p->tick - f->checked > RECHECK_TICKS) {
 		refused = recheck(ctx, p, f);
 		if (refused)
 			return refused;
@@ -192,7 +213,7 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 		return FLOW_SHOW;
 	if (cfg.gates && *state & FLOW_NETCHAN && netchan(ctx, p, f)) {
 		*state = (*state & ~(FLOW_PHASES | FLOW_WEAK)) | PHASE_OPEN;
-		proved(p);
+		proved(p, STEP_STRONG);
 	}
 	if (doubted(f, *state)) {
 		refused = flow_opening(p, f);
@@ -221,6 +242,13 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 	if (cfg.told && (judged || *state & FLOW_FRESH))
 		flow_tell(ctx, p, f);
 	return 0;
+}
+
+/* A packet of a watched half is timed as it comes, once: it may come by here again. */
+static __always_inline void flow_watch(struct xdp_md *ctx, struct pkt *p, struct flow *f, __u32 state)
+{
+	if (cfg.watch && state & FLOW_WATCHED && !p->timed)
+		timed(p, watch_packet(ctx, f, p->l4, p->l3_len));
 }
 
 /* A local server's answers come from within (stage/local.h), never in by an interface. */
@@ -284,6 +312,7 @@ static __always_inline int established4_as(struct xdp_md *ctx, struct pkt *p, bo
 	p->as_port = ports;
 	if (forged(state))
 		return drop(p, DROP_REASON_BAD_ADDRESS);
+	flow_watch(ctx, p, &f->f, state);
 	if (special) {
 		x = tcp_side(p, &f->f, state, slot);
 		err = x ? tcp_before(ctx, p, &f->f, x) : DROP_REASON_SESSIONS_FULL;
@@ -352,6 +381,7 @@ static __always_inline int established6_as(struct xdp_md *ctx, struct pkt *p, bo
 	p->as_port = ports;
 	if (forged(state))
 		return drop(p, DROP_REASON_BAD_ADDRESS);
+	flow_watch(ctx, p, &f->f, state);
 	if (special) {
 		x = tcp_side(p, &f->f, state, slot);
 		err = x ? tcp_before(ctx, p, &f->f, x) : DROP_REASON_SESSIONS_FULL;

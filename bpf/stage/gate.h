@@ -7,6 +7,7 @@
 #pragma once
 
 #include "answer.h"
+#include "doubt.h"
 #include "greylist.h"
 #include "sketch.h"
 
@@ -106,7 +107,7 @@ static __always_inline __u32 gate_show(struct xdp_md *ctx, const struct pkt *p, 
 		g->flags = GATE_WATCH;
 	else
 		g->flags = (cfg.enforce && svc->enforce && !svc->watch_gate && is_plain(p) ? 0 : GATE_WATCH) |
-			   (g->state == GATE_ATTACK || pressed(p, svc) ? GATE_COOKIES : 0);
+			   (g->state == GATE_ATTACK || doubting(m, p->now) || pressed(p, svc) ? GATE_COOKIES : 0);
 	g->answers = answers;
 	for (int i = 0; i < GATE_PARAMS; i++)
 		g->params[i] = svc->gate_params[i];

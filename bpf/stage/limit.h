@@ -67,11 +67,16 @@ static __always_inline __s64 source_join(struct source *s, const struct source_k
 {
 	__u32 n;
 
-	if (*(volatile __u32 *)&s->sessions == SOURCE_DYING)
-		__sync_val_compare_and_swap(&s->sessions, SOURCE_DYING, 0); /* back before it was gone */
 	n = __sync_fetch_and_add(&s->sessions, 1);
-	if (n & SOURCE_DYING) /* dead: what was counted goes with it */
+	if ((n & SOURCE_DEAD) == SOURCE_DEAD) /* what was counted goes with it */
 		return -1;
+	if (n & SOURCE_DYING) { /* back before it was gone */
+		/* Counted first, the mark taken off then: who is counted can't be marked nor be dead, for the reaper does both by
+		 * compare-and-swap of a word without sessions. The other way round it marks in between, and the word is neither
+		 * dying nor used: the source would neither go nor be let in, ever. */
+		__sync_fetch_and_and(&s->sessions, ~SOURCE_DYING);
+		n &= ~SOURCE_DYING;
+	}
 	if (bpf_map_lookup_elem(&source, k) != s) { /* it went, and the element is another source's already */
 		__sync_fetch_and_add(&s->sessions, -1);
 		return -1;
@@ -130,6 +135,7 @@ static NOINLINE struct source *limit_session(struct pkt *p, const struct service
 			return s;
 	}
 	__sync_fetch_and_add(&s->sessions, -1);
+	step_refused(p);
 	return NULL;
 }
 

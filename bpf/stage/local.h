@@ -113,7 +113,9 @@ static __always_inline int local_reply(struct __sk_buff *skb, struct pkt *p, str
 	p->half = 1;
 	p->service = f->service;
 	p->playing = FLOW_PHASE(state) == PHASE_OPEN;
-	if (f->epoch != policy_epoch() || p->tick - f->checked > RECHECK_TICKS) {
+	if (cfg.watch && state & FLOW_WATCHED)
+		timed(p, watch_reply(skb, p, f, packets));
+	if (f->epoch != (__u16)policy_epoch() || p->tick - f->checked > RECHECK_TICKS) {
 		refused = local_recheck(p, f);
 		if (refused)
 			return refused;
@@ -197,8 +199,11 @@ static __always_inline int local_exit(struct __sk_buff *skb, struct pkt *p, __u3
 	if (refused) {
 		p->reason = refused;
 		count_loss(p, packets);
+		if (cfg.watch && p->timed)
+			watch_drop(p->offset, refused);
 	}
 	count(p, v, packets);
+	note_trace(p, v);
 	if (NOTES)
 		local_note(skb, p, v);
 	return refused ? TC_ACT_SHOT : TC_ACT_UNSPEC;

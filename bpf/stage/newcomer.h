@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "doubt.h"
 #include "gate.h"
 #include "rules.h"
 #include "unproven.h"
@@ -32,6 +33,8 @@ static __always_inline int newcomer_may(struct pkt *p, const struct service *svc
 	p->regular = is_regular(p);
 	if (!st || p->regular)
 		return 0;
+	if (cfg.doubts && doubted_source(p) && refuse(p, DROP_REASON_DOUBTED, svc->enforce))
+		return DROP_REASON_DOUBTED;
 	if (!under_attack(p) && rate_take(&st->strangers, &svc->strangers, p->now, 1, 0))
 		return 0;
 	if (!grey_again(p)) {
@@ -79,12 +82,12 @@ static __always_inline __u32 newcomer_flags(const struct pkt *p, const struct se
 
 static __always_inline void newcomer_came(struct pkt *p, __u32 slot)
 {
-	p->first = 1;
+	p->step |= STEP_BEGAN;
 	STRANGER_COUNT(p, admitted);
 	if (is_newcomer(p))
 		unproven_note(p, slot);
 	if (p->proof == GATE_PROOF_STRONG) {
 		STRANGER_COUNT(p, strong);
-		proved(p);
+		proved(p, STEP_STRONG);
 	}
 }

@@ -168,7 +168,8 @@ static __always_inline int opening_down(struct pkt *p, struct flow *f, bool enfo
 		if (up && up->packets && !(up->state & (FLOW_GATED | FLOW_PROXIED)) && phase_open(up, FLOW_STRONG)) {
 			phase_open(f, 0);
 			STRANGER_COUNT(p, strong);
-			proved(p);
+			proved(p, STEP_STRONG);
+			step_ends(p);
 		}
 	}
 	return 0;
@@ -191,9 +192,10 @@ static __always_inline int opening_up(struct pkt *p, struct flow *f, const struc
 			return 0;
 		if (!phase_open(f, FLOW_STRONG))
 			return 0;
+		p->step |= STEP_STRONG; /* that gate has heard it, too */
 		if (!(f->state & FLOW_PROXIED)) { /* it was when it began */
 			STRANGER_COUNT(p, strong);
-			proved(p);
+			proved(p, STEP_STRONG);
 		}
 	} else {
 		if (f->state & FLOW_QUERY || p->query) /* to ask is no proof */
@@ -304,7 +306,7 @@ NOINLINE int flow_lasting(struct pkt *p, struct flow *f)
 	limit_lasting(p, f, 1);
 	if (old & FLOW_STRONG || !under_attack(p))
 		remember(p);
-	proved(p);
+	proved(p, STEP_LASTING);
 	weak_leave(p, p->src, f);
 	__sync_fetch_and_and(&down->state, ~FLOW_WEAK);
 	if (old & FLOW_NETCHAN)

@@ -55,7 +55,7 @@ static __always_inline __u32 timeout_of(const struct flow *up, const struct flow
 {
 	__u32 flags = up->state | (down ? down->state : 0);
 
-	if (proto == IPPROTO_TCP && (flags & FLOW_RST || (flags & FLOW_FIN_CLIENT && flags & FLOW_FIN_SERVER)))
+	if (proto == IPPROTO_TCP && (flags & FLOW_RST || (flow_fin(up) && down && flow_fin(down))))
 		return svc->timeout_closing;
 	if (is_silent(up) && svc->timeout_silent && svc->timeout_silent < svc->timeout_opening)
 		return svc->timeout_silent;
@@ -92,8 +92,19 @@ static __always_inline void reap_mark(struct flow *up, struct flow *down, __u32 
 	}
 }
 
+/* What was timed of a half that may go now: its cell will be another's. */
+NOINLINE int reap_timed(__u32 place, struct flow *f)
+{
+	struct watch *w = f && f->state & FLOW_WATCHED ? watch_cell(f->watch) : NULL;
+	struct watch *to = bpf_map_lookup_elem(&reap_watch, &place);
+
+	if (w && to)
+		*to = *w;
+	return 0;
+}
+
 /* Static, for 6.1 takes no map key from the memory argument of a global function. */
-static NOINLINE int reap_one4(struct reap_item4 *it, __u32 tick)
+static NOINLINE int reap_one4(struct reap_item4 *it, __u32 i, __u32 tick)
 {
 	struct flow_key4 dk = {};
 	struct flow4 *up, *down;
@@ -111,12 +122,17 @@ static NOINLINE int reap_one4(struct reap_item4 *it, __u32 tick)
 		it->down = *down;
 	open = carries(up->f.state);
 	reap_mark(&up->f, down ? &down->f : NULL, it->op, it->key.proto, tick);
+	if (!open) {
+		reap_timed(2 * i, &up->f);
+		if (down)
+			reap_timed(2 * i + 1, &down->f);
+	}
 	if (open || !end_delete4(&it->key, up, down, &dk, tick))
 		it->done = FLOW_PHASE(up->f.state);
 	return 0;
 }
 
-static NOINLINE int reap_one6(struct reap_item6 *it, __u32 tick)
+static NOINLINE int reap_one6(struct reap_item6 *it, __u32 i, __u32 tick)
 {
 	struct flow_key6 dk = {};
 	struct flow6 *up, *down;
@@ -134,6 +150,11 @@ static NOINLINE int reap_one6(struct reap_item6 *it, __u32 tick)
 		it->down = *down;
 	open = carries(up->f.state);
 	reap_mark(&up->f, down ? &down->f : NULL, it->op, it->key.proto, tick);
+	if (!open) {
+		reap_timed(2 * i, &up->f);
+		if (down)
+			reap_timed(2 * i + 1, &down->f);
+	}
 	if (open || !end_delete6(&it->key, up, down, &dk, tick))
 		it->done = FLOW_PHASE(up->f.state);
 	return 0;
@@ -183,7 +204,7 @@ static long reap_order4(__u32 i, struct reap_run *r)
 	struct reap_item4 *it = bpf_map_lookup_elem(&reap_box4, &i);
 
 	if (it)
-		reap_one4(it, r->now >> TICK_SHIFT);
+		reap_one4(it, i, r->now >> TICK_SHIFT);
 	return 0;
 }
 
@@ -192,7 +213,7 @@ static long reap_order6(__u32 i, struct reap_run *r)
 	struct reap_item6 *it = bpf_map_lookup_elem(&reap_box6, &i);
 
 	if (it)
-		reap_one6(it, r->now >> TICK_SHIFT);
+		reap_one6(it, i, r->now >> TICK_SHIFT);
 	return 0;
 }
 
@@ -256,5 +277,58 @@ static __always_inline int iterate6(struct bpf_iter__bpf_map_elem *ctx, bool onl
 	if (down)
 		it.down = *down;
 	bpf_seq_write(ctx->meta->seq, &it, sizeof(it));
+	return 0;
+}
+
+/* A cell of one half of it; of one that is not watched, nobody's. */
+static __always_inline void write_timed(struct seq_file *seq, __u32 state, __u32 cell)
+{
+	__u32 i = state & FLOW_WATCHED ? cell : 0;
+	struct watch *w = bpf_map_lookup_elem(&watch, &i);
+
+	if (w)
+		bpf_seq_write(seq, w, sizeof(*w));
+}
+
+/* One watched session of an iteration: struct reap_item, and a cell of each half. */
+static __always_inline int iterate_watched4(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct flow_key4 *key = ctx->key, dk = {};
+	struct flow4 *up = ctx->value, *down;
+	struct reap_item4 it = {};
+
+	if (!key || !up || up->f.state & FLOW_RETURN)
+		return 0;
+	it.key = *key;
+	it.up = *up;
+	down = down_half4(&it.key, &it.up, &dk);
+	if (down)
+		it.down = *down;
+	if (!((it.up.f.state | it.down.f.state) & FLOW_WATCHED))
+		return 0;
+	bpf_seq_write(ctx->meta->seq, &it, sizeof(it));
+	write_timed(ctx->meta->seq, it.up.f.state, it.up.f.watch);
+	write_timed(ctx->meta->seq, it.down.f.state, it.down.f.watch);
+	return 0;
+}
+
+static __always_inline int iterate_watched6(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct flow_key6 *key = ctx->key, dk = {};
+	struct flow6 *up = ctx->value, *down;
+	struct reap_item6 it = {};
+
+	if (!key || !up || up->f.state & FLOW_RETURN)
+		return 0;
+	it.key = *key;
+	it.up = *up;
+	down = down_half6(&it.key, &it.up, &dk);
+	if (down)
+		it.down = *down;
+	if (!((it.up.f.state | it.down.f.state) & FLOW_WATCHED))
+		return 0;
+	bpf_seq_write(ctx->meta->seq, &it, sizeof(it));
+	write_timed(ctx->meta->seq, it.up.f.state, it.up.f.watch);
+	write_timed(ctx->meta->seq, it.down.f.state, it.down.f.watch);
 	return 0;
 }

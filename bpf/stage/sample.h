@@ -138,7 +138,25 @@ NOINLINE int slot_asks(struct noted *n, __u32 i)
 	return slot->snap;
 }
 
-/* To the ring. The reader looks a few times a second; it is woken where the ring fills up faster. */
+/* Is the reader to be woken? Where the ring fills up faster than it looks, and for what attacks are found by: the first of each 17 ms,
+ * for then it looks again by itself. */
+static __always_inline __u64 sample_wakes(const struct noted *n, __u64 waits, __u64 size)
+{
+	__u32 now = n->sample.time >> SAMPLE_STEP_SHIFT, i = SAMPLE_ALWAYS_SLOT + SAMPLE_KIND_STEP;
+	struct sample_count *c;
+
+	if (waits > size / 4)
+		return BPF_RB_FORCE_WAKEUP;
+	if (!(n->sample.step & ~(STEP_LASTS | STEP_QUERY | STEP_CALLED)))
+		return BPF_RB_NO_WAKEUP;
+	c = bpf_map_lookup_elem(&sample_count, &i);
+	if (!c || c->woken == now)
+		return BPF_RB_NO_WAKEUP;
+	c->woken = now;
+	return BPF_RB_FORCE_WAKEUP;
+}
+
+/* To the ring. The reader looks a few times a second by itself. */
 static __always_inline void sample_put(struct noted *n, __u32 mask)
 {
 	__u64 waits = bpf_ringbuf_query(&samples, BPF_RB_AVAIL_DATA),
@@ -150,7 +168,7 @@ static __always_inline void sample_put(struct noted *n, __u32 mask)
 		return;
 	barrier_var(taken);
 	lost = bpf_ringbuf_output(&samples, &n->sample, sizeof(n->sample) + (taken & (2 * SAMPLE_MAX - 1)),
-				  waits > size / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+				  sample_wakes(n, waits, size));
 	for (__u32 i = 0; i < SAMPLE_SLOTS; i++)
 		if (mask >> i & 1)
 			slot_count(i, lost);
@@ -185,11 +203,29 @@ static __always_inline void sample_untold(struct sample *m)
 	m->packets = 0;
 }
 
+/* What a step is told as, and with. */
+static __always_inline void sample_step(struct noted *n)
+{
+	struct sample *m = &n->sample;
+
+	if (m->step & (STEP_BEGAN | STEP_CALLED))
+		m->flags |= SAMPLE_FIRST;
+	if (!cfg.told)
+		m->step = 0;
+	if (m->step && !m->kind) {
+		m->kind = m->step & ~(STEP_BEGAN | STEP_CALLED) ? SAMPLE_KIND_STEP : SAMPLE_KIND_BEGIN;
+		m->every = m->packets = 0;
+	}
+	if (cfg.told && n->query)
+		m->step |= STEP_QUERY;
+}
+
 static __always_inline void sample_ends(struct noted *n)
 {
 	struct sample *m = &n->sample;
 
 	m->proto = n->ends.proto;
+	sample_step(n);
 	if (sample_attempt(n))
 		m->flags |= SAMPLE_FIRST;
 	if (!m->kind)
@@ -199,6 +235,16 @@ static __always_inline void sample_ends(struct noted *n)
 		m->client_port = n->ends.sport;
 		m->front_port = n->ends.dport;
 	}
+}
+
+/* Is it a step that comes when its kind's rate is used up? */
+static __always_inline bool step_over(const struct noted *n, const struct sampler *s)
+{
+	__u32 kind = n->sample.kind;
+
+	if (kind < SAMPLE_KIND_STEP || kind >= SAMPLE_KINDS)
+		return false;
+	return !slot_takes(SAMPLE_ALWAYS_SLOT + kind, s->rate[kind], 0, n->sample.time);
 }
 
 /* Whose is it, and how much of its frame? Returns the slots' bits; 0 and not sample_always: nobody's. */
@@ -212,6 +258,10 @@ static __always_inline __u32 sample_begin(struct noted *n, __u32 *snap)
 	sample_ends(n);
 	n->sample.time = env_precise();
 	n->sample.cpu = env_cpu();
+	if (step_over(n, s)) {
+		n->sample.kind = n->sample.step = 0;
+		sample_untold(&n->sample);
+	}
 	if (n->sample.flags & SAMPLE_REGULAR) {
 		*snap = SAMPLE_HEADERS;
 		if (!slot_takes(SAMPLE_ALWAYS_SLOT, s->rate[SAMPLE_KIND_DROP], 0, n->sample.time))
@@ -230,6 +280,12 @@ static __always_inline __u32 sample_begin(struct noted *n, __u32 *snap)
 	return mask;
 }
 
+/* Nothing of its frame was kept so far. */
+static __always_inline bool sample_unkept(const struct noted *n)
+{
+	return !n->sample.kind || n->sample.kind >= SAMPLE_KIND_STEP;
+}
+
 /* A packet that came in. */
 static __always_inline void sample_packet(struct xdp_md *ctx, struct noted *n)
 {
@@ -241,8 +297,8 @@ static __always_inline void sample_packet(struct xdp_md *ctx, struct noted *n)
 	n->sample.ifindex = ctx->ingress_ifindex;
 	if (!n->sample.length)
 		n->sample.length = length;
-	if (!n->have && !n->sample.kind)
-		n->sample.taken = sample_frame(ctx, n, length, snap);
+	if (!n->have && sample_unkept(n))
+		n->sample.taken = snap ? sample_frame(ctx, n, length, snap) : 0;
 	sample_put(n, mask);
 }
 
@@ -255,9 +311,9 @@ static __always_inline void sample_reply(struct __sk_buff *skb, struct noted *n)
 		return;
 	n->sample.flags |= SAMPLE_OUT;
 	n->sample.ifindex = skb->ifindex;
-	if (!n->sample.kind) {
+	if (sample_unkept(n)) {
 		taken = sample_bytes(n->sample.length, snap);
-		n->sample.taken = bpf_skb_load_bytes(skb, 0, n->data, taken) ? 0 : taken;
+		n->sample.taken = !snap || bpf_skb_load_bytes(skb, 0, n->data, taken) ? 0 : taken;
 	}
 	sample_put(n, mask);
 }

@@ -72,6 +72,14 @@ static __always_inline struct making *making_new(struct pkt *p, __u32 flags)
 	return m;
 }
 
+/* Has its sender said that it is done? */
+static __always_inline bool flow_fin(const struct flow *f)
+{
+	__u32 state = f->state;
+
+	return state & (state & FLOW_RETURN ? FLOW_FIN_SERVER : FLOW_FIN_CLIENT);
+}
+
 static __always_inline bool carries(__u32 state)
 {
 	return FLOW_PHASE(state) == PHASE_OPENING || FLOW_PHASE(state) == PHASE_OPEN;
@@ -122,6 +130,7 @@ static __always_inline void flow_begin(struct flow *f, const struct pkt *p, cons
 	f->bytes = 0;
 	f->seen = p->tick;
 	f->epoch = m->epoch;
+	f->watch = 0;
 	f->checked = p->tick;
 	f->word = 0;
 	f->hop = hop;

@@ -87,9 +87,10 @@ NOINLINE int book_settle(struct pkt *p)
 }
 
 /* Its client has proven himself, strongly or by playing for a while. */
-static __always_inline void proved(struct pkt *p)
+static __always_inline void proved(struct pkt *p, enum sample_step how)
 {
 	p->player = 1;
+	p->step |= how;
 	if (cfg.books)
 		book_settle(p);
 }

@@ -18,7 +18,7 @@ static __always_inline bool syn_proxied(const struct pkt *p, const struct servic
 {
 	if (!svc->syn_proxy || !cfg.enforce || !svc->enforce || svc->forward == FORWARD_LOCAL)
 		return false;
-	return svc->syn_proxy == SYN_PROXY_ALWAYS || under_attack(p) || pressed(p, svc);
+	return svc->syn_proxy == SYN_PROXY_ALWAYS || under_attack(p) || doubting(mode_of(p), p->now) || pressed(p, svc);
 }
 
 static __always_inline void syn_said(const struct tcp_box *b, struct said *c)

@@ -149,14 +149,17 @@ static __always_inline __u32 told_kind(struct pkt *p, struct flow *f)
 {
 	__u32 state = *(volatile __u32 *)&f->state, all = SAMPLE_FIRSTS;
 
-	if (!(state & FLOW_FRESH))
+	if (!(state & FLOW_FRESH)) {
+		if (!p->down && state & FLOW_LASTING && !(p->step & STEP_LASTING))
+			p->step |= STEP_LASTS;
 		return SAMPLE_KIND_TURN;
+	}
 	if (p->proto == IPPROTO_TCP)
 		all += SAMPLE_HANDSHAKE;
 	if (f->packets + 1 >= all)
 		__sync_fetch_and_and(&f->state, ~FLOW_FRESH);
 	if (!f->packets && p->down && state & FLOW_SERVER_STARTED)
-		p->first = 1;
+		p->step |= STEP_CALLED;
 	return SAMPLE_KIND_FIRST;
 }
 

@@ -68,6 +68,17 @@ func addJSON(cmd *cobra.Command, usage string) *bool { return cmd.Flags().Bool("
 // style is how the command colours what it prints.
 func style(cmd *cobra.Command, d deps) show.Style { return show.StyleFor(cmd.OutOrStdout(), d.Getenv) }
 
+// writePage prints one thing: as JSON, or as text lays it out for a person.
+func writePage[T any](cmd *cobra.Command, d deps, asJSON bool, v *T, text func(*strings.Builder, show.Style, *T)) error {
+	if asJSON {
+		return writeJSON(cmd.OutOrStdout(), v)
+	}
+	var b strings.Builder
+	text(&b, style(cmd, d), v)
+	_, err := io.WriteString(cmd.OutOrStdout(), b.String())
+	return err
+}
+
 // writeJSON prints one document.
 func writeJSON(w io.Writer, v any) error {
 	var doc bytes.Buffer

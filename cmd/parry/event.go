@@ -131,9 +131,9 @@ func (t *tail) show(e *event.Event) error {
 	}
 	kind := fmt.Sprintf("%-21s", e.Type)
 	switch {
-	case e.Is("attack.start"), e.Is("interface.unprotected"), e.Is("hop.down"), e.Is(event.Lost):
+	case e.Is("attack.start"), e.Is("interface.unprotected"), e.Is("hop.down"), e.Is(event.HealthBad), e.Is(event.Lost):
 		kind = t.style.Bad(kind)
-	case e.Is("attack.end"), e.Is("interface.protected"), e.Is("hop.up"):
+	case e.Is("attack.end"), e.Is("interface.protected"), e.Is("hop.up"), e.Is(event.HealthGood):
 		kind = t.style.Good(kind)
 	}
 	_, err := fmt.Fprintf(t.out, "%s  %s  %s\n", e.Time.Local().Format(time.DateTime), kind, strings.Join(strings.Fields(e.Text), " "))

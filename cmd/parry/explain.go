@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/netip"
 	"strings"
 	"time"
@@ -18,41 +17,55 @@ import (
 
 func newExplain(d deps) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain ADDR",
-		Short: "Say what becomes of an address, and why",
+		Use:   "explain ADDR|PLAYER",
+		Short: "Say what becomes of an address or player, now or then, and why",
 		Long: `Say whether an address is blocked or allowed, what sessions it has and whether they are proven, how much of its limits
 it has used, and which of its packets were dropped lately, why, and when. Behind it stands what can be told to the
 player, word for word.
 
 The edge remembers one dropped packet a second and source, of some thousands of sources that were dropped last (an IPv6
-address is remembered by its /64). --watch looks at each packet of the address for a while first.`,
+address is remembered by its /64). --watch looks at each packet of the address for a while first.
+
+A player is found by the name that the client gave (see player list), at the address that he plays from or played from
+last. --at says what was so at another time, and ten minutes around it, as far as records tell: sessions, and why they
+ended, entries, attacks, events. What can't be told is said.`,
 		Example: `  parry explain 198.51.100.7
+  parry explain Steve
+  parry explain Steve --at 21:30
+  parry explain 198.51.100.7 --at 2026-01-30T21:30:00Z --json
   parry explain 2001:db8::7 --watch 10s
   parry explain 198.51.100.7 --json | jq -r '.text[]'`,
-		Args: oneArg("an address"),
+		Args: oneArg("an address, or a player's name"),
 	}
 	dial := addSocket(cmd, d)
 	asJSON := addJSON(cmd, "one JSON object")
 	watch := cmd.Flags().Duration("watch", 0, "look at each packet of it for so long first, at most 45s")
+	at := &timeValue{now: d.Now}
+	cmd.Flags().Var(at, "at", "say what was so then: 10m (ago), 15:04, or a time as RFC 3339 has it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		a, err := netip.ParseAddr(args[0])
-		if err != nil || a.Zone() != "" {
-			return usagef("%q is no address", args[0])
+		addr, player := netip.Addr{}, args[0]
+		if a, err := netip.ParseAddr(args[0]); err == nil {
+			if a.Zone() != "" {
+				return usagef("%q has a zone: the edge knows none", args[0])
+			}
+			addr, player = a.Unmap(), ""
+		} else if player == "" || strings.Contains(player, "/") && strings.ContainsAny(player, ".:") {
+			return usagef("%q is neither an address nor a player's name", args[0])
+		}
+		if !at.time.IsZero() {
+			if *watch > 0 {
+				return usagef("--at and --watch exclude each other")
+			}
+			return explainPast(cmd, d, dial(), api.PastQuery{Address: addr, Player: player, At: at.time}, *asJSON)
 		}
 		if *watch < 0 || *watch > api.ExplainWatchMax {
 			return usagef("--watch %v is not between 0s and %v", *watch, api.ExplainWatchMax)
 		}
-		e, err := dial().Explain(cmd.Context(), api.ExplainQuery{Address: a, Watch: *watch})
+		e, err := dial().Explain(cmd.Context(), api.ExplainQuery{Address: addr, Player: player, Watch: *watch})
 		if err != nil {
 			return err
 		}
-		if *asJSON {
-			return writeJSON(cmd.OutOrStdout(), &e)
-		}
-		var b strings.Builder
-		explainText(&b, style(cmd, d), &e)
-		_, err = io.WriteString(cmd.OutOrStdout(), b.String())
-		return err
+		return writePage(cmd, d, *asJSON, &e, explainText)
 	}
 	return cmd
 }
@@ -60,6 +73,9 @@ address is remembered by its /64). --watch looks at each packet of the address f
 // explainText lays an explanation out for a person.
 func explainText(b *strings.Builder, st show.Style, e *api.Explanation) {
 	row := func(key, format string, args ...any) { fmt.Fprintf(b, "%-11s%s\n", key, fmt.Sprintf(format, args...)) }
+	if e.Player != nil {
+		row("player", "%s", nameCell(e.Player))
+	}
 	row("address", "%v%s", e.Address, placeText(e.Place))
 	row("blocked", "%s", yesNo(st, e.Blocked, true))
 	row("allowed", "%s", yesNo(st, e.Allowed, false))
@@ -71,8 +87,7 @@ func explainText(b *strings.Builder, st show.Style, e *api.Explanation) {
 	}
 	row("sessions", "%s", plural(len(e.Sessions), "session", "sessions"))
 	for i := range e.Sessions {
-		s := &e.Sessions[i]
-		row("", "%s  %s  %s  %s > %s, %s old", s.ID, s.Service, st.State(s.State), s.Client, s.Edge, show.MS(s.AgeMS))
+		sessionLine(row, st, &e.Sessions[i])
 	}
 	for i := range e.Limits {
 		l := &e.Limits[i]

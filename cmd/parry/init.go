@@ -44,10 +44,8 @@ It is for servers on this very machine. For an edge in front of other machines, 
 		if local, _ := cmd.Flags().GetBool("local"); !local {
 			return usagef("--local=false: a file for servers on other machines is written by hand: docs/examples/nat.yaml")
 		}
-		if !*force && *out != "-" {
-			if _, err := os.Lstat(*out); err == nil {
-				return fmt.Errorf("%s is there already: --force writes over it, -o names another", *out)
-			}
+		if err := isFree(*out, *force); err != nil {
+			return err
 		}
 		plan, err := findServers(cmd.Context(), !*quiet)
 		if err != nil {
@@ -68,6 +66,17 @@ It is for servers on this very machine. For an edge in front of other machines, 
 		return nil
 	}
 	return cmd
+}
+
+// isFree refuses to write over a file without force; "-" is standard output.
+func isFree(path string, force bool) error {
+	if force || path == "-" {
+		return nil
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s is there already: --force writes over it, -o names another", path)
+	}
+	return nil
 }
 
 // findServers looks at this machine.

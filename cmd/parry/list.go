@@ -42,6 +42,9 @@ func newList(d deps, kind api.Kind) *cobra.Command {
 When no daemon runs these commands work on the maps that it left pinned, and say so.`,
 	})
 	cmd.AddCommand(newListAdd(d, w), newListDel(d, w), newListList(d, w), newListImport(d, w), newListExport(d, w))
+	if kind == api.Block {
+		cmd.AddCommand(newBlockExplain(d))
+	}
 	return cmd
 }
 

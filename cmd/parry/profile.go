@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"parry/pkg/config"
 	"parry/pkg/game"
 	"parry/pkg/show"
 )
@@ -36,8 +37,8 @@ type bounds struct {
 
 // newProfile makes `parry profile`.
 func newProfile(d deps) *cobra.Command {
-	cmd := group(&cobra.Command{Use: "profile", Short: "List the games that parry knows"})
-	cmd.AddCommand(newProfileList(d))
+	cmd := group(&cobra.Command{Use: "profile", Short: "List the games that parry knows, learn further ones"})
+	cmd.AddCommand(newProfileList(d), newProfileLearn(d))
 	return cmd
 }
 
@@ -48,15 +49,26 @@ func newProfileList(d deps) *cobra.Command {
 		Long: `List what "game" in a configuration may say, and what that stands for: latency class, protocol and port, the gate that
 strangers' first packets are shown to and the sizes that it lets in, how strongly an address is proven (netchan: weakly
 at first, strongly by a right checksum of Quake III's packets of play, if the server's protocol has one), and how long a
-player's packets get. Sizes are bytes of payload; - stands for none or unknown.`,
+player's packets get. Sizes are bytes of payload; - stands for none or unknown. With -c, games that the file defines are
+listed, too.`,
 		Example: `  parry profile list
+  parry profile list -c parry.yaml
   parry profile list --json | jq '.[] | select(.proof == "strong").name'`,
 		Args: noArgs,
 	}
 	asJSON := addJSON(cmd, "one JSON array")
+	path := addConfig(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		games := game.Profiles()
+		if *path != "" {
+			c, err := config.Load(*path)
+			if err != nil {
+				return err
+			}
+			games = append(games, c.Profiles()...)
+		}
 		var all []profile
-		for _, p := range game.Profiles() {
+		for _, p := range games {
 			all = append(all, profileOf(p))
 		}
 		if *asJSON {

@@ -10,7 +10,8 @@ func newReplay(d deps) *cobra.Command {
 		Use:   "replay -c FILE CAPTURE",
 		Short: "Show what the edge would do with the packets of a capture",
 		Long: `Send the packets of a pcap or pcapng file through the real program, at the capture's own times and on maps of its
-own: verdict and reason of each packet, then a summary. A running edge isn't touched.`,
+own: verdict and reason of each packet, then a summary. A running edge isn't touched. What a local service's server
+says is taken for leaving, not for coming in; what the capture cut off, for zeros.`,
 		Example: `  parry replay -c parry.yaml attack.pcap
   parry replay -c parry.yaml attack.pcapng --json | jq 'select(.verdict == "drop")'`,
 		Args: oneArg("the capture (a pcap or pcapng file)"),

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -15,8 +14,8 @@ import (
 )
 
 func newSession(d deps) *cobra.Command {
-	cmd := group(&cobra.Command{Use: "session", Short: "List and end sessions"})
-	cmd.AddCommand(newSessionList(d), newSessionKill(d))
+	cmd := group(&cobra.Command{Use: "session", Short: "List, show and end sessions, and those that ended"})
+	cmd.AddCommand(newSessionList(d), newSessionShow(d), newSessionKill(d), newSessionHistory(d))
 	return cmd
 }
 
@@ -72,7 +71,7 @@ func counted[T any](seq iter.Seq2[T, error], n *int) iter.Seq2[T, error] {
 func sessionTable(cmd *cobra.Command, d deps, list iter.Seq2[api.Session, error]) error {
 	st := style(cmd, d)
 	t := show.NewTable(cmd.OutOrStdout(), st, "ID", "SERVICE", "PROTO", "CLIENT", "SERVER", "STATE", "PROOF", ">AGE", ">IDLE",
-		">UP", ">", ">JITTER", ">DOWN", ">", ">JITTER", "PLAYER")
+		">UP", ">", ">JITTER", ">LOSS", ">DOWN", ">", ">JITTER", ">LOSS", "PLAYER")
 	for s, err := range list {
 		if err != nil {
 			return err
@@ -80,12 +79,7 @@ func sessionTable(cmd *cobra.Command, d deps, list iter.Seq2[api.Session, error]
 		row := []string{s.ID, s.Service, s.Protocol, s.Client.String(), s.Server.String(), st.State(s.State), s.Proof, show.MS(s.AgeMS), show.MS(s.IdleMS)}
 		row = append(row, directionCells(s.Up)...)
 		row = append(row, directionCells(s.Down)...)
-		player := ""
-		if s.Player != nil {
-			player = strconv.QuoteToGraphic(*s.Player) // a stranger chose it: nothing in it may move the cursor
-			player = player[1 : len(player)-1]
-		}
-		if err := t.Row(append(row, player)...); err != nil {
+		if err := t.Row(append(row, nameCell(s.Player))...); err != nil {
 			return err
 		}
 	}
@@ -94,14 +88,14 @@ func sessionTable(cmd *cobra.Command, d deps, list iter.Seq2[api.Session, error]
 
 func directionCells(dir *api.Direction) []string {
 	if dir == nil {
-		return []string{"", "", ""}
+		return []string{"", "", "", ""}
 	}
-	return []string{show.SI(float64(dir.Packets), "pkt"), show.Bytes(dir.Bytes), known(dir.JitterMS, milliseconds)}
+	return []string{show.SI(float64(dir.Packets), "pkt"), show.Bytes(dir.Bytes), known(dir.JitterMS, milliseconds), known(dir.Loss, show.Percent)}
 }
 
 func newSessionKill(d deps) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "kill (ID... | --client PREFIX | --service NAME | --server NAME | --all)",
+		Use:   "kill (ID... | --client PREFIX | --service NAME | --server NAME | --player NAME | --all)",
 		Short: "End sessions",
 		Long: `End sessions at the edge. Neither side is told; a player who sends on begins a new session, unless something keeps
 them out (see block).`,
@@ -117,7 +111,7 @@ them out (see block).`,
 		f := filter()
 		filtered := f != (api.Filter{})
 		if !filtered && !*all && len(ids) == 0 {
-			return usagef("say which: ID, --client, --service, --server or --all")
+			return usagef("say which: ID, --client, --service, --server, --player or --all")
 		}
 		if *all && (filtered || len(ids) > 0) || filtered && len(ids) > 0 {
 			return usagef("IDs, a filter and --all exclude each other")
@@ -162,5 +156,8 @@ func addSessionFilter(cmd *cobra.Command, dial func() *api.Client) func() api.Fi
 	client := &prefixValue{}
 	cmd.Flags().Var(client, "client", "sessions of this address or prefix")
 	server := cmd.Flags().String("server", "", "sessions at this server: its name, address or address:port")
-	return func() api.Filter { return api.Filter{Service: *service, Client: client.prefix, Server: *server} }
+	player := cmd.Flags().String("player", "", "sessions of who calls himself so, in whatever case")
+	return func() api.Filter {
+		return api.Filter{Service: *service, Client: client.prefix, Server: *server, Player: *player}
+	}
 }

@@ -16,6 +16,7 @@ import (
 //go:generate go tool bpf2go -target bpfel -no-global-types quake3 ../../bpf/gate/quake3.bpf.c
 //go:generate go tool bpf2go -target bpfel -no-global-types quic ../../bpf/gate/quic.bpf.c
 //go:generate go tool bpf2go -target bpfel -no-global-types raknet ../../bpf/gate/raknet.bpf.c
+//go:generate go tool bpf2go -target bpfel -no-global-types shape ../../bpf/gate/shape.bpf.c
 //go:generate go tool bpf2go -target bpfel -no-global-types source ../../bpf/gate/source.bpf.c
 //go:generate go tool bpf2go -target bpfel -no-global-types steam_sdr ../../bpf/gate/steam_sdr.bpf.c
 //go:generate go tool bpf2go -target bpfel -no-global-types stun ../../bpf/gate/stun.bpf.c

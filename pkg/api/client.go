@@ -108,7 +108,7 @@ func (c *Client) Reload(ctx context.Context) error {
 
 func (f Filter) query() url.Values {
 	q := url.Values{}
-	for k, v := range map[string]string{"id": f.ID, "service": f.Service, "server": f.Server} {
+	for k, v := range map[string]string{"id": f.ID, "service": f.Service, "server": f.Server, "player": f.Player} {
 		if v != "" {
 			q.Set(k, v)
 		}

@@ -15,6 +15,7 @@ import (
 	"parry/pkg/attack"
 	"parry/pkg/blocklist"
 	"parry/pkg/event"
+	"parry/pkg/history"
 )
 
 // DefaultSocket is where the daemon listens unless its configuration says otherwise.
@@ -59,6 +60,8 @@ type Edge interface {
 	PickSessions(ctx context.Context, filter Filter) iter.Seq2[Session, error]
 	// EndSessions ends what the filter matches, at most filter.Limit of it, and says how many.
 	EndSessions(ctx context.Context, filter Filter) (int, error)
+	// History yields records of sessions that ended, those that ended last first, at most filter.Limit; an error ends it.
+	History(ctx context.Context, filter history.Filter) iter.Seq2[history.Record, error]
 	Servers(ctx context.Context) ([]Server, error)
 	// Who finds the session that a server sees as addr (udp or tcp); ErrNotFound where there is none.
 	Who(ctx context.Context, protocol string, addr netip.AddrPort) (Session, error)
@@ -90,8 +93,16 @@ type Edge interface {
 	Promote(ctx context.Context, p ShadowPromotion) (ShadowThing, error)
 	// RollBack has it only watch again; ErrNotFound where it was not promoted.
 	RollBack(ctx context.Context, what string) error
+	// Players are those who play, and those who did lately, at most filter.Limit of each.
+	Players(ctx context.Context, filter PlayerFilter) ([]Player, error)
+	// Player is what is known of one, by the name that the protocol tells or by address; ErrNotFound where nothing is.
+	Player(ctx context.Context, who string) (PlayerPage, error)
+	// Past says what was so of an address or player at another time, as far as records tell.
+	Past(ctx context.Context, query PastQuery) (Past, error)
 	// Explain says what becomes of an address, and why.
 	Explain(ctx context.Context, query ExplainQuery) (Explanation, error)
+	// ExplainBlock says why an address is blocked, or was, or how far it is from it.
+	ExplainBlock(ctx context.Context, a netip.Addr) (BlockExplanation, error)
 	// Capture writes a capture (pcapng) to out as packets come, until a bound of the query is reached, ctx ends or out fails. ErrBusy
 	// when as many go on as can; ErrNotFound where what it names isn't there.
 	Capture(ctx context.Context, query CaptureQuery, out io.Writer) error
@@ -115,6 +126,7 @@ type Filter struct {
 	Service string
 	Client  netip.Prefix
 	Server  string // a server's name, address or address:port
+	Player  string // whole, in whatever case
 	Limit   int    // at most so many; 0 = all
 }
 
@@ -124,12 +136,13 @@ func (f Filter) Match(s *Session) bool {
 		(f.Service == "" || f.Service == s.Service) &&
 		(!f.Client.IsValid() || f.Client.Contains(s.Client.Addr())) &&
 		(f.Server == "" || strings.EqualFold(f.Server, s.ServerName) ||
-			f.Server == s.Server.Addr().String() || f.Server == s.Server.String())
+			f.Server == s.Server.Addr().String() || f.Server == s.Server.String()) &&
+		(f.Player == "" || s.Player != nil && strings.EqualFold(f.Player, *s.Player))
 }
 
 // empty says that the filter picks everything.
 func (f Filter) empty() bool {
-	return f.ID == "" && f.Service == "" && !f.Client.IsValid() && f.Server == ""
+	return f.ID == "" && f.Service == "" && !f.Client.IsValid() && f.Server == "" && f.Player == ""
 }
 
 // EntryFilter picks entries of a list; a zero field matches all.

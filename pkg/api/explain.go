@@ -6,7 +6,6 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"time"
 
 	"parry/pkg/blocklist"
@@ -19,6 +18,7 @@ const ExplainWatchMax = 45 * time.Second
 // its /64.
 type Explanation struct {
 	Address   netip.Addr        `json:"address"`
+	Player    *string           `json:"player"` // whose address that is, if a player was asked about
 	Time      time.Time         `json:"time"`
 	Blocked   bool              `json:"blocked"` // by an entry for all services or one, where nothing allows it
 	Allowed   bool              `json:"allowed"`
@@ -105,19 +105,20 @@ type Watched struct {
 // ExplainQuery says what to explain.
 type ExplainQuery struct {
 	Address netip.Addr
+	Player  string        // in place of an address: the one that he plays from, or played from last
 	Watch   time.Duration // look at each packet for so long first; at most ExplainWatchMax
 }
 
 func (s *HTTPServer) explain(w http.ResponseWriter, r *http.Request) error {
-	if err := params(r, "address", "watch"); err != nil {
+	if err := params(r, "address", "player", "watch"); err != nil {
 		return err
 	}
 	v := r.URL.Query()
-	a, err := netip.ParseAddr(v.Get("address"))
-	if err != nil || a.Zone() != "" {
-		return invalidf("address=%q is no address", v.Get("address"))
+	var q ExplainQuery
+	var err error
+	if q.Address, q.Player, err = whoParams(v); err != nil {
+		return err
 	}
-	q := ExplainQuery{Address: a.Unmap()}
 	if t := v.Get("watch"); t != "" {
 		if q.Watch, err = time.ParseDuration(t); err != nil || q.Watch < 0 || q.Watch > ExplainWatchMax {
 			return invalidf("watch=%q is no duration of at most %v", t, ExplainWatchMax)
@@ -132,7 +133,7 @@ func (s *HTTPServer) explain(w http.ResponseWriter, r *http.Request) error {
 
 // Explain asks what becomes of an address, and why.
 func (c *Client) Explain(ctx context.Context, q ExplainQuery) (Explanation, error) {
-	v := url.Values{"address": {q.Address.String()}}
+	v := whoQuery(q.Address, q.Player)
 	if q.Watch > 0 {
 		v.Set("watch", q.Watch.String())
 	}

@@ -5,9 +5,11 @@ package api
 import (
 	"context"
 	"net/http"
+	"parry/pkg/detect"
 
 	"parry/pkg/attack"
 	"parry/pkg/event"
+	"parry/pkg/history"
 )
 
 // Patterns are the routes as the mux knows them.
@@ -34,7 +36,8 @@ func Shapes() map[string]any {
 		"ImportProgress": ImportProgress{}, "ImportResult": ImportResult{}, "BadLine": BadLine{}, "Error": errorBody{},
 		"Strangers": Strangers{}, "Event": event.Event{}, "Attack": attack.Record{}, "Measure": attack.Measure{}, "Moment": attack.Moment{},
 		"Samples": Samples{}, "SampleKind": SampleKind{}, "ShadowReport": ShadowReport{}, "ShadowRow": ShadowRow{}, "ShadowThing": ShadowThing{}, "ShadowPromotion": ShadowPromotion{},
-		"Explanation": Explanation{}, "ListedEntry": ListedEntry{}, "Place": Place{}, "LimitUse": LimitUse{}, "DropReason": DropReason{},
+		"Explanation": Explanation{}, "BlockExplanation": BlockExplanation{}, "Evidence": Evidence{}, "Fact": detect.Fact{}, "Standing": detect.Standing{}, "Factor": detect.Factor{}, "Neighbours": detect.Neighbours{}, "ListedEntry": ListedEntry{}, "Place": Place{}, "LimitUse": LimitUse{}, "DropReason": DropReason{},
 		"DroppedPacket": DroppedPacket{}, "Watched": Watched{},
+		"HistoryCounts": HistoryCounts{}, "Record": history.Record{}, "Way": history.Way{}, "Player": Player{}, "PlayerPage": PlayerPage{}, "Past": Past{},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"parry/pkg/blocklist"
 )
@@ -27,7 +28,7 @@ func (s *HTTPServer) status(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *HTTPServer) sessions(w http.ResponseWriter, r *http.Request) error {
-	if err := params(r, "id", "service", "client", "server", "limit"); err != nil {
+	if err := params(r, "id", "service", "client", "server", "player", "limit"); err != nil {
 		return err
 	}
 	f, err := sessionFilter(r.URL.Query(), defaultLimit)
@@ -35,12 +36,12 @@ func (s *HTTPServer) sessions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	return writeSessions(w, s.edge.PickSessions(r.Context(), f))
+	return writeArray(w, s.edge.PickSessions(r.Context(), f))
 }
 
 // endSessions wants a filter or all=1: an empty one is more likely a mistake than a wish.
 func (s *HTTPServer) endSessions(w http.ResponseWriter, r *http.Request) error {
-	if err := params(r, "id", "service", "client", "server", "limit", "all"); err != nil {
+	if err := params(r, "id", "service", "client", "server", "player", "limit", "all"); err != nil {
 		return err
 	}
 	q := r.URL.Query()
@@ -53,7 +54,7 @@ func (s *HTTPServer) endSessions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if f.empty() && !all {
-		return invalidf("say which sessions to end: id, service, client or server (or all=1)")
+		return invalidf("say which sessions to end: id, service, client, server or player (or all=1)")
 	}
 	if all && !f.empty() {
 		return invalidf("all=1 and a filter contradict each other: keep one")
@@ -131,19 +132,45 @@ func params(r *http.Request, known ...string) error {
 }
 
 func sessionFilter(q url.Values, limit int) (Filter, error) {
-	f := Filter{ID: q.Get("id"), Service: q.Get("service"), Server: q.Get("server"), Limit: limit}
+	f := Filter{ID: q.Get("id"), Service: q.Get("service"), Server: q.Get("server"), Player: q.Get("player")}
 	var err error
+	if f.Client, err = clientParam(q); err == nil {
+		f.Limit, err = limitParam(q, limit)
+	}
+	return f, err
+}
+
+func clientParam(q url.Values) (p netip.Prefix, err error) {
 	if c := q.Get("client"); c != "" {
-		if f.Client, err = blocklist.ParsePrefix(c); err != nil {
-			return f, invalidf("client: %w", err)
+		if p, err = blocklist.ParsePrefix(c); err != nil {
+			return p, invalidf("client: %w", err)
 		}
 	}
-	if l := q.Get("limit"); l != "" {
-		if f.Limit, err = strconv.Atoi(l); err != nil || f.Limit < 0 {
-			return f, invalidf("limit=%q is not a whole number from 0 (all) up", l)
-		}
+	return p, nil
+}
+
+func limitParam(q url.Values, otherwise int) (int, error) {
+	l := q.Get("limit")
+	if l == "" {
+		return otherwise, nil
 	}
-	return f, nil
+	n, err := strconv.Atoi(l)
+	if err != nil || n < 0 {
+		return 0, invalidf("limit=%q is not a whole number from 0 (all) up", l)
+	}
+	return n, nil
+}
+
+// timeParam is a moment, to the millisecond; the zero time where none is given.
+func timeParam(q url.Values, name string) (t time.Time, err error) {
+	v := q.Get(name)
+	if v == "" {
+		return t, nil
+	}
+	if t, err = time.Parse(time.RFC3339, v); err != nil {
+		return t, invalidf("%s=%q is no time like 2026-01-31T12:00:00Z", name, v)
+	}
+	return t, nil
 }
 
 // flagParam reads a switch: absent, 0 and false are off, 1 and true are on.

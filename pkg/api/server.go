@@ -99,6 +99,10 @@ func (s *HTTPServer) routes() []route {
 		{pattern: "GET /v1/status", handle: s.status},
 		{pattern: "GET /v1/sessions", handle: s.sessions, streamed: true},
 		{pattern: "DELETE /v1/sessions", handle: s.endSessions},
+		{pattern: "GET /v1/history", handle: s.history, streamed: true},
+		{pattern: "GET /v1/players", handle: s.players},
+		{pattern: "GET /v1/player", handle: s.player},
+		{pattern: "GET /v1/past", handle: s.past},
 		{pattern: "GET /v1/servers", handle: s.servers},
 		{pattern: "GET /v1/who", handle: s.who},
 		{pattern: "POST /v1/reload", handle: s.reload},
@@ -115,6 +119,7 @@ func (s *HTTPServer) routes() []route {
 		{pattern: "POST /v1/shadow", handle: s.promote},
 		{pattern: "DELETE /v1/shadow", handle: s.rollBack},
 		{pattern: "GET /v1/explain", handle: s.explain},
+		{pattern: "GET /v1/blocks/explain", handle: s.explainBlock},
 		{pattern: "GET /v1/capture", handle: s.capture, streamed: true, root: true},
 	}
 	for _, k := range []Kind{Block, Allow} {

@@ -10,11 +10,12 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/url"
 	"strconv"
 )
 
-// writeSessions writes sessions as one JSON array, a line each. Nothing reaches w before an error that comes first.
-func writeSessions(w io.Writer, seq iter.Seq2[Session, error]) error {
+// writeArray writes what a sequence yields as one JSON array, a line each. Nothing reaches w before an error that comes first.
+func writeArray[T any](w io.Writer, seq iter.Seq2[T, error]) error {
 	out := bufio.NewWriterSize(w, 64<<10)
 	between, end := "[\n", "[]\n"
 	for s, err := range seq {
@@ -23,38 +24,43 @@ func writeSessions(w io.Writer, seq iter.Seq2[Session, error]) error {
 		}
 		doc, err := json.Marshal(&s)
 		if err != nil {
-			return fmt.Errorf("encode a session: %w", err)
+			return fmt.Errorf("encode an answer: %w", err)
 		}
 		// A bufio.Writer keeps its first error: Flush returns it.
 		_, _ = out.WriteString(between)
 		if _, err := out.Write(doc); err != nil {
-			return fmt.Errorf("write sessions: %w", err)
+			return fmt.Errorf("send an answer: %w", err)
 		}
 		between, end = ",\n", "\n]\n"
 	}
 	_, _ = out.WriteString(end)
 	if err := out.Flush(); err != nil {
-		return fmt.Errorf("write sessions: %w", err)
+		return fmt.Errorf("send an answer: %w", err)
 	}
 	return nil
 }
 
 // PickSessions yields what the filter picks as the daemon streams it.
 func (c *Client) PickSessions(ctx context.Context, f Filter) iter.Seq2[Session, error] {
-	return streamSessions[Session](ctx, c, f)
+	return streamArray[Session](ctx, c, "/v1/sessions", f.listing())
 }
 
 // RawSessions yields the same as the daemon's own JSON, each on one line: to hand on a million, nobody has to read them.
 func (c *Client) RawSessions(ctx context.Context, f Filter) iter.Seq2[json.RawMessage, error] {
-	return streamSessions[json.RawMessage](ctx, c, f)
+	return streamArray[json.RawMessage](ctx, c, "/v1/sessions", f.listing())
 }
 
-func streamSessions[T any](ctx context.Context, c *Client, f Filter) iter.Seq2[T, error] {
+// listing are the parameters of a listing, which has a limit of its own where none is given.
+func (f Filter) listing() url.Values {
+	q := f.query()
+	q.Set("limit", strconv.Itoa(f.Limit))
+	return q
+}
+
+// streamArray yields the elements of a JSON array as the daemon sends them.
+func streamArray[T any](ctx context.Context, c *Client, path string, q url.Values) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		const path = "/v1/sessions"
 		var none T
-		q := f.query()
-		q.Set("limit", strconv.Itoa(f.Limit))
 		resp, err := c.open(ctx, http.MethodGet, path, q, nil)
 		if err != nil {
 			yield(none, err)

@@ -24,6 +24,20 @@ type Status struct {
 	Strangers  Strangers         `json:"strangers"`
 	Promoted   []ShadowThing     `json:"promoted"` // what only watches by the configuration and was switched on
 	Samples    Samples           `json:"samples"`
+	Watching   Watching          `json:"watching"`
+	History    HistoryCounts     `json:"history"`
+}
+
+// HistoryCounts is what is kept of sessions that ended, and what became of their ends since the daemon started.
+type HistoryCounts struct {
+	Records    uint64 `json:"records"`     // that were written
+	Queries    uint64 `json:"queries"`     // that only asked for what anybody may be told: counted alone
+	Unproven   uint64 `json:"unproven"`    // that were never proven: counted alone
+	PassedOver uint64 `json:"passed_over"` // more brief sessions than are written, which is 1 a second, 10,000 at once
+	Lost       uint64 `json:"lost"`        // that were to be written: too many at once, or the disk did not take them
+	Damaged    uint64 `json:"damaged"`     // lines that were met and can't be read
+	Segments   int    `json:"segments"`
+	Bytes      uint64 `json:"bytes"` // on disk
 }
 
 // Samples is what became of single packets that were to be told of (capture, explain).
@@ -152,6 +166,43 @@ type Direction struct {
 	Bytes    uint64   `json:"bytes"`
 	JitterMS *float64 `json:"jitter_ms"` // null while the session isn't watched
 	Loss     *float64 `json:"loss"`      // share of 0 to 1; null while not watched or not readable
+
+	LongestGapMS *float64 `json:"longest_gap_ms"` // null while the session isn't watched
+	Reordered    *uint64  `json:"reordered"`      // packets that came after a later one; null while not watched or not readable
+	Duplicates   *uint64  `json:"duplicates"`     // packets that came again; likewise
+	Timing       *Timing  `json:"timing"`         // what else was timed; null while not watched, and in listings of several sessions
+}
+
+// Timing is what was timed of one direction since the session is watched: packets as they came to the edge, those that it dropped included.
+type Timing struct {
+	WatchedMS    int64             `json:"watched_ms"`
+	Packets      uint64            `json:"packets"`
+	Bursts       uint32            `json:"bursts"` // of three packets and more that follow each other within a millisecond
+	LongestBurst uint32            `json:"longest_burst"`
+	Numbers      *uint32           `json:"numbers"`       // that its packets had; null where they can't be read
+	Lost         *uint32           `json:"lost"`          // that were left out
+	RecentGapMS  float64           `json:"recent_gap_ms"` // the longest of its last half minute
+	RecentLoss   *float64          `json:"recent_loss"`   // share, of its last half minute
+	Sizes        []Class           `json:"sizes"`         // by bytes of the IP packet
+	SpacingsMS   []Class           `json:"spacings_ms"`   // by time since the packet before
+	Drops        map[string]uint32 `json:"drops"`         // that the edge dropped, by reason
+}
+
+// Class is one bar of a histogram.
+type Class struct {
+	Below   *float64 `json:"below"` // null: it has no end
+	Packets uint32   `json:"packets"`
+}
+
+// Watching is how sessions are watched: which share of them is, and how they fare.
+type Watching struct {
+	Share            float64 `json:"share"`    // of all sessions, 0 to 1; 0 = `watch_packets_per_second` says none
+	Sessions         int     `json:"sessions"` // that are watched, at the last look (five seconds at most)
+	PacketsPerSecond float64 `json:"packets_per_second"`
+	Bad              int     `json:"bad"`         // of them, that fare badly
+	Cells            int     `json:"cells"`       // of which each direction of a session takes one
+	CellsTaken       int     `json:"cells_taken"` // by them
+	Full             uint64  `json:"full"`        // times that one found none, since the maps were made
 }
 
 // Server is one server of a pool. Null is unknown, not 0.

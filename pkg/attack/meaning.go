@@ -71,6 +71,7 @@ func makeMeanings() map[string]meaning {
 		},
 		{meaning{listed, "rules about countries and networks", false, false}, []string{"geo"}},
 		{meaning{listed, "deny and allow lists", false, false}, []string{"denied", "not_allowed"}},
+		{meaning{connections, "proof of address from doubted sources", true, false}, []string{"doubted"}},
 	} {
 		for _, reason := range m.reasons {
 			all[reason] = m.meaning

@@ -26,9 +26,9 @@ type bench struct {
 	closers   []func() error
 	edges     []*edge
 
-	nat, through, crowd, local, proxied func() (*edge, error)
-	again4, again6                      func() (*driver, error)
-	drivers                             map[string]*driver
+	nat, through, crowd, local, proxied, watched, unwatched func() (*edge, error)
+	again4, again6                                          func() (*driver, error)
+	drivers                                                 map[string]*driver
 }
 
 // newBench makes the namespaces. What follows is to be run by inside.
@@ -43,6 +43,8 @@ func newBench(ctx context.Context, log *slog.Logger) (*bench, error) {
 	}
 	b.nat, b.through = sync.OnceValues(b.openNAT), sync.OnceValues(b.openThrough)
 	b.proxied = sync.OnceValues(b.openProxied)
+	b.watched = sync.OnceValues(func() (*edge, error) { return b.openWatching(true) })
+	b.unwatched = sync.OnceValues(func() (*edge, error) { return b.openWatching(false) })
 	b.crowd, b.local = sync.OnceValues(b.openCrowd), sync.OnceValues(b.openLocal)
 	b.again4 = sync.OnceValues(func() (*driver, error) { return b.again("again4", ttlAt4) })
 	b.again6 = sync.OnceValues(func() (*driver, error) { return b.again("again6", hopLimitAt) })

@@ -69,7 +69,18 @@ func Cases() []Case {
 	all = append(all, both("established_udp6", "established UDP IPv6 NAT", "nat_floor6", func(send string) []Target {
 		return []Target{atMost(1.35, tx+send)}
 	})...)
+	all = append(all, watchCases(tx)...)
 	return append(all, onceCases()...)
+}
+
+// watchCases are those of sessions that may be watched, beside ones that may not.
+func watchCases(tx string) []Case {
+	return []Case{
+		{"established_unwatched", "the first where sessions may be watched; this one is not", "nat_floor4", []Target{atMost(1.02, tx)}},
+		{"established_watched", "the first, watched: timed to the ns, numbers read", "nat_floor4", []Target{atMost(2.5, tx)}},
+		{"established_unwatched6", "established_udp6 where sessions may be watched; this one is not", "nat_floor6", []Target{atMost(1.02, "established_udp6")}},
+		{"established_watched6", "established_udp6, watched", "nat_floor6", []Target{atMost(2.5, "established_udp6")}},
+	}
 }
 
 // onceCases are those of packets that are not forwarded, or whose sending is not what is looked at.
@@ -88,6 +99,7 @@ func onceCases() []Case {
 		{"new_session_ports_taken", "the first with 90 % of NAT's ports taken", floorEmpty, []Target{atMost(55, floorEmpty), atMost(1.25, known)}},
 		{"source_flood", "a random port of 1,000 sources, refused by its service's gate", floorEmpty, []Target{atMost(5.5, floorEmpty)}},
 		{"source_flood_10m", "the same of 10,000,000 sources", floorEmpty, []Target{atMost(5.5, floorEmpty)}},
+		{"shape_flood", "source_flood to a game that is told by three shapes", floorEmpty, []Target{atMost(1.35, "source_flood")}},
 		{"rules_other_100", "source_flood, beside a service that has 100 rules", floorEmpty, []Target{atMost(1.05, "source_flood")}},
 		{"rules_10", "source_flood to a service with 10 rules: at most 3 ns each", floorEmpty, []Target{atMost(1.45, "source_flood")}},
 		{"rules_established", "established_udp4, with 10 rules that sessions are asked by", floorEmpty, nil},

@@ -26,6 +26,7 @@ const (
 type edge struct {
 	*loader.Edge
 	b       *bench
+	watch   bool     // sessions may be watched
 	wide    bool     // its services have all limits and rules that there are
 	reasons []string // that it drops packets for, and no others
 	proxied bool     // its TCP is behind the SYN proxy
@@ -73,6 +74,11 @@ func (e *edge) Close() error {
 func (e *edge) use(p *loader.Plan) error {
 	if e.wide {
 		widen(p)
+	}
+	if p.Watch = e.watch; e.watch {
+		for i := range p.Services {
+			p.Services[i].Sequence = loader.SequenceQuake3
+		}
 	}
 	g, err := e.Prepare(p)
 	if err != nil {

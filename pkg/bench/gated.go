@@ -10,6 +10,7 @@ import (
 
 	"parry/loader"
 	"parry/loader/gates"
+	"parry/pkg/game"
 )
 
 const (
@@ -50,8 +51,25 @@ func gatedPlan(gate string) (*loader.Plan, error) {
 			return nil, err
 		}
 		p.Gates, p.Services[0].Gate, p.Services[0].Answers = []loader.Gate{g}, gate, true
+		if gate == game.GateShape {
+			params, err := game.ShapeParams("udp", floodShapes())
+			if err != nil {
+				return nil, err
+			}
+			p.Services[0].Answers = false
+			copy(p.Services[0].GateParams[:], params)
+		}
 	}
 	return p, nil
+}
+
+// floodShapes are what the gate of shapes looks at longest: three of them, whose lengths the flood has and whose bytes it hasn't.
+func floodShapes() []game.Shape {
+	var all []game.Shape
+	for n := range int16(3) {
+		all = append(all, game.Shape{Length: game.Bounds{Min: 1}, Bytes: game.Pattern{'G', 'A', 'M', 'E', n}})
+	}
+	return all
 }
 
 // floodMakers: sources that nobody has seen before, and who get nowhere.
@@ -72,6 +90,7 @@ func (b *bench) floodMakers(m map[string]func() (*probe, error)) {
 	refusing := func() (*edge, error) { return b.openGated("quake3", "gate_refused", "reflection") }
 	flood("source_flood", floodFew, refusing)
 	flood("source_flood_10m", floodMany, refusing)
+	flood("shape_flood", floodFew, func() (*edge, error) { return b.openGated(game.GateShape, "gate_refused", "reflection") })
 	flood("rules_other_100", floodFew, func() (*edge, error) { return b.openRuled(100, true) })
 	flood("rules_10", floodFew, func() (*edge, error) { return b.openRuled(10, false) })
 	flood("greylist_flood", forgeries, func() (*edge, error) {

@@ -21,6 +21,7 @@ func (b *bench) makers() map[string]func() (*probe, error) {
 		},
 	}
 	b.pairMakers(m)
+	b.watchMakers(m)
 	b.crowdMakers(m)
 	b.listMakers(m)
 	b.localMakers(m)

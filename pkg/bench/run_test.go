@@ -99,7 +99,7 @@ func TestCasesNameWhatThereIs(t *testing.T) {
 	}
 	for _, w := range []string{
 		"established_udp4", "established_tcp4", "established_udp6", "blocked_host", "blocked_prefix", "local_pass", "new_session_known_source",
-		"source_flood", "source_flood_10m", "greylist_flood", "a2s_challenge", "a2s_cached", "cookie_check",
+		"source_flood", "source_flood_10m", "shape_flood", "greylist_flood", "a2s_challenge", "a2s_cached", "cookie_check",
 		"syn_cookie", "established_proxied",
 	} {
 		if !names[w] {

@@ -32,6 +32,8 @@ func (k *checker) all() {
 	k.always()
 	k.limits("limits", k.c.Limits)
 	k.attack("attack", k.c.Attack)
+	k.games()
+	k.health("health", k.c.Health)
 	k.pools()
 	k.services()
 	k.listens()
@@ -176,6 +178,18 @@ func (k *checker) attack(path string, a Attack) {
 		}
 		if f.high > 0 && f.low > f.high && k.has(at) && !k.bad[low] && !k.bad[high] {
 			k.fail(at, "", "attack begins at %s %d, below elevated at %d", f.key, f.high, f.low)
+		}
+	}
+}
+
+// health checks shares, which are no whole numbers.
+func (k *checker) health(path string, h Health) {
+	for _, f := range []struct {
+		class string
+		loss  float64
+	}{{"fps", h.FPS.LossPercent}, {"moba", h.MOBA.LossPercent}, {"rts", h.RTS.LossPercent}, {"mmorpg", h.MMORPG.LossPercent}} {
+		if at := path + "." + f.class + ".loss_percent"; k.has(at) && !(f.loss >= 0 && f.loss <= 100) {
+			k.fail(at, "", "loss_percent %g: want 0 to 100", f.loss)
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"parry/pkg/game"
 	"parry/pkg/spell"
 )
 
@@ -27,6 +26,7 @@ func (k *checker) services() {
 		k.handshake(at(i), s)
 		k.limits(at(i)+".limits", s.Limits)
 		k.attack(at(i)+".attack", s.Attack)
+		k.health(at(i)+".health", s.Health)
 		k.pool(at(i), s)
 	}
 }
@@ -57,7 +57,7 @@ func (k *checker) protocol(path string, s *Service) {
 	if len(s.Protocol) == 2 && s.Protocol[0] == s.Protocol[1] {
 		k.fail(at, s.Protocol[0], "protocol %s twice", s.Protocol[0])
 	}
-	p, ok := game.Lookup(s.Game)
+	p, ok := k.c.profile(s.Game)
 	if !ok || len(p.Protos) == 0 {
 		return
 	}

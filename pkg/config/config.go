@@ -50,8 +50,21 @@ type Config struct {
 	Queries Queries `yaml:"queries"`
 	// Attack says when a service counts as elevated, and when as attacked; a service's own is laid over it key by key.
 	Attack Attack `yaml:"attack"`
+	// Detect is who counts as an attacker, and what becomes of such a source.
+	Detect Detect `yaml:"detect"`
+	// WatchPacketsPerSecond is up to how many packets a second the sessions may carry that are watched: timed to the nanosecond, and numbered where
+	// their game numbers its packets (jitter, longest gap, loss, order, bursts). While all sessions together carry less, all are watched;
+	// beyond it a share, another one every two minutes. A watched session's packet costs some 50 ns more. 0 watches none.
+	WatchPacketsPerSecond uint64 `yaml:"watch_packets_per_second" check:"max=1000000000"`
+	// Health is what a watched session may show before it is told of (events `health.bad` and `health.good`), by the latency class of its
+	// game; a service's own is laid over it key by key.
+	Health Health `yaml:"health"`
 	// Geo names the files that say which country and network an address is in.
 	Geo GeoFiles `yaml:"geo"`
+	// Games are those that parry doesn't know, and services name.
+	Games []Game `yaml:"games" check:"items=255"`
+	// History is how much is kept of sessions that ended (`parry session history`), under `state`.
+	History History `yaml:"history"`
 	// Services are what players connect to. At least one, at most 1023.
 	Services []Service `yaml:"services" check:"required last items=1023"`
 	// Pools are groups of servers that services forward to. At most 1023, with at most 4095 servers together.
@@ -89,6 +102,14 @@ type NAT struct {
 	Ports PortRange `yaml:"ports"`
 }
 
+// History bounds the records of sessions that ended. What comes first counts; segments of records are removed whole, the oldest first.
+type History struct {
+	// Keep is how long a record is kept; 0s keeps none.
+	Keep time.Duration `yaml:"keep" check:"min=0s max=87600h"`
+	// MaxBytes is how much they take on disk, about 100 bytes each.
+	MaxBytes uint64 `yaml:"max_bytes" check:"min=1048576 max=1099511627776"`
+}
+
 // Sizes are capacities, in entries.
 type Sizes struct {
 	// Sessions is the number of sessions, both tiers together.
@@ -112,6 +133,8 @@ type Sizes struct {
 	Regulars uint32 `yaml:"regulars" check:"min=64 max=1048576"`
 	// Fragments is the number of fragmented packets in flight at a time.
 	Fragments uint32 `yaml:"fragments" check:"min=16 max=1048576"`
+	// Watched is the number of sessions that can be watched at a time, rounded up to a power of two; each takes 640 bytes.
+	Watched uint32 `yaml:"watched" check:"min=16 max=32768"`
 	// Samples is the size in bytes of the ring by which single packets are told of (`parry capture`, `parry explain`), rounded up to a
 	// power of two.
 	Samples uint32 `yaml:"samples" check:"min=65536 max=1073741824"`
@@ -243,6 +266,28 @@ type AttackLevel struct {
 	RefusedPerSecond uint64 `yaml:"refused_per_second" check:"max=1000000000"`
 	// TimesUsual is the multiple.
 	TimesUsual uint32 `yaml:"times_usual" check:"min=1 max=1000"`
+}
+
+// Health is bounds by latency class.
+type Health struct {
+	// FPS is of shooters.
+	FPS HealthBounds `yaml:"fps"`
+	// MOBA is of arenas.
+	MOBA HealthBounds `yaml:"moba"`
+	// RTS is of strategy in real time.
+	RTS HealthBounds `yaml:"rts"`
+	// MMORPG is of all others.
+	MMORPG HealthBounds `yaml:"mmorpg"`
+}
+
+// HealthBounds are what the packets of one direction may show. 0 means that it is not looked at.
+type HealthBounds struct {
+	// LongestGap is the longest silence amid packets that come ten times a second and more.
+	LongestGap time.Duration `yaml:"longest_gap" check:"max=10s"`
+	// Jitter is by how much the time between two packets differs from that before, smoothed (RFC 3550), beyond the game's own rhythm.
+	Jitter time.Duration `yaml:"jitter" check:"max=10s"`
+	// LossPercent is how many of the packets, by their numbers, did not come; over a thousand of them.
+	LossPercent float64 `yaml:"loss_percent"`
 }
 
 // Pool is a group of servers that are equal to a player.

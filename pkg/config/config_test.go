@@ -74,6 +74,14 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		Elevated: AttackLevel{StrangersPerSecond: 200, RefusedPerSecond: 1000, TimesUsual: 4},
 		Attack:   AttackLevel{StrangersPerSecond: 1000, RefusedPerSecond: 5000, TimesUsual: 10}, Hold: 30 * time.Second,
 	}
+	detect := Detect{
+		Mode: "block", Block: BlockTerms{First: 10 * time.Minute, Times: 4, Longest: 24 * time.Hour, Forgive: 6 * time.Hour, Unproven: time.Minute},
+		Risk: Risk{Window: time.Minute, Connections: 10, OneGame: 5, Robotic: 3, ConnectionsWeight: 0.4, OneGameWeight: 0.3, RoboticWeight: 0.3, Above: 0.8},
+	}
+	health := Health{
+		FPS: HealthBounds{250 * time.Millisecond, 5 * time.Millisecond, 0.1}, MOBA: HealthBounds{500 * time.Millisecond, 10 * time.Millisecond, 0.2},
+		RTS: HealthBounds{time.Second, 15 * time.Millisecond, 0.3}, MMORPG: HealthBounds{2 * time.Second, 20 * time.Millisecond, 0.5},
+	}
 	want := &Config{
 		Enforce: true, Pin: "/sys/fs/bpf/parry", State: "/var/lib/parry", Samples: "always",
 		API:     API{Socket: "/run/parry/parry.sock", Group: "parry"},
@@ -81,15 +89,16 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		NAT:     NAT{Ports: PortRange{1024, 32767}},
 		Sizes: Sizes{
 			Sessions: 262144, Unproven: 32768, Blocks: 1048576, Allows: 16384, Prefixes: 131072, Sources: 131072, Fragments: 8192,
-			Greylist: 4194304, Regulars: 65536, Samples: 1 << 20,
+			Greylist: 4194304, Regulars: 65536, Samples: 1 << 20, Watched: 16384,
 		},
 		Timeouts: timeouts,
 		Host:     Host{PacketsPerSecond: 200000, SourcePacketsPerSecond: 50000, Always: []ProtoPort{{"tcp", 22}}},
-		Limits:   limits, Strangers: strangers, Queries: queries, Attack: attack, Geo: GeoFiles{Refresh: 24 * time.Hour},
+		Limits:   limits, Strangers: strangers, Queries: queries, Attack: attack, Detect: detect, WatchPacketsPerSecond: 500000, Health: health, Geo: GeoFiles{Refresh: 24 * time.Hour},
+		History: History{Keep: 720 * time.Hour, MaxBytes: 256 << 20},
 		Services: []Service{{
 			Name: "arena", Listen: []Listen{{netip.MustParseAddr("203.0.113.10"), 27960, 27960}}, Protocol: []string{"udp"},
-			Game: "quake3", Class: "fps", Gate: "quake3", Forward: "nat", Pool: "p", Access: "open", Fragments: "drop", SynProxy: Off, ProxyProtocol: Off,
-			Enforce: pointer(true), EnforceGate: pointer(true), Limits: limits, Timeouts: timeouts, Strangers: strangers, Queries: queries, Attack: attack,
+			Game: "quake3", Class: "fps", Gate: "quake3", Forward: "nat", Pool: "p", Access: "open", Fragments: "drop", SynProxy: Off, ProxyProtocol: Off, Detect: true,
+			Enforce: pointer(true), EnforceGate: pointer(true), Limits: limits, Timeouts: timeouts, Strangers: strangers, Queries: queries, Attack: attack, Health: health,
 		}},
 		Pools: []Pool{{Name: "p", Servers: []Server{
 			{Name: "s", Address: netip.MustParseAddr("10.0.0.1"), First: 27960, Last: 27960, Weight: 1},

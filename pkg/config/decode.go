@@ -41,6 +41,7 @@ type decoder struct {
 	bad  map[string]bool // paths whose value was refused: checks that build on it stay silent
 	// fresh returns a list element with its defaults.
 	fresh  func(reflect.Type) reflect.Value
+	games  func() []string // that the file itself defines
 	fields map[reflect.Type]map[string]field
 }
 

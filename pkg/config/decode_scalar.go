@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"parry/pkg/game"
 	"parry/pkg/spell"
 )
 
@@ -29,6 +30,8 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string, r rules) {
 		parseInto(d, path, text, out, parsePrefix)
 	case *Listen:
 		parseInto(d, path, text, out, ParseListen)
+	case *game.Bounds:
+		parseInto(d, path, text, out, parseLength)
 	case *PortRange:
 		parseInto(d, path, text, out, parsePorts)
 	case *ProtoPort:
@@ -42,7 +45,7 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string, r rules) {
 	case *string:
 		d.text(n, out, text, path, r)
 	case *float64:
-		d.float(n, out, text, path)
+		d.float(n, out, text, path, r)
 	default:
 		d.integer(n, v, text, path, r)
 	}
@@ -106,8 +109,12 @@ func (d *decoder) text(n ast.Node, out *string, text, path string, r rules) {
 		d.fail(path, "", "want text, found %s: write it in quotes, %q", kind(n), text)
 		return
 	}
-	if r.enum != nil && !slices.Contains(r.enum, text) {
-		d.unknownWord(path, text, r.enum)
+	words := r.enum
+	if r.games {
+		words = append(slices.Clip(words), d.games()...)
+	}
+	if words != nil && !slices.Contains(words, text) {
+		d.unknownWord(path, text, words)
 		return
 	}
 	if f := checkFormat(r.format, text); f != nil {
@@ -136,10 +143,14 @@ func (d *decoder) unknownWord(path, text string, words []string) {
 	d.fail(path, hint, "unknown %s %q", key, text)
 }
 
-func (d *decoder) float(n ast.Node, out *float64, text, path string) {
+func (d *decoder) float(n ast.Node, out *float64, text, path string, r rules) {
 	switch n.(type) {
 	case *ast.IntegerNode, *ast.FloatNode:
 		v, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
+		if most, _ := strconv.ParseFloat(r.max, 64); err == nil && r.max != "" && !(v >= 0 && v <= most) {
+			d.fail(path, "", "%s is out of bounds: want 0 to %s", text, r.max)
+			return
+		}
 		if err == nil {
 			*out = v
 			return

@@ -23,7 +23,7 @@ func Default() *Config {
 		Sizes: Sizes{
 			Sessions: 262144, Unproven: 32768, Blocks: 1048576, Allows: 16384,
 			Prefixes: 131072, Sources: 131072, Fragments: 8192,
-			Greylist: 4194304, Regulars: 65536, Samples: 1 << 20,
+			Greylist: 4194304, Regulars: 65536, Samples: 1 << 20, Watched: 16384,
 		},
 		Timeouts: Timeouts{UDP: 60 * time.Second, TCP: 15 * time.Minute, Closing: 5 * time.Second, Opening: 10 * time.Second, Weak: 20 * time.Second, Silent: 5 * time.Second},
 		Host: Host{
@@ -46,7 +46,20 @@ func Default() *Config {
 			Attack:   AttackLevel{StrangersPerSecond: 1000, RefusedPerSecond: 5000, TimesUsual: 10},
 			Hold:     30 * time.Second,
 		},
-		Geo: GeoFiles{Refresh: 24 * time.Hour},
+		Detect: Detect{
+			Mode:  DetectBlock,
+			Risk:  Risk{Window: 60 * time.Second, Connections: 10, OneGame: 5, Robotic: 3, ConnectionsWeight: 0.4, OneGameWeight: 0.3, RoboticWeight: 0.3, Above: 0.8},
+			Block: BlockTerms{First: 10 * time.Minute, Times: 4, Longest: 24 * time.Hour, Forgive: 6 * time.Hour, Unproven: time.Minute},
+		},
+		WatchPacketsPerSecond: 500_000,
+		Health: Health{
+			FPS:    HealthBounds{LongestGap: 250 * time.Millisecond, Jitter: 5 * time.Millisecond, LossPercent: 0.1},
+			MOBA:   HealthBounds{LongestGap: 500 * time.Millisecond, Jitter: 10 * time.Millisecond, LossPercent: 0.2},
+			RTS:    HealthBounds{LongestGap: time.Second, Jitter: 15 * time.Millisecond, LossPercent: 0.3},
+			MMORPG: HealthBounds{LongestGap: 2 * time.Second, Jitter: 20 * time.Millisecond, LossPercent: 0.5},
+		},
+		Geo:     GeoFiles{Refresh: 24 * time.Hour},
+		History: History{Keep: 30 * 24 * time.Hour, MaxBytes: 256 << 20},
 	}
 }
 
@@ -60,8 +73,8 @@ func (c *Config) fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(Server{Weight: 1})
 	case reflect.TypeFor[Service]():
 		return reflect.ValueOf(Service{
-			Game: game.Auto, Gate: gateAuto, Forward: ForwardNAT, Access: "open", Fragments: "drop", SynProxy: SynProxyAuto, ProxyProtocol: Off, Limits: c.Limits, Timeouts: c.Timeouts,
-			Strangers: c.Strangers, Queries: c.Queries, Attack: c.Attack,
+			Game: game.Auto, Gate: gateAuto, Forward: ForwardNAT, Access: "open", Fragments: "drop", SynProxy: SynProxyAuto, ProxyProtocol: Off, Detect: true, Limits: c.Limits, Timeouts: c.Timeouts,
+			Strangers: c.Strangers, Queries: c.Queries, Attack: c.Attack, Health: c.Health,
 		})
 	}
 	return reflect.Zero(t)
@@ -74,7 +87,7 @@ func (c *Config) complete() {
 	limitsOn := c.Limits.Enforce == nil || *c.Limits.Enforce
 	for i := range c.Services {
 		s := &c.Services[i]
-		if p, ok := game.Lookup(s.Game); ok {
+		if p, ok := c.profile(s.Game); ok {
 			if len(s.Protocol) == 0 {
 				s.Protocol = p.Protos
 			}

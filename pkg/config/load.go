@@ -67,6 +67,7 @@ func Parse(name string, data []byte) (*Config, error) {
 		source: source{file: name, pos: map[string]place{"": {1, 1}}},
 		bad:    map[string]bool{},
 		fresh:  c.fresh,
+		games:  c.gameNames,
 		fields: map[reflect.Type]map[string]field{},
 	}
 	d.value(root, reflect.ValueOf(c).Elem(), "", rules{})

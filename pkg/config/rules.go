@@ -18,6 +18,7 @@ import (
 // min=, max= (numbers or durations), enum=a|b or a named set, format=NAME (see checkFormat).
 type rules struct {
 	required, last, single, endpoint bool
+	games                            bool // the file's own are words of the enum, too
 	items                            int
 	min, max                         string
 	enum                             []string
@@ -76,7 +77,7 @@ func parseRules(tag string) rules {
 		case "format":
 			r.format = value
 		case "enum":
-			r.enum = wordsOf(value)
+			r.enum, r.games = wordsOf(value), value == "@games"
 		}
 	}
 	return r
@@ -97,7 +98,7 @@ func wordsOf(enum string) []string {
 func isScalar(t reflect.Type) bool {
 	switch t {
 	case reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.Prefix](), reflect.TypeFor[time.Duration](),
-		reflect.TypeFor[Listen](), reflect.TypeFor[PortRange](), reflect.TypeFor[ProtoPort]():
+		reflect.TypeFor[Listen](), reflect.TypeFor[PortRange](), reflect.TypeFor[ProtoPort](), reflect.TypeFor[game.Bounds]():
 		return true
 	}
 	switch t.Kind() {
@@ -120,6 +121,8 @@ func wanted(t reflect.Type) string {
 		return "address:port"
 	case reflect.TypeFor[PortRange]():
 		return "ports as 1024-32767"
+	case reflect.TypeFor[game.Bounds]():
+		return "a length as 20-48"
 	case reflect.TypeFor[ProtoPort]():
 		return "protocol/port as tcp/22"
 	}

@@ -214,6 +214,8 @@ func checkFormat(format, s string) *fault {
 			}
 			return faultf(hint, "%q is no country code: want two capital letters", s)
 		}
+	case "bytes":
+		return bytesFault(s)
 	case "place":
 		return placeFault(s)
 	case "interface":

@@ -16,6 +16,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/invopop/jsonschema"
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
+
+	"parry/pkg/game"
 )
 
 // schema generates the JSON Schema from the types, their check tags and their comments.
@@ -61,7 +63,7 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.Prefix](), reflect.TypeFor[Listen](), reflect.TypeFor[ProtoPort]():
 		return &jsonschema.Schema{Type: "string", Examples: []any{strings.TrimPrefix(wanted(t), "a prefix as ")}}
-	case reflect.TypeFor[PortRange]():
+	case reflect.TypeFor[PortRange](), reflect.TypeFor[game.Bounds]():
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string"}, {Type: "integer"}}}
 	case reflect.TypeFor[time.Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9.]+(h|m|s|ms|us|ns))+$`}
@@ -82,6 +84,9 @@ func refine(p *jsonschema.Schema, f field, part section) *jsonschema.Schema {
 		value.Enum = nil
 		for _, word := range f.rules.enum {
 			value.Enum = append(value.Enum, word)
+		}
+		if f.rules.games { // and what the file defines itself
+			value.AnyOf, value.Enum = []*jsonschema.Schema{{Enum: value.Enum}, {Pattern: nameForm.String()}}, nil
 		}
 	}
 	if p.Type == "integer" {
@@ -193,7 +198,7 @@ func TestSchemaRefusesWhatParseRefuses(t *testing.T) {
 	for _, tc := range []struct{ name, old, bad string }{
 		{"unknown key", "game: quake3", "gaem: quake3"},
 		{"unknown word", "forward: nat", "forward: net"},
-		{"unknown game", "game: quake3", "game: quake33"},
+		{"no name of a game", "game: quake3", "game: Quake 3"},
 		{"text for a number", "fragments: 8192", "fragments: many"},
 		{"out of bounds", "fragments: 8192", "fragments: 1"},
 		{"number for a duration", "closing: 5s", "closing: 5"},

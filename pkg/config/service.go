@@ -40,7 +40,7 @@ type Service struct {
 	Listen []Listen `yaml:"listen" check:"required single items=64"`
 	// Protocol is `udp`, `tcp` or both in a list. Default: what the game uses.
 	Protocol []string `yaml:"protocol" check:"single enum=udp|tcp items=2"`
-	// Game is a protocol family or a title that stands for one. It decides gate, probe, bounds and class; `auto` is named from traffic.
+	// Game is a protocol family, a title that stands for one, or one of the file's own `games`. It decides gate, probe, bounds and class; `auto` is named from traffic.
 	Game string `yaml:"game" check:"enum=@games"`
 	// Class is the latency class. Default: the game's.
 	Class string `yaml:"class" check:"enum=@classes"`
@@ -73,6 +73,8 @@ type Service struct {
 	Enforce *bool `yaml:"enforce"`
 	// EnforceGate false has the gate only watch: what it refuses is counted and goes on, and the edge answers no queries for the service.
 	EnforceGate *bool `yaml:"enforce_gate"`
+	// Detect false has nothing decided about attackers by what comes to this service.
+	Detect bool `yaml:"detect"`
 	// Limits are the service's own, laid over the file's key by key.
 	Limits Limits `yaml:"limits"`
 	// Timeouts are the service's own, laid over the file's key by key.
@@ -83,6 +85,8 @@ type Service struct {
 	Queries Queries `yaml:"queries"`
 	// Attack is the service's own, laid over the file's key by key.
 	Attack Attack `yaml:"attack"`
+	// Health is the service's own, laid over the file's key by key.
+	Health Health `yaml:"health"`
 }
 
 // Server is one game server of a pool.

@@ -48,7 +48,7 @@ func (d *Detector) attempt(e *seen) {
 			f.refused += min(uint32(o.weight()), ^f.refused) // a source that is flagged: it is refused already
 			return
 		}
-		if d.blameless[o.Reason] || o.Reason == "denied" {
+		if d.blameless[o.Reason] || o.Reason == "denied" || o.Reason == "doubted" {
 			return
 		}
 	}
@@ -201,7 +201,15 @@ func (d *Detector) fate(e *seen, c *conn) {
 	left := e.o.EndedBy == ByClient || e.o.EndedBy == ByIdle
 	short := e.o.Lived < d.p.Churn.Short
 	held := e.o.Lived >= 3*d.p.Churn.Short // stayed, and never played
-	if c.state&proven == 0 || c.state&(played|nothing) != 0 || !left || !short && !held {
+	if c.state&(played|nothing|idled) != 0 || !left || !short && !held {
+		return
+	}
+	if c.state&proven == 0 {
+		if e.o.Proof == Weak {
+			c.state |= idled
+			inc(&e.h.idle[0])
+			d.doubt(e)
+		}
 		return
 	}
 	if e.o.Mute && e.o.Lived >= d.p.Churn.Short/5 && e.svc.silent(e.at) {

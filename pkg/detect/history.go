@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	ringSize  = 16
+	ringSize  = 24
 	slots     = 12
 	retry     = int64(10 * time.Second) // the same port again within it is the same attempt
 	term      = int64(5 * time.Minute)  // what came of connections is remembered for one to two terms
@@ -25,6 +25,7 @@ const (
 	nothing // it came to nothing: its client left at once, or never played
 	played  // it lasted
 	byHand  // its client said that it leaves
+	idled   // as nothing, of one that proved its address weakly
 )
 
 // conn is one of a source's latest connections.
@@ -34,7 +35,7 @@ type conn struct {
 	game, state   uint8
 }
 
-// history is what is known of one source. It holds no pointers, and 16 connections at most.
+// history is what is known of one source. It holds no pointers, and 24 connections at most.
 type history struct {
 	conns       [ringSize]conn
 	made        uint32 // connections there were; the latest is at (made-1) % ringSize
@@ -44,6 +45,7 @@ type history struct {
 	strong      int64 // when it last proved its address, 0 = never
 	turned      int64 // when the first of the next three began
 	bad, good   [2]uint16
+	idle        [2]uint16 // as bad, of those that proved their address weakly
 	dests       [2]spread
 	lasting     uint16 // sessions that last now
 	peak        [2]uint16
@@ -84,11 +86,11 @@ func (s *spread) add(hash uint64) { s[hash>>6&1] |= 1 << (hash & 63) }
 func (h *history) turnOver(now int64) {
 	if now-h.turned >= term {
 		if now-h.turned >= 2*term {
-			h.bad[0], h.good[0], h.dests[0] = 0, 0, spread{}
+			h.bad[0], h.good[0], h.idle[0], h.dests[0] = 0, 0, 0, spread{}
 		}
 		h.turned = now
-		h.bad[1], h.good[1], h.dests[1] = h.bad[0], h.good[0], h.dests[0]
-		h.bad[0], h.good[0], h.dests[0] = 0, 0, spread{}
+		h.bad[1], h.good[1], h.idle[1], h.dests[1] = h.bad[0], h.good[0], h.idle[0], h.dests[0]
+		h.bad[0], h.good[0], h.idle[0], h.dests[0] = 0, 0, 0, spread{}
 	}
 	if now-h.peakTurned >= peopleFor {
 		if now-h.peakTurned >= 2*peopleFor {
@@ -194,7 +196,7 @@ func distinct(a, b spread) int {
 func (h *history) forgive() {
 	h.made, h.conns = 0, [ringSize]conn{}
 	h.all, h.proven, h.counts = rhythm{}, rhythm{}, window{}
-	h.bad, h.good, h.dests = [2]uint16{}, [2]uint16{}, [2]spread{}
+	h.bad, h.good, h.idle, h.dests = [2]uint16{}, [2]uint16{}, [2]uint16{}, [2]spread{}
 }
 
 func inc(n *uint16) {

@@ -35,6 +35,31 @@ func (d *Detector) weigh(e *seen) {
 		}
 	}
 	d.judge(e)
+	d.doubt(e)
+}
+
+// doubt looks for a source whose sessions come to nothing again and again, or by a clock, and prove its address weakly at most: a blind sender
+// can have it look so.
+func (d *Detector) doubt(e *seen) {
+	h, p := e.h, &d.p.Churn
+	idle := int(h.idle[0]) + int(h.idle[1])
+	if idle < p.Regular || !d.unknown(h, e.at) || d.blocked(e.s, e.at) != nil {
+		return
+	}
+	bad, good := h.fates()
+	if limit := p.Sessions * d.patience(e); idle+bad > limit && mostly(idle+bad, good, d.p.Flood.Share) {
+		d.question(d.suspects.take(e.s), e.at, func() Decision {
+			return Decision{Prefix: e.s.prefix(), Reason: Churn, Confidence: 0.6, Facts: []Fact{
+				fact("nothing", float64(idle+bad), float64(limit), "%d connections in ten minutes came to nothing, more than %d; %d lasted", idle+bad, limit, good),
+			}}
+		})
+		return
+	}
+	if mean, worst, n := d.beat(e, idled); n > 0 {
+		d.question(d.suspects.take(e.s), e.at, func() Decision {
+			return Decision{Prefix: e.s.prefix(), Reason: Metronome, Confidence: 0.6, Facts: []Fact{beatFact(mean, worst, n)}}
+		})
+	}
 }
 
 // unknown tells whether nobody is known at an address who would suffer from what others send in its name.
@@ -103,6 +128,19 @@ func (d *Detector) sweep(e *seen, bad, good int) bool {
 // metronome looks for sessions in a row at intervals that no person keeps. Auto-reconnecting clients keep such intervals, too, but
 // after a server or the edge ended their session: at least half must be the client's own doing, the rest refused by limits.
 func (d *Detector) metronome(e *seen) bool {
+	mean, worst, n := d.beat(e, 0)
+	if n == 0 {
+		return false
+	}
+	return d.blockSource(e, Metronome, 0.9, []Fact{beatFact(mean, worst, n)})
+}
+
+func beatFact(mean, worst time.Duration, n int) Fact {
+	return fact("interval_s", mean.Seconds(), 0, "%d sessions in a row that it left by itself, each %.2f s after the other within %d ms", n, mean.Seconds(), worst.Milliseconds())
+}
+
+// beat is the interval of n sessions in a row; n = 0: they keep none. also: states besides those that are sure that count as its own doing.
+func (d *Detector) beat(e *seen, also uint8) (mean, worst time.Duration, of int) {
 	p, h := &d.p.Churn, e.h
 	n := p.Regular
 	if h.known() > 1 && time.Duration(h.back(0).at-h.back(1).at) < d.p.Risk.Window/time.Duration(d.p.Risk.Connections) {
@@ -118,7 +156,7 @@ func (d *Detector) metronome(e *seen) bool {
 		if k == 0 && c.state&(ended|refused|crowded) == 0 {
 			continue // the latest have no fate yet
 		}
-		own := c.state&proven != 0 && (c.state&(nothing|refused) != 0 || c.state&(played|byHand) == played|byHand)
+		own := c.state&proven != 0 && (c.state&(nothing|refused) != 0 || c.state&(played|byHand) == played|byHand) || c.state&also != 0
 		if !own && c.state&crowded == 0 {
 			break
 		}
@@ -129,15 +167,13 @@ func (d *Detector) metronome(e *seen) bool {
 		k++
 	}
 	if k < n || willed < n/2 {
-		return false
+		return 0, 0, 0
 	}
-	mean, worst := evenness(times[:n])
+	mean, worst = evenness(times[:n])
 	if worst > max(p.Slack, time.Duration(float64(mean)*p.Even)) || mean < time.Second {
-		return false
+		return 0, 0, 0
 	}
-	return d.blockSource(e, Metronome, 0.9, []Fact{
-		fact("interval_s", mean.Seconds(), 0, "%d sessions in a row that it left by itself, each %.2f s after the other within %d ms", n, mean.Seconds(), worst.Milliseconds()),
-	})
+	return mean, worst, n
 }
 
 // evenness is the mean of intervals between times, the latest first, and what differs most from it.

@@ -151,7 +151,7 @@ func TestQuestionsAreBounded(t *testing.T) {
 	r := newRig(t)
 	for i := range 5000 {
 		for range 2 {
-			r.see(fmt.Sprintf("203.%d.%d.9", i/250, i%250), Observation{Kind: Dropped, Reason: "unproven_rate", Weight: 4000})
+			r.see(fmt.Sprintf("203.%d.%d.9", i/250, i%250), Observation{Kind: Dropped, Reason: "unproven_rate", Weight: 300})
 		}
 	}
 	if n, s := len(r.made), r.Counts().Suppressed; n != 1000 || s != 4000 {
@@ -159,7 +159,7 @@ func TestQuestionsAreBounded(t *testing.T) {
 	}
 	r.now += 2 * time.Second
 	for i := range 1000 {
-		r.see(fmt.Sprintf("203.99.%d.9", i%250), Observation{Kind: Dropped, Reason: "unproven_rate", Weight: 9000})
+		r.see(fmt.Sprintf("203.99.%d.9", i%250), Observation{Kind: Dropped, Reason: "unproven_rate", Weight: 600})
 	}
 	if n := len(r.made); n != 1200 {
 		t.Errorf("%d are questioned in all, want 1200", n)

@@ -34,7 +34,7 @@ type Policy struct {
 // RiskPolicy is the score of a source's connections within Window: weights of what is above its bound are summed, at most 1.
 type RiskPolicy struct {
 	Window                                     time.Duration
-	Connections, GameConnections, Robotic      int // more than so many; exact up to 15, by slots of a twelfth of Window beyond
+	Connections, GameConnections, Robotic      int // more than so many; exact up to 23, by slots of a twelfth of Window beyond
 	ConnectionsWeight, GameWeight, RobotWeight float64
 	Round                                      time.Duration // intervals are equal when they are, rounded to this
 	Above                                      float64       // a risk above it blocks
@@ -120,7 +120,7 @@ func Default() Policy {
 		Churn:  ChurnPolicy{Short: 15 * time.Second, Sessions: 24, Regular: 8, Even: 0.03, Slack: 150 * time.Millisecond},
 		Sweep:  SweepPolicy{Destinations: 20, Share: 0.8},
 		Prefix: PrefixPolicy{Blocked: 8, Nothing: 16, Carpet: 24, Share: 0.75},
-		Heavy:  HeavyPolicy{Packets: 5000, NetPackets: 10000, Destinations: 16, Sources: 8},
+		Heavy:  HeavyPolicy{Packets: 500, NetPackets: 10000, Destinations: 16, Sources: 8},
 		Surge: SurgePolicy{
 			Least: 20, Times: 4, Hold: 30 * time.Second, Entropy: 1.5, Uniform: 0.9, Unanswered: 0.8, Samples: 256,
 		},

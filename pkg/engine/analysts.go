@@ -78,7 +78,8 @@ func (a *analysts) endsLost() uint64 {
 func endOf(s *loader.Session, now uint64) sample.End {
 	ago := func(d time.Duration) uint64 { return now - min(now, uint64(max(d, 0))) }
 	return sample.End{
-		Client: s.Client, Front: s.Front, Server: s.Server, Service: s.Service, Proto: s.Proto, By: string(s.End), Began: ago(s.Age), Last: ago(s.Idle),
-		Up: sample.Way(s.Up), Down: sample.Way(s.Down),
+		Client: s.Client, Front: s.Front, Server: s.Server, Service: s.Service, Proto: s.Proto, By: string(s.End), Time: loader.Monotonic(), Began: ago(s.Age), Last: ago(s.Idle),
+		ID: s.ID, Proof: string(s.Proof), Lasted: s.Lasting, Query: s.Query, Called: s.ServerStarted, ClientLast: s.ClientLast,
+		Up: sample.Way(s.Up), Down: sample.Way(s.Down), UpFine: fineOf(s.UpTiming), DownFine: fineOf(s.DownTiming),
 	}
 }

@@ -141,10 +141,13 @@ func (c *captures) level(cfg *config.Config) loader.SampleLevel {
 
 // serveSamples reads the ring until ctx ends.
 func (e *Engine) serveSamples(ctx context.Context) error {
-	return e.edge.Samples(ctx, func(record []byte) {
-		if s := e.captures.hand(record); s != nil {
-			e.analysts.packet(s)
+	return e.edge.Samples(ctx, func(record []byte) bool {
+		s := e.captures.hand(record)
+		if s == nil {
+			return false
 		}
+		e.analysts.packet(s)
+		return s.Step.Urgent()
 	}, func() {
 		e.captures.looked()
 		e.analysts.looked()
@@ -268,7 +271,7 @@ func kindOfSlot(i int) string {
 	if i < loader.SampleSlots {
 		return "capture"
 	}
-	return [loader.SampleKinds]string{loader.SampleDrop: "drop", loader.SampleFirst: "first", loader.SampleTurn: "turn"}[i-loader.SampleSlots]
+	return [loader.SampleKinds]string{loader.SampleDrop: "drop", loader.SampleFirst: "first", loader.SampleTurn: "turn", loader.SampleStep: "step", loader.SampleBegin: "begin"}[i-loader.SampleSlots]
 }
 
 // samples is what became of them all.

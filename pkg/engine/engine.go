@@ -20,6 +20,7 @@ import (
 	"parry/loader"
 	"parry/pkg/config"
 	"parry/pkg/event"
+	"parry/pkg/health"
 	"parry/pkg/hostfacts"
 	"parry/pkg/nexthop"
 	"parry/pkg/roster"
@@ -49,7 +50,10 @@ type Engine struct {
 	handshakes handshakes
 	captures   captures
 	analysts   analysts
+	detection  *detection
+	watching   watching
 	roster     *roster.Roster // what live sessions are named
+	historian  *historian     // what sessions there were
 	events     *event.Log
 	memory     *memory
 	sentry     *sentry
@@ -67,13 +71,13 @@ type Engine struct {
 	wanted  map[nexthop.Key]bool    // next hops that are kept fresh
 	plan    *loader.Plan            // the one that runs
 	served  []nexthop.Key           // next hops of the servers
-	health  health                  // what metrics tell of the daemon
+	health  vitals                  // what metrics tell of the daemon
 	links   map[int]loader.LinkInfo // as last told to the fast path
 	down    map[nexthop.Key]bool    // next hops that can't be reached
 	shadows shadows                 // what was promoted; cfg has it switched on
 }
 
-type health struct {
+type vitals struct {
 	reloads, failedReloads uint64
 	lastReload             time.Time
 	lastReloadOK           bool
@@ -100,16 +104,23 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	e := &Engine{
 		opts: o, log: o.Log, started: time.Now(), cfg: cfg, gates: gates, places: places, reloaded: make(chan struct{}, 1), broken: map[string]string{}, wanted: map[nexthop.Key]bool{},
-		links: map[int]loader.LinkInfo{}, down: map[nexthop.Key]bool{}, health: health{lastReloadOK: true, errors: map[string]uint64{}},
+		links: map[int]loader.LinkInfo{}, down: map[nexthop.Key]bool{}, health: vitals{lastReloadOK: true, errors: map[string]uint64{}},
 		captures: captures{memory: sample.NewMemory()}, roster: roster.New(int(cfg.Sizes.Sessions)),
 	}
-	e.analysts.all = []sample.Analyser{e.roster}
+	e.watching.judge = health.New(int(cfg.Sizes.Watched))
+	e.historian = newHistorian(cfg, e.roster, o.Log, e.started)
+	e.historian.bounds, e.historian.witness = e.historyBounds, e.witnessed
+	e.historian.fault = func(what string, err error) { e.locked(func() { e.fault(what, err) }) }
 	// The watcher's sockets belong to the namespace of the thread that opens them: the process's own.
 	if e.watcher, err = nexthop.New(o.Log, nexthop.Options{KeepNeighbours: true}); err != nil {
 		return fmt.Errorf("watch links and routes: %w", err)
 	}
 	defer func() { err = errors.Join(err, e.watcher.Close()) }()
 	e.remember(ctx)
+	if err := e.makeDetection(ctx); err != nil {
+		return err
+	}
+	e.analysts.all = []sample.Analyser{e.historian, e.roster, e.detection} // the roster forgets a session as it ends
 	defer func() { err = errors.Join(err, e.memory.close()) }()
 	work, stop := context.WithCancel(ctx)
 	var group tasks
@@ -176,6 +187,7 @@ func (e *Engine) attach() (err error) {
 		return err
 	}
 	e.lists = lists{e.edge.Lists()}
+	e.detection.edge, e.detection.lists, e.detection.reasons = e.edge, e.lists.l, e.edge.Names().Reasons
 	e.sentry.edge, e.memory.edge, e.memory.taught = e.edge, e.edge, e.edge.Adopted()
 	if err := e.openAnswers(); err != nil {
 		return err
@@ -217,6 +229,8 @@ func (e *Engine) planOf(c *config.Config, ifaces []loader.Interface) (*loader.Pl
 	plan.Gates = e.gates.used(c)
 	plan.Samples = e.captures.level(c)
 	plan.Told = c.Samples == "always" && len(e.analysts.all) > 0
+	plan.Doubts = plan.Told && c.Detect.Mode == config.DetectBlock
+	plan.Watch = c.WatchPacketsPerSecond > 0
 	e.places.put(c, plan)
 	if plan.Rules, err = planRules(e.rules.all, e.edge.RuleExpiry); err != nil {
 		return nil, nil, err
@@ -247,6 +261,7 @@ func (e *Engine) install(c *config.Config, ifaces []loader.Interface) error {
 	for name, why := range uncached(c) {
 		e.log.Warn("queries of a service go to its servers", "service", name, "why", why)
 	}
+	e.fault("have the detector go by the configuration", e.detection.configure(c, e.edge.ServiceNames()))
 	e.fault("tell services' states", e.sentry.configure(c, linkBPS(ifaces), e.memory.recalled))
 	return nil
 }
@@ -351,30 +366,6 @@ func (e *Engine) fault(what string, err error) {
 	}
 	e.health.errors[what]++
 	e.log.Error("could not "+what, "err", err)
-}
-
-// tasks are goroutines that end together.
-type tasks struct {
-	wg  sync.WaitGroup
-	mu  sync.Mutex // guards err
-	err error
-}
-
-// start runs fn; when it fails, stop is called so that the others end too.
-func (t *tasks) start(stop func(), fn func() error) {
-	t.wg.Go(func() {
-		if err := fn(); err != nil && !errors.Is(err, context.Canceled) {
-			t.mu.Lock()
-			t.err = errors.Join(t.err, err)
-			t.mu.Unlock()
-			stop()
-		}
-	})
-}
-
-func (t *tasks) wait() error {
-	t.wg.Wait()
-	return t.err
 }
 
 // onHangup calls fn for every SIGHUP.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 
+	"parry/loader"
 	"parry/pkg/api"
 	"parry/pkg/attack"
 	"parry/pkg/blocklist"
@@ -51,9 +52,30 @@ func (a edgeAPI) Add(ctx context.Context, kind api.Kind, entries []blocklist.Ent
 	return nil
 }
 
+// lift tells the detector what a person took off.
+func (a edgeAPI) lift(keys []blocklist.Key) error {
+	services, err := a.lists.l.Services()
+	if err != nil {
+		return err
+	}
+	raw := make([]loader.EntryKey, 0, len(keys))
+	for _, k := range keys {
+		n, err := numberOf(services, k.Service)
+		if err != nil {
+			return err
+		}
+		raw = append(raw, loader.EntryKey{Prefix: k.Prefix, Service: n})
+	}
+	a.e.detection.lifted(raw)
+	return nil
+}
+
 // Del removes entries, and tells of it.
 func (a edgeAPI) Del(ctx context.Context, kind api.Kind, keys []blocklist.Key) (int, error) {
 	n, err := a.lists.Del(ctx, kind, keys)
+	if err == nil && kind == api.Block {
+		err = a.lift(keys)
+	}
 	if n == 0 {
 		return n, err
 	}

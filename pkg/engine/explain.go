@@ -21,9 +21,18 @@ const explainSessions = 100 // that an explanation lists
 
 // Explain says what becomes of an address, and why.
 func (a edgeAPI) Explain(ctx context.Context, q api.ExplainQuery) (api.Explanation, error) {
+	if q.Player != "" {
+		var err error
+		if q.Address, err = a.addressOf(ctx, q.Player); err != nil {
+			return api.Explanation{}, err
+		}
+	}
 	x := api.Explanation{
 		Address: q.Address, Entries: []api.ListedEntry{}, Sessions: []api.Session{}, Regular: []string{}, Limits: []api.LimitUse{},
 		Drops: map[string]uint64{}, WouldDrop: map[string]uint64{}, Reasons: []api.DropReason{}, Last: []api.DroppedPacket{},
+	}
+	if q.Player != "" {
+		x.Player = &q.Player
 	}
 	if q.Watch > 0 {
 		var err error
@@ -35,17 +44,12 @@ func (a edgeAPI) Explain(ctx context.Context, q api.ExplainQuery) (api.Explanati
 	if err := a.explainLists(&x); err != nil {
 		return x, err
 	}
-	mine := netip.PrefixFrom(q.Address, q.Address.BitLen())
-	if q.Address.Is6() {
-		mine = netip.PrefixFrom(sample.SourceOf(q.Address), 64)
-	}
-	err := a.find(ctx, api.Filter{Client: mine, Limit: explainSessions}, func(_ *loader.Session, s *api.Session) bool {
-		x.Sessions = append(x.Sessions, *s)
+	for s, err := range a.PickSessions(ctx, api.Filter{Client: mine(q.Address), Limit: explainSessions}) {
+		if err != nil {
+			return x, err
+		}
+		x.Sessions = append(x.Sessions, s)
 		x.Proven = x.Proven || s.State == api.Proven
-		return true
-	})
-	if err != nil {
-		return x, err
 	}
 	if err := a.e.explainServices(&x); err != nil {
 		return x, err

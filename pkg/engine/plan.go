@@ -124,7 +124,7 @@ func serviceOf(s *config.Service) loader.Service {
 	out := loader.Service{
 		Name: s.Name, Pool: s.Pool, Allowlist: s.Access == "allowlist", Enforce: *s.Enforce,
 		EnforceLimits: *s.Limits.Enforce, WatchGate: !*s.EnforceGate, MaxPacket: s.Limits.MaxPacket,
-		Fragments: s.Fragments == "admit", Gate: s.Gate, SynProxy: synProxyOf(s), ProxyHeader: s.ProxyProtocol == config.ProxyV2,
+		Fragments: s.Fragments == "admit", Gate: s.Gate, SynProxy: synProxyOf(s), ProxyHeader: s.ProxyProtocol == config.ProxyV2, Sequence: sequenceOf(s.Game),
 		Limits: loader.Limits{
 			Packets: l.PacketsPerSecond, PacketBurst: l.Burst, Bytes: l.BytesPerSecond, ByteBurst: l.BytesBurst,
 			NewSessions: l.NewSessions, Window: l.Window, Sessions: l.Sessions, Prefix4: l.IPv4Prefix, Prefix6: l.IPv6Prefix,
@@ -281,7 +281,7 @@ func sizesOf(c *config.Config) loader.Sizes {
 	}
 	return loader.Sizes{
 		Sessions: c.Sizes.Sessions, Blocks: c.Sizes.Blocks, Allows: c.Sizes.Allows, Prefixes: c.Sizes.Prefixes, Sources: c.Sizes.Sources,
-		Unproven: c.Sizes.Unproven, Greylist: c.Sizes.Greylist, Regulars: c.Sizes.Regulars, Samples: c.Sizes.Samples,
+		Unproven: c.Sizes.Unproven, Greylist: c.Sizes.Greylist, Regulars: c.Sizes.Regulars, Samples: c.Sizes.Samples, Watched: c.Sizes.Watched,
 		Fragments: c.Sizes.Fragments, Services: services, NAT4: max(v4, have4), NAT6: max(v6, have6, 1),
 	}
 }

@@ -5,6 +5,7 @@ package engine
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"parry/loader"
 	"parry/pkg/config"
+	"parry/pkg/frame"
 	"parry/pkg/hostfacts"
 	"parry/pkg/nexthop"
 	"parry/pkg/pcap"
@@ -43,6 +45,7 @@ type replayed struct {
 type replaySummary struct {
 	Packets    int            `json:"packets"`
 	Skipped    int            `json:"skipped"` // not a packet of a known link type
+	Cut        int            `json:"cut"`     // kept in part: what was cut off is taken for zeros
 	Verdicts   map[string]int `json:"verdicts"`
 	Reasons    map[string]int `json:"reasons"`
 	Services   map[string]int `json:"services"`
@@ -83,7 +86,7 @@ func Replay(ctx context.Context, o ReplayOptions, out io.Writer) (err error) {
 		return err
 	}
 	w := bufio.NewWriterSize(out, 1<<16)
-	r := replay{edge: e, out: w, json: o.JSON, summary: replaySummary{
+	r := replay{edge: e, cfg: c, out: w, json: o.JSON, summary: replaySummary{
 		Verdicts: map[string]int{}, Reasons: map[string]int{}, Services: map[string]int{}, WouldDrop: map[string]int{},
 	}}
 	err = r.run(ctx, in)
@@ -138,12 +141,14 @@ var replayGateway = netip.AddrFrom4([4]byte{192, 0, 2, 254})
 
 type replay struct {
 	edge    *loader.Edge
+	cfg     *config.Config
 	out     *bufio.Writer
 	json    bool
 	summary replaySummary
 	first   time.Time
 	last    time.Time
-	swept   time.Duration // of the capture's time
+	passed  time.Duration // of the capture's time
+	swept   time.Duration
 }
 
 // boot is what the capture's first packet's time is for the fast path: long after boot, as on a real host.
@@ -171,21 +176,37 @@ func (r *replay) run(ctx context.Context, in *pcap.Reader) error {
 	}
 }
 
+// longestStep is how far the capture's clock may jump: captures that were put together are years apart, and the fast path counts
+// nanoseconds since boot.
+const longestStep = 24 * time.Hour
+
 // clock sets the fast path's time to the packet's, and ends what has been idle by then. Time never goes back.
 func (r *replay) clock(t time.Time) error {
 	if r.first.IsZero() {
 		r.first, r.last = t, t
 	}
 	if t.After(r.last) {
+		r.passed += min(t.Sub(r.last), longestStep)
 		r.last = t
 	}
-	now := boot + r.last.Sub(r.first)
-	if err := r.edge.SetEnv(loader.Env{Now: now, Chance: uint64(r.summary.Packets), Hop: loader.HopKey{Ifindex: 1, Gateway: replayGateway}}); err != nil {
+	now := boot + r.passed
+	if now-r.swept >= 3*time.Second { // while nothing came the daemon swept: ending has two steps, a second apart
+		if err := errors.Join(r.at(now-2*time.Second), r.sweep(now-2*time.Second)); err != nil {
+			return err
+		}
+	}
+	if err := r.at(now); err != nil || now-r.swept < time.Second {
 		return err
 	}
-	if now-r.swept < time.Second {
-		return nil
-	}
+	return r.sweep(now)
+}
+
+// at sets the world's time.
+func (r *replay) at(now time.Duration) error {
+	return r.edge.SetEnv(loader.Env{Now: now, Chance: uint64(r.summary.Packets), Hop: loader.HopKey{Ifindex: 1, Gateway: replayGateway}})
+}
+
+func (r *replay) sweep(now time.Duration) error {
 	r.swept = now
 	_, err := r.edge.Sweep(nil)
 	return err
@@ -199,7 +220,12 @@ func (r *replay) packet(p *pcap.Packet) error {
 		r.summary.Skipped++
 		return nil
 	}
-	res, err := r.edge.Process(p.Data)
+	data := r.whole(p)
+	run := r.edge.Process
+	if r.sentHere(data) {
+		run, data = r.edge.Told, short(data)
+	}
+	res, err := run(data)
 	if err != nil {
 		return err
 	}
@@ -219,6 +245,61 @@ func (r *replay) packet(p *pcap.Packet) error {
 	}
 	_, err = fmt.Fprintf(r.out, "%6d  %s  %-8s  %-20s  %s\n", line.N, line.Time.Format("15:04:05.000000"), line.Verdict, line.Reason, line.Service)
 	return err
+}
+
+// whole is the frame as long as it was on the wire: a capture may have kept its beginning alone.
+func (r *replay) whole(p *pcap.Packet) []byte {
+	if p.WireLen <= len(p.Data) || p.WireLen > pcap.MaxPacket {
+		return p.Data
+	}
+	r.summary.Cut++
+	return append(append(make([]byte, 0, p.WireLen), p.Data...), make([]byte, p.WireLen-len(p.Data))...)
+}
+
+// short cuts what a test run of the egress program is too small for: what this host sends may be longer than a frame, for its NIC cuts
+// it. How it is told stays, but for its bytes.
+func short(data []byte) []byte {
+	const longest, kept, ethernet, tag = 3072, 1500, 14, 4
+	if len(data) <= longest {
+		return data
+	}
+	at := ethernet
+	for at < ethernet+2*tag && (binary.BigEndian.Uint16(data[at-2:]) == 0x8100 || binary.BigEndian.Uint16(data[at-2:]) == 0x88a8) {
+		at += tag
+	}
+	out := slices.Clone(data[:at+kept])
+	switch ip := out[at:]; ip[0] >> 4 {
+	case 4:
+		binary.BigEndian.PutUint16(ip[2:], kept)
+		if header := int(ip[0]&15) * 4; ip[9] == frame.UDP {
+			binary.BigEndian.PutUint16(ip[header+4:], uint16(kept-header))
+		}
+	case 6:
+		binary.BigEndian.PutUint16(ip[4:], kept-40)
+		if ip[6] == frame.UDP {
+			binary.BigEndian.PutUint16(ip[44:], kept-40)
+		}
+	}
+	return out
+}
+
+// sentHere tells whether a local service's server says this: then it doesn't come in, it leaves.
+func (r *replay) sentHere(data []byte) bool {
+	var p frame.Packet
+	if !frame.Parse(data, &p) || p.Src.Port() == 0 {
+		return false
+	}
+	proto := map[uint8]string{frame.UDP: "udp", frame.TCP: "tcp"}[p.Proto]
+	for i := range r.cfg.Services {
+		s := &r.cfg.Services[i]
+		if s.Forward != config.ForwardLocal || !s.HasProtocol(proto) {
+			continue
+		}
+		if slices.ContainsFunc(s.Listen, func(l config.Listen) bool { return l.Contains(p.Src) }) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *replay) count(l *replayed) {
@@ -250,6 +331,9 @@ func (r *replay) finish() error {
 	fmt.Fprintf(r.out, "\n%d packets in %v", s.Packets, r.last.Sub(r.first).Round(time.Millisecond))
 	if s.Skipped > 0 {
 		fmt.Fprintf(r.out, ", %d more could not be read as packets", s.Skipped)
+	}
+	if s.Cut > 0 {
+		fmt.Fprintf(r.out, ", %d were cut off and filled up with zeros", s.Cut)
 	}
 	fmt.Fprintf(r.out, "; %d sessions alive at the end\n", s.Sessions)
 	for _, part := range []struct {

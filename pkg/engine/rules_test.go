@@ -26,7 +26,7 @@ func ruledEngine(t *testing.T, dir string, edge *loader.Edge, text string) edgeA
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	e := &Engine{cfg: parse(t, text), log: slog.New(slog.DiscardHandler), edge: edge, events: event.New(16, time.Now), plan: &loader.Plan{},
-		health: health{errors: map[string]uint64{}}}
+		health: vitals{errors: map[string]uint64{}}}
 	fault := func(what string, err error) { e.fault(what, err) }
 	e.rules = recallRules(t.Context(), &memory{store: store, log: e.log, now: time.Now, fault: fault})
 	return edgeAPI{e: e}

@@ -45,10 +45,14 @@ func (e *Engine) serve(ctx context.Context, stop func(), group *tasks) error {
 	group.start(stop, func() error { return e.follow(ctx) })
 	group.start(stop, func() error { return e.tend(ctx, n) })
 	group.start(stop, func() error { return e.serveSamples(ctx) })
+	group.start(stop, func() error { return e.detection.run(ctx) })
+	group.start(stop, func() error { return e.detection.tellSessions(ctx) })
 	group.start(stop, func() error { return e.trials(ctx) })
+	group.start(stop, func() error { return e.watchSessions(ctx) })
 	group.start(stop, func() error { return e.sentry.run(ctx) })
 	group.start(stop, func() error { return e.refreshPlaces(ctx) })
 	group.start(stop, func() error { return e.memory.run(ctx) })
+	group.start(stop, func() error { return e.historian.run(ctx) })
 	group.start(stop, func() error {
 		onHangup(ctx, func() {
 			e.notice(n.Reloading())

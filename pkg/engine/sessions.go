@@ -11,7 +11,6 @@ import (
 	"parry/loader"
 	"parry/pkg/api"
 	"parry/pkg/config"
-	"parry/pkg/game"
 	"parry/pkg/roster"
 )
 
@@ -19,10 +18,14 @@ import (
 func (a edgeAPI) PickSessions(ctx context.Context, f api.Filter) iter.Seq2[api.Session, error] {
 	return func(yield func(api.Session, error) bool) {
 		more := true
-		err := a.find(ctx, f, func(_ *loader.Session, s *api.Session) bool {
-			more = yield(*s, nil)
-			return more
-		})
+		timings, err := a.timings(f)
+		if err == nil {
+			err = a.find(ctx, f, func(_ *loader.Session, s *api.Session) bool {
+				timings.put(s)
+				more = yield(*s, nil)
+				return more
+			})
+		}
 		if err != nil && more {
 			yield(api.Session{}, err)
 		}
@@ -84,23 +87,19 @@ func (n *naming) session(s *loader.Session) api.Session {
 		Up:   &api.Direction{Packets: s.Up.Packets, Bytes: s.Up.Bytes},
 		Down: &api.Direction{Packets: s.Down.Packets, Bytes: s.Down.Bytes},
 	}
-	if int(s.Service) < len(n.services) {
-		out.Service = n.services[s.Service]
-	}
 	if s.Face != s.Client {
 		face := s.Face
 		out.NAT = &face
 	}
-	if c := n.configs[out.Service]; c != nil {
-		out.Game = c.Game
-		out.ServerName = n.servers[serverKey{c.Pool, s.Server.Addr()}]
+	k, named := roster.Key{Client: s.Client, Front: s.Front, Proto: s.Proto}, ""
+	if name, ok := n.roster.Named(k); ok {
+		named = name.Game.String()
+		out.Named = &api.Named{Game: named, Confidence: name.Confidence, Reason: name.Reason}
 	}
-	if name, ok := n.roster.Named(roster.Key{Client: s.Client, Front: s.Front, Proto: s.Proto}); ok {
-		out.Named = &api.Named{Game: name.Game.String(), Confidence: name.Confidence, Reason: name.Reason}
-		if p, ok := game.Lookup(out.Game); ok && p.Open() {
-			out.Game = out.Named.Game
-		}
+	if who, ok := n.roster.Player(k); ok {
+		out.Player = &who
 	}
+	out.Service, out.Game, out.ServerName = n.place(s.Service, s.Server.Addr(), named)
 	return out
 }
 

@@ -114,6 +114,8 @@ func (a edgeAPI) Status(context.Context) (api.Status, error) {
 	if s.Samples, err = e.samples(); err != nil {
 		return s, err
 	}
+	s.Watching = e.watched(v.faults["watch_full"])
+	s.History = e.historian.state()
 	s.Strangers.GreylistFill, s.Strangers.SketchLoad, s.Strangers.UnprovenSlots = e.sentry.shared()
 	for _, states := range v.sessions {
 		s.Strangers.Unproven += states[loader.Unproven]
@@ -245,7 +247,9 @@ func (e *Engine) Snapshot(context.Context) (*metrics.Snapshot, error) {
 	for kind, n := range told.Kinds {
 		s.Samples[kind] = map[string]uint64{"taken": n.Taken, "lost": n.Lost, "passed_over": n.PassedOver}
 	}
+	s.Detect = e.detection.metrics()
 	s.Strangers.GreylistFill, s.Strangers.SketchLoad, s.Strangers.UnprovenSlots = e.sentry.shared()
+	s.Watching = metrics.Watching(e.watched(v.faults["watch_full"]))
 	return s, nil
 }
 

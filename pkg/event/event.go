@@ -19,7 +19,10 @@ const (
 	BlockDel             = "block.del"
 	AllowAdd             = "allow.add"
 	AllowDel             = "allow.del"
-	HopUp                = "hop.up" // a next hop that packets leave by
+	DetectWould          = "detect.would" // the detector only watches, and would have blocked a source
+	DetectDoubt          = "detect.doubt" // a source of which comes what anybody may have forged has to prove its address for a while
+	DetectSign           = "detect.sign"  // something about a service is out of the ordinary, or is no more
+	HopUp                = "hop.up"       // a next hop that packets leave by
 	HopDown              = "hop.down"
 	ServerRoute          = "server.route" // the way to servers moved, and the fast path with it
 	ServerTCP            = "server.tcp"   // what a server takes of TCP came to be known, or otherwise
@@ -38,6 +41,9 @@ const (
 	RuleDel              = "rule.del"    // by hand, or as it expired
 	GeoRead              = "geo.read"    // which country and network addresses are in
 	GeoRefused           = "geo.refused" // such a file can't be used: what was known before holds
+	HealthBad            = "health.bad"  // a watched session shows more gaps, jitter or loss than its game's class can bear
+	HealthGood           = "health.good" // it is well again
+	HealthMany           = "health.many" // more of both than are told one by one
 	Lost                 = "lost"        // told to one reader alone: what it was too slow for is gone
 )
 

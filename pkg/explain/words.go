@@ -62,6 +62,7 @@ func reasons() map[string]reason {
 		"bad_cookie":       {"a connection went on that had not begun here", again},
 		"tcp_flags":        {"a packet was one that no computer sends by itself", "A firewall or a tool between you and us may do that."},
 		"tcp_state":        {"a packet did not fit to its connection", again},
+		"doubted":          {"somebody attacks in your address's name, so it has to prove itself for a minute", again},
 		"syn_proxy":        {"the connection was answered by the edge first; nothing was lost", ""},
 	}
 }

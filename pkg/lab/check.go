@@ -38,6 +38,7 @@ func (r *Report) judge() {
 	r.checkQueries()
 	r.checkReflector()
 	r.checkSeen()
+	r.checkDetected()
 	r.Passed = true
 	for _, c := range r.Checks {
 		r.Passed = r.Passed && c.OK

@@ -65,6 +65,8 @@ type EdgeStatus struct {
 type EdgeMaker func(s *Site) (Edge, error)
 
 var (
+	_ Detective = (*ParryEdge)(nil)
+
 	_ Edge    = (*ParryEdge)(nil)
 	_ Blocker = (*ParryEdge)(nil)
 	_ Mortal  = (*ParryEdge)(nil)

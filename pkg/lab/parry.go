@@ -146,6 +146,17 @@ func (e *ParryEdge) Attacks(ctx context.Context) ([]Seen, error) {
 	return all, nil
 }
 
+// Caught asks the daemon what its detector decided about an address.
+func (e *ParryEdge) Caught(ctx context.Context, a netip.Addr) (at time.Time, err error) {
+	x, err := e.client.ExplainBlock(ctx, a)
+	for _, v := range x.Decisions {
+		if v.Acted && (at.IsZero() || v.At.Before(at)) {
+			at = v.At
+		}
+	}
+	return at, err
+}
+
 // Memory adds up the maps that are pinned.
 func (e *ParryEdge) Memory() (uint64, error) {
 	var sum uint64

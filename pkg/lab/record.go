@@ -50,6 +50,8 @@ type recorder struct {
 	evicted int                       // of them, gone after it
 	memory  *MemoryReport
 	seen    []Seen // attacks, by the edge's own word
+	caught  *Detected
+	struck  time.Time // when the first attack began
 }
 
 func (r *recorder) begin(i int, p phase) {
@@ -100,6 +102,9 @@ func (r *recorder) addAttack(p phase, now, before counts) {
 func (r *recorder) holding(ctx context.Context, l *lab) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.struck.IsZero() {
+		r.struck = time.Now()
+	}
 	if k, ok := l.edge.(Keeper); ok && r.sure == nil {
 		known, err := k.Sessions(ctx)
 		if err != nil {
@@ -143,6 +148,11 @@ func (r *recorder) held(ctx context.Context, l *lab) error {
 		}
 		r.seen = seen
 	}
+	caught, err := l.detected(ctx, r.struck)
+	if err != nil {
+		return err
+	}
+	r.caught = caught
 	if m, ok := l.edge.(Sized); ok {
 		n, err := m.Memory()
 		r.memory.AfterKB = n / 1024

@@ -21,11 +21,12 @@ type Report struct {
 	Players    []GroupReport `json:"players"`
 	Queries    []QueryReport `json:"queries"`
 	Attack     AttackReport  `json:"attack"`
-	Evicted    *int          `json:"evicted"` // established players' sessions gone after the attack; null where the edge can't say
-	Memory     *MemoryReport `json:"memory"`  // null where the edge can't say
-	Seen       []Seen        `json:"seen"`    // the attacks that the edge saw; null where it can't say
-	Block      *BlockResult  `json:"block"`   // null where the edge can't block
-	Restart    *CrashResult  `json:"restart"` // null where the edge has no daemon
+	Evicted    *int          `json:"evicted"`  // established players' sessions gone after the attack; null where the edge can't say
+	Memory     *MemoryReport `json:"memory"`   // null where the edge can't say
+	Seen       []Seen        `json:"seen"`     // the attacks that the edge saw; null where it can't say
+	Detected   *Detected     `json:"detected"` // whom the edge kept out by itself; null where it can't say
+	Block      *BlockResult  `json:"block"`    // null where the edge can't block
+	Restart    *CrashResult  `json:"restart"`  // null where the edge has no daemon
 	// LinkDropped are players' and servers' packets that a full link dropped before they were in at the edge.
 	LinkDropped uint64 `json:"link_dropped"`
 	// SocketDropped are packets that left the edge and found a player's or a server's socket full.

@@ -24,10 +24,11 @@ type Scenario struct {
 
 // wave is a stretch of an attack.
 type wave struct {
-	name    string
-	streams func() []Stream // nil: no flood
-	bots    int             // that play slowly, from real sockets
-	rate    uint64          // packets a second at most, 0 = as many as the machine makes
+	name     string
+	streams  func() []Stream // nil: no flood
+	bots     int             // that play slowly, from real sockets
+	machines bool            // the addresses of its fixed sources are their own (aFew)
+	rate     uint64          // packets a second at most, 0 = as many as the machine makes
 }
 
 // slowBots is how many machines join and play as people do, only to be in the way.
@@ -45,7 +46,8 @@ func Scenarios() []Scenario {
 		{Name: "play", What: "nobody attacks: players play", share: 1},
 		{Name: "random-udp", What: "UDP to every game, each packet from another forged address; then from ten million in turn",
 			waves: []wave{{name: "random", streams: randomUDP}, {name: "cycle of 10 million", streams: cyclingUDP}}, share: 2},
-		flood("fixed-udp", fmt.Sprintf("UDP to the game's port from %d machines that don't hide", fixedAttackers), fixedUDP),
+		{Name: "fixed-udp", What: fmt.Sprintf("UDP to the game's port from %d machines that don't hide", fixedAttackers),
+			waves: []wave{{name: "fixed-udp", streams: fixedUDP, machines: true}}, share: 1},
 		flood("blind-two-way", "what players say, from forged addresses that can't hear the answers", blindTwoWay),
 		flood("a2s", "Source queries and connects without number, forged, some with a guessed challenge", a2s),
 		flood("raknet-ping", "RakNet pings, most from forged addresses, some in the name of a few victims", raknetPing),
@@ -62,7 +64,7 @@ func Scenarios() []Scenario {
 		flood("rst", "resets of connections that there are not", rstFlood),
 		{Name: "carpet", What: fmt.Sprintf("a little UDP to each of %d services, too little for any of them to notice, from forged addresses", carpetRooms),
 			waves: []wave{{name: "carpet", streams: carpetUDP, rate: carpetRate * carpetRooms}}, share: 1, rooms: carpetRooms},
-		{Name: "mix", What: "all of these floods and bots at once", waves: []wave{{name: "mix", streams: mixed, bots: slowBots}}, share: 1},
+		{Name: "mix", What: "all of these floods and bots at once", waves: []wave{{name: "mix", streams: mixed, bots: slowBots, machines: true}}, share: 1},
 	}
 }
 

@@ -157,12 +157,17 @@ func (s *Site) playerAddress(n int, v6 bool) (netip.Addr, error) {
 	return a, s.legs[playersLeg].far.AddAddress(single(a))
 }
 
-// botAddress gives the attackers' host the address of its n-th bot and returns it.
-func (s *Site) botAddress(n int) (netip.Addr, error) {
+// botAddress is that of the n-th bot.
+func botAddress(n int) netip.Addr {
 	b := firstBot.As4()
 	b[2] += byte(n / 8) // eight a /24: rented machines stand close together
 	b[3] += byte(n % 8)
-	a := netip.AddrFrom4(b)
+	return netip.AddrFrom4(b)
+}
+
+// botAddress gives the attackers' host the address of its n-th bot and returns it.
+func (s *Site) botAddress(n int) (netip.Addr, error) {
+	a := botAddress(n)
 	return a, s.legs[attackersLeg].far.AddAddress(single(a))
 }
 

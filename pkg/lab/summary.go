@@ -51,6 +51,7 @@ func (r *Report) writeAttack(b *strings.Builder) {
 		fmt.Fprintf(b, "   %14s  dropped: %s (%s)\n", grouped(a.Dropped[reason]), reasonWords(reason), reason)
 	}
 	fmt.Fprintf(b, "   %14s  passed on to a server\n", grouped(a.Reached))
+	r.writeDetected(b)
 	if a.Host > 0 {
 		fmt.Fprintf(b, "   %14s  left to the edge's own system, within its budget\n", grouped(a.Host))
 	}

@@ -21,7 +21,7 @@ func (l *lab) report(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	r := &Report{Scenario: l.Scenario, Edge: l.edge.Name(), DurationMS: l.rec.total.Milliseconds(), Attack: l.rec.attack,
-		Block: l.blocked, Restart: l.crashed, Memory: l.rec.memory, Queries: l.queryReports(), Seen: l.rec.seen, rooms: l.scenario.rooms}
+		Block: l.blocked, Restart: l.crashed, Memory: l.rec.memory, Queries: l.queryReports(), Seen: l.rec.seen, Detected: l.rec.caught, rooms: l.scenario.rooms}
 	if len(l.rec.sure) > 0 {
 		r.Evicted = &l.rec.evicted
 	}

@@ -74,6 +74,7 @@ func reasonWords(reason string) string {
 		"bad_cookie":        "TCP out of nowhere, without the edge's cookie",
 		"tcp_flags":         "TCP flags that nobody sends together",
 		"tcp_state":         "TCP that can't be of its session",
+		"doubted":           "of an address that has to prove itself",
 		"syn_proxy":         "the edge is connecting its server: it is sent again",
 		"conntrack_full":    "connection tracking has no room (plain edge)",
 		"conntrack_insert":  "two connections wanted one place or port (plain edge)",

@@ -25,6 +25,9 @@ type descs struct {
 	answers, answerAge, answerErrs, asked, askedPackets         *prometheus.Desc
 	strangers, moves, usual, strict                             *prometheus.Desc
 	greylist, sketch, slots, samples                            *prometheus.Desc
+	detected, tracked, detectDelay                              *prometheus.Desc
+	watchShare, watched, watchedRate, watchedBad                *prometheus.Desc
+	watchCells, watchTaken, watchFull                           *prometheus.Desc
 	hostPackets, hostBytes                                      *prometheus.Desc
 	entries, capacity                                           *prometheus.Desc
 	uptime, reloads, reloadOK, reloadTime, sweep, resyncs, errs *prometheus.Desc
@@ -63,6 +66,17 @@ func newDescs() descs {
 		slots:        d("stranger_slots", "Sessions that strangers can have at a time, each of IPv4 and IPv6."),
 		samples:      d("samples_total", "Single packets that were to be told of, by kind (capture: somebody asked; drop, first, turn: as `samples` says) and result: taken, lost (the ring had no room), passed_over (more than their rate).", "kind", "result"),
 
+		detected:    d("detect_total", "What the detector of attackers did: observation (that it took in), decision, suppressed (questions of unproven sources beyond their rate), evicted (sources that made room for others), lost (decisions that could not be carried out in time).", "what"),
+		tracked:     d("detect_tracked", "What the detector keeps in mind: strangers, sources (that proved their address), prefixes.", "kind"),
+		detectDelay: d("detect_delay_seconds", "From the packet that completed the evidence until its source was blocked, of the latest 4096 decisions: half of them took no longer, and 99 of 100.", "share"),
+		watchShare:  d("watch_share_ratio", "Share of all sessions that are watched; 0 where none is to be."),
+		watched:     d("watched_sessions", "Sessions that are watched: timed and numbered."),
+		watchedRate: d("watched_packets_per_second", "Packets a second of watched sessions."),
+		watchedBad:  d("watched_sessions_bad", "Watched sessions whose gaps, jitter or loss are over their class's bounds."),
+		watchCells:  d("watch_cells", "Cells that directions of sessions can be watched in."),
+		watchTaken:  d("watch_cells_taken", "Those that some direction is watched in."),
+		watchFull:   d("watch_full_total", "Times that a direction of a session was to be watched, and found no cell."),
+
 		hostPackets: d("host_traffic_packets_total", "Packets handed to this host's own stack."),
 		hostBytes:   d("host_traffic_bytes_total", "Bytes handed to this host's own stack."),
 
@@ -97,6 +111,8 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 		d.build, d.enforce, d.iface, d.state, d.serviceEnforce,
 		d.packets, d.bytes, d.verdicts, d.drops, d.wouldDrop, d.sessions, d.limit,
 		d.answers, d.answerAge, d.answerErrs, d.asked, d.askedPackets, d.strangers, d.moves, d.usual, d.strict, d.greylist, d.sketch, d.slots, d.samples,
+		d.detected, d.tracked, d.detectDelay,
+		d.watchShare, d.watched, d.watchedRate, d.watchedBad, d.watchCells, d.watchTaken, d.watchFull,
 		d.hostPackets, d.hostBytes, d.entries, d.capacity,
 		d.uptime, d.reloads, d.reloadOK, d.reloadTime, d.sweep, d.resyncs, d.errs,
 	} {
@@ -130,6 +146,8 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for kind, n := range s.Samples {
 		e.counters(c.descs.samples, n, kind)
 	}
+	e.detect(&s.Detect)
+	e.watching(&s.Watching)
 	e.counter(c.descs.hostPackets, s.Host.Packets)
 	e.counter(c.descs.hostBytes, s.Host.Bytes)
 	for _, m := range s.Maps {
@@ -168,6 +186,16 @@ func (e emitter) service(s *Service) {
 }
 
 // direction leaves out what the edge doesn't see: an absent series, not a 0.
+func (e emitter) detect(d *Detect) {
+	e.counters(e.d.detected, map[string]uint64{
+		"observation": d.Observations, "decision": d.Decisions, "suppressed": d.Suppressed, "evicted": d.Evicted, "lost": d.Lost,
+	})
+	e.gauges(e.d.tracked, d.Tracked)
+	for _, q := range slices.Sorted(maps.Keys(d.Delay)) {
+		e.gauge(e.d.detectDelay, d.Delay[q], q)
+	}
+}
+
 func (e emitter) direction(service, name string, d *Direction) {
 	if d == nil {
 		return
@@ -175,6 +203,16 @@ func (e emitter) direction(service, name string, d *Direction) {
 	e.counter(e.d.packets, d.Packets, service, name)
 	e.counter(e.d.bytes, d.Bytes, service, name)
 	e.counters(e.d.verdicts, d.Verdicts, service, name)
+}
+
+func (e emitter) watching(w *Watching) {
+	e.gauge(e.d.watchShare, w.Share)
+	e.gauge(e.d.watched, float64(w.Sessions))
+	e.gauge(e.d.watchedRate, w.PacketsPerSecond)
+	e.gauge(e.d.watchedBad, float64(w.Bad))
+	e.gauge(e.d.watchCells, float64(w.Cells))
+	e.gauge(e.d.watchTaken, float64(w.CellsTaken))
+	e.counter(e.d.watchFull, w.Full)
 }
 
 func (e emitter) daemon(d *Daemon) {

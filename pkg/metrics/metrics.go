@@ -31,7 +31,26 @@ type Snapshot struct {
 	Maps       []Map
 	Strangers  Strangers
 	Samples    map[string]map[string]uint64 // single packets that were to be told of, by kind and what became of them: taken, lost, passed_over
+	Detect     Detect
+	Watching   Watching
 	Daemon     Daemon
+}
+
+// Detect is how the detector of attackers is doing.
+type Detect struct {
+	Observations, Decisions, Suppressed, Evicted, Lost uint64
+	Tracked                                            map[string]uint64  // strangers, sources, prefixes
+	Delay                                              map[string]float64 // seconds from the packet that completed the evidence to the block, by quantile, of the latest 4096
+}
+
+// Watching is how sessions are watched.
+type Watching struct {
+	Share             float64 // of all
+	Sessions          int     // that are
+	PacketsPerSecond  float64 // of those
+	Bad               int     // of them, that fare badly
+	Cells, CellsTaken int     // one a direction of a session
+	Full              uint64  // times that one found none
 }
 
 // Strangers is how full the tables for strangers are, which all services share.

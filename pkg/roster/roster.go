@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package roster keeps what live sessions are named, from what is sampled of them: their first packets, and later ones of those that were
-// there before. Its memory is bounded whatever comes; what it forgets is named anew by the session's next samples.
+// Package roster keeps what live sessions are named, and what their players call themselves, from what is sampled of them: their first
+// packets, and (for the game's name) later ones of those that were there before. Its memory is bounded whatever comes; what it forgets is named anew by the session's next samples.
 package roster
 
 import (
@@ -32,14 +32,19 @@ type name struct {
 type Roster struct {
 	namer   naming.Namer // by the one who tells
 	unnamed generations[naming.Flow]
+	logins  generations[naming.Login] // of those that are about to say who they are
 
-	mu    sync.RWMutex // guards what follows
-	named generations[name]
+	mu      sync.RWMutex // guards what follows
+	named   generations[name]
+	players generations[string]
 }
 
 // New makes one for at most so many sessions with a name; of more, those that were sampled least lately are forgotten.
 func New(sessions int) *Roster {
-	return &Roster{unnamed: newGenerations[naming.Flow](unnamedMost), named: newGenerations[name](sessions)}
+	return &Roster{
+		unnamed: newGenerations[naming.Flow](unnamedMost), logins: newGenerations[naming.Login](unnamedMost),
+		named: newGenerations[name](sessions), players: newGenerations[string](sessions),
+	}
 }
 
 // Packet reads a sampled packet of a session. What was refused is nobody's session.
@@ -51,7 +56,11 @@ func (r *Roster) Packet(p *sample.Packet) {
 	k := Key{Client: p.Client, Front: p.Front, Proto: p.Proto}
 	if p.First {
 		r.forget(k) // another session of the same tuple
-	} else if r.sure(k) {
+	}
+	if p.Kind == sample.KindFirst && !p.Down {
+		r.login(k, p)
+	}
+	if r.sure(k) {
 		return
 	}
 	f, ok := r.unnamed.get(k)
@@ -67,6 +76,22 @@ func (r *Roster) Packet(p *sample.Packet) {
 	}
 }
 
+// login reads who a session's player is.
+func (r *Roster) login(k Key, p *sample.Packet) {
+	l, _ := r.logins.get(k)
+	who := l.Feed(naming.Proto(p.Proto), p.Payload)
+	if l.Awaited() {
+		r.logins.put(k, l)
+	} else {
+		r.logins.drop(k)
+	}
+	if who != "" {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.players.put(k, who)
+	}
+}
+
 // sure tells whether nothing is to be found out about a session any more; it is kept then.
 func (r *Roster) sure(k Key) bool {
 	f, ok := r.unnamed.get(k)
@@ -76,6 +101,7 @@ func (r *Roster) sure(k Key) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, named := r.named.get(k)
+	r.players.get(k)
 	return ok || named
 }
 
@@ -86,9 +112,11 @@ func (r *Roster) Ended(e *sample.End) {
 
 func (r *Roster) forget(k Key) {
 	r.unnamed.drop(k)
+	r.logins.drop(k)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.named.drop(k)
+	r.players.drop(k)
 }
 
 // Named is what a session is taken for; false: nobody knows.
@@ -97,4 +125,11 @@ func (r *Roster) Named(k Key) (n naming.Name, ok bool) {
 	defer r.mu.RUnlock()
 	v, ok := r.named.peek(k)
 	return naming.Name{Game: v.label, Confidence: v.conf, Reason: v.reason}, ok
+}
+
+// Player is what a session's player calls himself, fit to be shown; false: nobody knows.
+func (r *Roster) Player(k Key) (who string, ok bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.players.peek(k)
 }

@@ -51,6 +51,36 @@ func TestSessionsAreNamed(t *testing.T) {
 	}
 }
 
+// Who a player says that he is stays with his session until it ends, also where the game was named before he said so.
+func TestPlayersAreKnown(t *testing.T) {
+	const handshake = "\x10\x00\xfd\x05\x09localhost\x63\xdd\x02"
+	r := roster.New(64)
+	k := roster.Key{Client: client(1), Front: front, Proto: uint8(naming.TCP)}
+	say := func(first, down bool, kind sample.Kind, payload string) {
+		r.Packet(&sample.Packet{Client: k.Client, Front: k.Front, Proto: k.Proto, First: first, Down: down, Kind: kind, Payload: []byte(payload), Length: len(payload)})
+	}
+	known := func(want string) {
+		t.Helper()
+		if got, ok := r.Player(k); got != want || ok != (want != "") {
+			t.Errorf("the player is %q (%v), want %q", got, ok, want)
+		}
+	}
+	say(false, false, sample.KindFirst, handshake)
+	known("")
+	say(false, true, sample.KindFirst, "\x07\x00\x05Alex")
+	say(false, false, sample.KindTurn, "\x07\x00\x05Bob..")
+	say(false, false, sample.KindFirst, "\x07\x00\x05Steve")
+	known("Steve")
+	say(false, false, sample.KindFirst, "\x07\x00\x05Other")
+	known("Steve")
+	r.Ended(&sample.End{Client: k.Client, Front: k.Front, Proto: k.Proto})
+	known("")
+	say(false, false, sample.KindFirst, handshake+"\x07\x00\x05Steve")
+	known("Steve")
+	say(true, false, sample.KindFirst, handshake) // the next one of that tuple
+	known("")
+}
+
 func flowOf(t *testing.T, label string) *firsts.Flow {
 	t.Helper()
 	for _, f := range firsts.Flows(3, 1) {

@@ -15,10 +15,11 @@ const headerLen = 80
 
 // Flags of a Sample.
 const (
-	Down    = 1 // from a server to a client
-	First   = 2 // it began its session; refused: it would have begun one
-	Regular = 4 // one of those that are taken always: one a source and second of what is dropped
-	Out     = 8 // as it left this host; else as it came in
+	Down    = 1  // from a server to a client
+	First   = 2  // it began its session; refused: it would have begun one
+	Regular = 4  // one of those that are taken always: one a source and second of what is dropped
+	Out     = 8  // as it left this host; else as it came in
+	Player  = 16 // its client is one: proven strongly, or has played for a while
 )
 
 // Kind is why a packet is told that no capture asked for.
@@ -29,7 +30,26 @@ const (
 	KindDrop  Kind = 0 // its source's drop of the second (Regular), or none: captures alone have asked
 	KindFirst Kind = 1 // of the first ones of its session, each way
 	KindTurn  Kind = 2 // one at which its session was judged again: every two seconds at most, each way
+	KindStep  Kind = 3 // a Step that nobody can forge, and told for nothing else: without its frame
+	KindBegin Kind = 4 // the same of any other: a stranger's session began
 )
+
+// Step is what attacks are found by, bits of it.
+type Step uint8
+
+// The steps.
+const (
+	StepBegan   Step = 1  // it began its session
+	StepStrong  Step = 2  // it proved its client's address strongly; of TCP that a gate hears, and it was heard
+	StepLasting Step = 4  // with it, its session came to last
+	StepLasts   Step = 8  // its session has come to last before: of a turn
+	StepQuery   Step = 16 // a query: its client wants no session
+	StepRefused Step = 32 // it would have begun one, and its source's own limits refuse that
+	StepCalled  Step = 64 // its server spoke first: it began its session so
+)
+
+// Urgent tells whether the fast path wakes its reader for it.
+func (s Step) Urgent() bool { return s&^(StepLasts|StepQuery|StepCalled) != 0 }
 
 // The verdicts.
 const (
@@ -58,6 +78,7 @@ type Sample struct {
 	Flags   uint8
 	Slots   uint8 // a bit for each capture that it is for
 	Kind    Kind
+	Step    Step
 	Proto   uint8  // 6, 17, ...; 0 = not known
 	Ports   Ports  // of Client and Front
 	Frame   []byte // the beginning of it, within the record
@@ -95,7 +116,7 @@ func (s *Sample) Decode(record []byte) error {
 	s.Reason, s.Shadow, s.Verdict, s.Flags, s.Slots = b[60], b[61], b[62], b[63], b[64]
 	s.CPU = binary.NativeEndian.Uint16(b[66:])
 	s.Ports = Ports{binary.BigEndian.Uint16(b[68:]), binary.BigEndian.Uint16(b[70:])}
-	s.Proto, s.Kind = b[72], Kind(b[73])
+	s.Proto, s.Kind, s.Step = b[72], Kind(b[73]), Step(b[74])
 	s.Packets = binary.NativeEndian.Uint32(b[76:])
 	s.Frame = record[headerLen : headerLen+taken]
 	return nil

@@ -156,7 +156,7 @@ func (s *site) start(argv ...string) error {
 	return err
 }
 
-// runParry starts the daemon with limits that the flood doesn't reach, all else as it comes.
+// runParry starts the daemon with limits that the flood doesn't reach and no detector (all flows are one machine's), all else as it comes.
 func runParry(ctx context.Context, s *site, binary string) error {
 	if _, err := os.Stat(binary); err != nil {
 		return fmt.Errorf("%s: make build makes it: %w", binary, err)
@@ -171,6 +171,7 @@ pin: %s/parry
 state: %s/state
 api: {socket: %[2]s/parry.sock}
 metrics: ""
+detect: {mode: "off"}
 services:
   - name: arena
     listen: "%v:%d"

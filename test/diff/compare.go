@@ -53,6 +53,9 @@ func (w *world) do(s step) error {
 		return w.kill(s.key)
 	case "list", "quietly":
 		return w.list(s)
+	case "doubt":
+		w.model.Doubt(s.entry, w.model.Now+uint64(s.ttl))
+		return w.real.AddDoubt(loader.Doubt{Prefix: s.entry.Prefix, Service: uint32(s.entry.Service), For: s.ttl})
 	case "unlist":
 		w.model.Delete(s.list, s.entry)
 		w.model.Bump()
@@ -203,7 +206,7 @@ func (w *world) settle() error {
 	if env.Chance != w.model.Chance {
 		return differ("chance is %#x, not %#x: another number of ports was asked for", env.Chance, w.model.Chance)
 	}
-	for _, compare := range []func() error{w.settleSessions, w.settleCounters, w.settlePorts, w.settleSources, w.settleStrangers, w.settleAsks, w.settleRules, w.settleBooks} {
+	for _, compare := range []func() error{w.settleSessions, w.settleCounters, w.settlePorts, w.settleSources, w.settleStrangers, w.settleAsks, w.settleRules, w.settleBooks, w.settleWatched} {
 		if err := compare(); err != nil {
 			return err
 		}
@@ -276,9 +279,32 @@ func (w *world) settleCounters() error {
 		}
 	}
 	faults, err := w.real.Faults()
+	faults["watch_full"] = w.faults["watch_full"] // nothing of a packet hangs on that
 	if err == nil && !maps.Equal(faults, w.faults) {
 		return differ("faults: %v, were %v", faults, w.faults)
 	}
+	return err
+}
+
+// settleWatched fails unless each cell that is taken is one watched half's: of those that are not watched, or gone, none is left.
+func (w *world) settleWatched() error {
+	halves := 0
+	err := w.real.WatchedSessions(func(s *loader.Session) bool {
+		for _, timed := range []*loader.Timing{s.UpTiming, s.DownTiming} {
+			if timed != nil {
+				halves++
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	taken, err := w.real.WatchedHalves()
+	if err == nil && taken != halves {
+		return differ("%d cells of watched halves are taken, and %d halves are watched", taken, halves)
+	}
+	w.seen.Watched += halves
 	return err
 }
 

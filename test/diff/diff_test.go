@@ -293,7 +293,7 @@ func (c *coverage) String() string {
 	line("dropped for", words(c.Reasons))
 	line("not dropped, as policy only watched, for", words(c.Shadows))
 	line("what this host sent was dropped for", words(c.Sent))
-	fmt.Fprintf(&b, "strangers: %+v, lasting %d, shaken %d\n", c.Strangers, c.Regulars, c.Shaken)
+	fmt.Fprintf(&b, "strangers: %+v, lasting %d, shaken %d, watched %d\n", c.Strangers, c.Regulars, c.Shaken, c.Watched)
 	return b.String()
 }
 
@@ -336,6 +336,9 @@ func wantReached(t *testing.T, seen *coverage) {
 	}
 	if s := seen.Strangers; s.Returned == 0 || s.Strong == 0 || s.Weak == 0 || s.Answered == 0 || s.Asked == 0 || s.Evicted == 0 || seen.Regulars == 0 || seen.Shaken == 0 {
 		t.Errorf("strangers did not try everything: %+v, regulars %d, shaken %d", s, seen.Regulars, seen.Shaken)
+	}
+	if seen.Watched == 0 {
+		t.Error("no session was watched")
 	}
 	for _, r := range []model.Reason{model.Denied, model.SessionKilled} {
 		if seen.Sent[r] == 0 {

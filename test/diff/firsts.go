@@ -23,7 +23,7 @@ func (r firsts) payload(gate string, g *model.First) []byte {
 	makers := map[string]func(*model.First) []byte{
 		"source": r.source, "raknet": r.raknet, "quake3": r.quake, "stun": r.stun, "minecraft_java": r.minecraft, "enet": r.enet,
 		"wireguard": r.wireguard, "quic": r.quic, "unreal": r.unreal, "teamspeak3": r.teamspeak, "mumble": r.mumble, "photon": r.photon,
-		"steam_sdr": r.steam,
+		"steam_sdr": r.steam, "shape": r.shaped,
 	}
 	b := makers[gate](g)
 	for r.one(4) {
@@ -338,6 +338,36 @@ func (r firsts) photon(*model.First) []byte {
 	b := append([]byte{0xff, 0xff, choose[byte](r, 0, 0, 1, 2), 1}, r.random(8)...)
 	b = append(b, 2, 0xff, 1, 4, 0, 0, 0, 0x2c, 0, 0, 0, 1)
 	return append(b, r.random(56-24)...)
+}
+
+// shaped is a payload that the windows of params mean, as long as they agree.
+func (r firsts) shaped(g *model.First) []byte {
+	n := r.IntN(3)
+	place := g.Params[2*n+1]
+	least, most := int(place&0xffff), int(place>>16&0xffff)
+	b := r.random(min(least+r.IntN(max(min(most, least+40)-least, 0)+1), 1500))
+	for i := range 3 {
+		value, place := g.Params[2*i], g.Params[2*i+1]
+		for j := range 8 {
+			if at := int(place>>32&0xffff) + j; (i == n || r.one(2)) && place>>(48+j)&1 != 0 && at < len(b) {
+				b[at] = byte(value >> (8 * j))
+			}
+		}
+	}
+	return b
+}
+
+// windows are params of the gate that is told of shapes.
+func (r firsts) windows() (p [6]uint64) {
+	tcp := choose[uint64](r, 0, 0, 4)
+	for i := range 3 {
+		least := choose(r, 0, 1, 4, 8, 20, 33, 1400)
+		most := choose(r, least, least+1, least+40, 65535, 65535)
+		at := choose(r, 0, 0, 0, max(least-8, 0), max(least-3, 0), r.IntN(least+4), 65535-r.IntN(4))
+		flags := choose[uint64](r, 1, 1, 1, 3, 3, 0) | tcp
+		p[2*i], p[2*i+1] = r.Uint64(), uint64(least)|uint64(most)<<16|uint64(at)<<32|choose[uint64](r, 0, 0x0f, 0xff, 0x81, uint64(r.IntN(256)))<<48|flags<<56
+	}
+	return p
 }
 
 // answer is what a daemon may have cached of a kind.

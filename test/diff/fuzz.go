@@ -21,6 +21,7 @@ type coverage struct {
 	Strangers model.Tried             // of whole sequences
 	Regulars  int
 	Shaken    uint64 // servers' answers to the SYN proxy that became two packets
+	Watched   int    // halves that were being watched, at every look
 }
 
 func newCoverage() *coverage {
@@ -49,6 +50,7 @@ func (c *coverage) add(o *coverage) {
 	c.Strangers.Add(o.Strangers)
 	c.Regulars += o.Regulars
 	c.Shaken += o.Shaken
+	c.Watched += o.Watched
 	for k, n := range o.Verdicts {
 		c.Verdicts[k] += n
 	}

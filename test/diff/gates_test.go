@@ -64,10 +64,10 @@ func (r firsts) first(gate string) *model.First {
 	if r.one(3) {
 		g.From, g.To = netip.MustParseAddrPort("[2001:db8:c::1]:40001"), netip.MustParseAddrPort("[2001:db8::10]:27015")
 	}
-	if gate == "minecraft_java" || gate == "mumble" && r.one(2) || r.one(30) {
+	if gate == "minecraft_java" || gate == "mumble" && r.one(2) || gate == "shape" && r.one(3) || r.one(30) {
 		g.Proto = packet.TCP
 	}
-	if r.one(4) {
+	if gate == "shape" || r.one(4) {
 		g.Params = r.params(gate)
 	}
 	if g.Cached = !r.one(4); g.Cached {
@@ -85,6 +85,10 @@ func (r firsts) params(gate string) (p [6]uint64) {
 	switch gate {
 	case "source", "raknet":
 		p[0], p[1], p[2] = uint64(r.IntN(2)), choose[uint64](r, 0, 1<<7, 1<<63), choose[uint64](r, 0, 1200, 1400)
+	case "shape":
+		if !r.one(20) {
+			p = r.windows()
+		}
 	case "enet":
 		p[0] = uint64(r.IntN(4))
 	case "minecraft_java":

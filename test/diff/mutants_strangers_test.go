@@ -30,7 +30,7 @@ func strangerMutants() []mutant {
 		{"weak: a query proves", "stage/proof.h", "if (f->state & FLOW_QUERY || p->query)", "if (f->state & FLOW_QUERY)", "gates", ""},
 		{"weak: who lasts is held to it", "stage/proof.h", "	weak_leave(p, p->src, f);\n	__sync_fetch_and_and(&down->state, ~FLOW_WEAK);\n", "	weak_leave(p, p->src, f);\n", "gates", ""},
 		{"weak: local servers are held to nothing", "stage/local.h", "	if (doubted(f, state)) {", "	if (FLOW_PHASE(state) == PHASE_OPENING) {", "gates", ""},
-		{"weak: the short cut is theirs", "stage/express.h", "FLOW_NETCHAN | FLOW_FRESH | FLOW_WEAK | FLOW_SPECIAL)", "FLOW_NETCHAN | FLOW_FRESH | FLOW_SPECIAL)", "gates", ""},
+		{"weak: the short cut is theirs", "stage/express.h", "FLOW_NETCHAN | FLOW_FRESH | FLOW_WEAK | FLOW_SPECIAL |", "FLOW_NETCHAN | FLOW_FRESH | FLOW_SPECIAL |", "gates", ""},
 		{"local: later parts follow a refused one", "stage/local.h", "return f && f->refused &&", "return f && !f->refused &&", "gates", ""},
 		{"local: parts of another datagram are refused", "stage/local.h", "		if (f && f->refused)\n			bpf_map_delete_elem(&frag, &k);\n", "", "gates", ""},
 		{"losses: a query is play", "stage/exit.h", "p->playing && p->reason && !p->query", "p->playing && p->reason", "gates", ""},
@@ -82,8 +82,10 @@ func strangerMutants() []mutant {
 		{"netchan: a challenge that ends the line", "stage/netchan.h", "if (!digits || c != ' ')", "if (!digits)", "gates", ""},
 		{"netchan: parts of datagrams", "stage/netchan.h", "	if (!p || !f || p->frag || !(f->state & FLOW_NETCHAN))\n		return false;", "	if (!p || !f || !(f->state & FLOW_NETCHAN))\n		return false;", "gates", ""},
 		{"netchan: lasting ones are watched on", "stage/proof.h", "	if (old & FLOW_NETCHAN)\n		flow_netchan_over(f, down);\n", "", "gates", ""},
-		{"netchan: the express way takes the watched", "stage/express.h", "(FLOW_PHASES | FLOW_LOCAL | FLOW_NETCHAN | FLOW_FRESH | FLOW_WEAK | FLOW_SPECIAL)", "(FLOW_PHASES | FLOW_LOCAL | FLOW_FRESH | FLOW_SPECIAL)", "gates", ""},
+		{"netchan: the express way takes the watched", "stage/express.h", "(FLOW_PHASES | FLOW_LOCAL | FLOW_NETCHAN | FLOW_FRESH | FLOW_WEAK | FLOW_SPECIAL |", "(FLOW_PHASES | FLOW_LOCAL | FLOW_FRESH | FLOW_SPECIAL |", "gates", ""},
 		{"netchan: local servers are not heard", "stage/local.h", "		netchan_local(skb, p, f);\n", "		;\n", "gates", ""},
 		{"stun: another's address", "gate/stun.bpf.c", ".port = g->sport ^", ".port = g->dport ^", "gates", "stun"},
+		{"shape: each window is a shape", "gate/shape.bpf.c", "if (place >> 56 & SHAPE_MORE)", "if (0)", "gates", "shape"},
+		{"shape: bytes behind the window's", "gate/shape.bpf.c", "&& !((seen(ctx, g, at) ^ value) & mask)", "&& !(seen(ctx, g, at) ^ value)", "gates", "shape"},
 	}
 }

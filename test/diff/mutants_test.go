@@ -30,7 +30,7 @@ type mutant struct {
 
 // mutants are faults that a review might miss, all over the fast path.
 func mutants() []mutant {
-	return append(slices.Concat(strangerMutants(), wideMutants(), ruleMutants(), shakenMutants()), []mutant{
+	return append(slices.Concat(strangerMutants(), wideMutants(), ruleMutants(), shakenMutants(), watchedMutants()), []mutant{
 		{"a first fragment's UDP length is that of the part", "stage/parse.h", "(p->frag == FRAG_NONE && len > rest)", "len > rest", "", ""},
 		{"routing headers are followed", "stage/parse.h", "p->proto == NEXTHDR_ROUTING && h->left", "0", "", ""},
 		{"a TTL of 1 is forwarded", "stage/rewrite.h", "	if (ip->ttl <= 1)", "	if (!ip->ttl)", "", ""},
@@ -70,7 +70,7 @@ func mutants() []mutant {
 		{"a check is believed for three seconds", "stage/flow.h", "#define RECHECK_TICKS (2 *", "#define RECHECK_TICKS (3 *", "", ""},
 		{"a way to a server is believed for ever", "stage/admit.h", "p->tick - (__u32)(way >> 32) <= RECHECK_TICKS", "1", "", ""},
 		{"ordinary packets: a UDP length beyond the packet", "stage/express.h", "said >= (__s32)sizeof(*udp) && said <= len", "said >= (__s32)sizeof(*udp)", "", ""},
-		{"ordinary packets: a moved epoch goes unnoticed", "stage/express.h", "f->epoch == policy_epoch()", "1", "", ""},
+		{"ordinary packets: a moved epoch goes unnoticed", "stage/express.h", "f->epoch == (__u16)policy_epoch()", "1", "", ""},
 		{"ordinary packets: one that is too big", "stage/express.h", "fits <= 0xffff && l3_len <= fits", "fits <= 0xffff", "", ""},
 		{"ordinary packets: a tagged hop", "stage/express.h", "*(volatile __u32 *)&h->mtu", "(*(volatile __u32 *)&h->mtu & 0xff00ffff)", "", ""},
 		{"ordinary packets: a FIN", "stage/express.h", "(TCP_SYN | TCP_FIN | TCP_RST)", "(TCP_SYN | TCP_RST)", "", ""},

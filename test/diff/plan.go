@@ -176,7 +176,7 @@ type edge struct {
 
 func sizes(sessions, sources uint32) loader.Sizes {
 	return loader.Sizes{Sessions: sessions, Blocks: 1024, Allows: 1024, Prefixes: 1024, Sources: sources, Fragments: 8192, Services: 32, NAT4: 2, NAT6: 1,
-		Regulars: 1024}
+		Regulars: 1024, Watched: 256}
 }
 
 // edges are the kinds.
@@ -240,16 +240,20 @@ func edges() map[string]edge {
 	return kinds
 }
 
-// told is the edge with plans that differ in what is told of packets, and in what that hangs on: it changes nothing for them.
+// told is the edge with plans that differ in what is told of packets and timed of sessions, and in what that hangs on: it changes nothing for
+// them.
 func (k edge) told() edge {
 	plans := make([]*loader.Plan, len(k.plans)) // other edges may have the same ones
 	for i, of := range k.plans {
 		p := *of
 		p.Samples, p.Services = loader.SampleLevel(i+1)%(loader.SamplesAll+1), slices.Clone(p.Services)
+		p.Doubts = i%4 != 2
+		p.Watch = i%2 == 0
 		p.Told = p.Samples == loader.SamplesAll // what tells of sessions keeps them off the short cut at first: elsewhere that is to be met
 		for j := range p.Services {
 			s := &p.Services[j]
 			s.WatchGate = s.Gate != "" && i%3 == 1 && j%2 == 1
+			s.Sequence = loader.Sequence(j % 4)
 			if j%2 == 0 {
 				s.Trial = uint8(1 + i%2) // a reload begins another
 			}
@@ -263,7 +267,7 @@ func (k edge) told() edge {
 // configOf is the model's word for a plan.
 func configOf(p *loader.Plan) model.Config {
 	tenth := func(n uint64) model.Rate { return model.PerSecond(n, n/10) }
-	c := model.Config{Enforce: p.Enforce, Host: tenth(p.Host.PacketsPerSecond), Source: tenth(p.Host.SourcePacketsPerSecond),
+	c := model.Config{Enforce: p.Enforce, Doubts: p.Doubts, Host: tenth(p.Host.PacketsPerSecond), Source: tenth(p.Host.SourcePacketsPerSecond),
 		NATFirst: p.NATPorts[0], NATLast: p.NATPorts[1], Inside: p.Inside,
 		Rules: rulesOf(p.Rules), Answers: budgetOf(p.Answers.Total, 2), AnswersPrefix: budgetOf(p.Answers.Prefix, 1)}
 	for _, a := range p.Host.Always {

@@ -66,6 +66,8 @@ func gated() []loader.Service {
 		s.Limits = loader.Limits{Packets: 100, PacketBurst: 20, NewSessions: 3, Window: 10 * time.Second, Sessions: 3, Prefix4: 32, Prefix6: 64}
 	})
 	add("quake3-nat", "quake3", loader.NAT, "nat", nil)
+	add("shaped", "shape", loader.NAT, "nat", params(0xffffffff, 14|65535<<16|0x0f<<48|1<<56, // the form: bpf/gate/shape.bpf.c
+		0x4f457403, 12|40<<16|0x0f<<48|3<<56, 0x0200, 12|40<<16|9<<32|0x02<<48|1<<56))
 	return all
 }
 

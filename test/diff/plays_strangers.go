@@ -27,6 +27,7 @@ func strangersMoves() []move {
 		{60, draw.reflected},
 		{6, draw.akin},
 		{40, draw.fares},
+		{20, draw.doubted},
 		{4, draw.inGrace},
 		{60, draw.cached},
 		{1, draw.neighbours},
@@ -346,6 +347,17 @@ func (w *world) kin(service int) (a, b netip.Addr, ok bool) {
 // fares is a service that comes under attack, or is over it.
 func (d draw) fares() []step {
 	return []step{{op: "state", service: 1 + d.IntN(len(d.w.model.Names)-1), n: pick(d, []int{0, 0, 1, 2, 2})}}
+}
+
+// doubted is a source or a network of which an attack comes that anybody may have forged.
+func (d draw) doubted() []step {
+	a := d.player()
+	bits := pick(d, []int{32, 24})
+	if a.Is6() {
+		bits *= 2
+	}
+	return []step{{op: "doubt", entry: model.EntryKey{Prefix: netip.PrefixFrom(a, bits).Masked(), Service: d.IntN(len(d.w.model.Names))},
+		ttl: pick(d, []time.Duration{0, time.Second, 10 * time.Second, time.Minute})}}
 }
 
 func (d draw) inGrace() []step {

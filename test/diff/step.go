@@ -34,6 +34,7 @@ import (
 //	undeny PREFIX SERVICE
 //	unallow PREFIX SERVICE
 //	quietly deny ADDRESS SERVICE TTL   the same for one address, by bpftool: no session is told. If it loosens, 2 s pass
+//	doubt PREFIX SERVICE TTL        the daemon doubts a source or network, at a service (by number; 0: at all)
 //	bump                            every session is to check anew
 //	route N                         the kernel's routes lead to another place: see world.go
 //	hop N                           the daemon's word on a next hop: likewise
@@ -100,6 +101,8 @@ func (s step) String() string {
 		if s.free {
 			out += " unlimited"
 		}
+	case "doubt":
+		out = fmt.Sprintf("doubt %v %d %v", s.entry.Prefix, s.entry.Service, s.ttl)
 	case "unlist":
 		out = fmt.Sprintf("un%s %v %d", listName(s.list), s.entry.Prefix, s.entry.Service)
 	case "state":
@@ -161,7 +164,7 @@ func readSequence(r io.Reader) (kind string, steps []step, err error) {
 func readStep(words []string) (s step, err error) {
 	s.op = words[0]
 	args := words[1:]
-	need := map[string]int{"receive": 1, "flood": 2, "send": 2, "pass": 1, "kill": 3, "deny": 3, "allow": 3, "undeny": 2, "unallow": 2, "quietly": 4,
+	need := map[string]int{"receive": 1, "flood": 2, "send": 2, "pass": 1, "kill": 3, "deny": 3, "allow": 3, "undeny": 2, "doubt": 3, "unallow": 2, "quietly": 4,
 		"route": 1, "hop": 1, "plan": 1, "clock": 1, "rules": 1, "state": 2, "grace": 2, "answer": 6, "sweep": 0, "bump": 0, "look": 0}
 	n, ok := need[s.op]
 	if !ok || len(args) < n {
@@ -212,6 +215,9 @@ func (s *step) readEntry(args []string) (err error) {
 	}
 	if name == "allow" {
 		s.list = model.Allow
+	}
+	if name == "doubt" {
+		s.op = name
 	}
 	if s.entry.Prefix, err = netip.ParsePrefix(args[0]); err != nil {
 		return err

@@ -99,6 +99,9 @@ func openWorld(kind string, object io.ReaderAt, gates ...loader.Gate) (_ *world,
 	if err = w.real.Poke("gate_secret", make([]byte, 4), ne.AppendUint64(ne.AppendUint64(nil, cookieSecret[0]), cookieSecret[1])); err != nil {
 		return nil, err
 	}
+	if err = w.real.Watch(0.5, 1); err != nil { // which ones, the model need not know: it changes nothing for packets
+		return nil, err
+	}
 	w.listen()
 	for _, p := range append(w.edge.history, w.edge.plans[0]) {
 		if err = w.use(p); err != nil {

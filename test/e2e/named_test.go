@@ -22,6 +22,10 @@ func TestSessionsAreNamed(t *testing.T) {
 		if v.Game != "minecraft_java" || v.Named.Game != v.Game || v.Named.Confidence < 0.9 {
 			t.Errorf("%s: taken for %s, %+v", w.service, v.Game, *v.Named)
 		}
+		await(t, patience, "the player to be known", func() bool { return s.sessionOf(w.service, "tcp").Player != nil })
+		if who := *s.sessionOf(w.service, "tcp").Player; who != w.service {
+			t.Errorf("%s: the player is called %q", w.service, who)
+		}
 		t.Logf("%s: %s, %.2f: %s", w.service, v.Game, v.Named.Confidence, v.Named.Reason)
 	}
 	s.checkDrops()

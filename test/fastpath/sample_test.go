@@ -31,11 +31,13 @@ func (w *world) samples(t *testing.T) []sample.Sample {
 	t.Helper()
 	var all []sample.Sample
 	ctx, stop := context.WithCancel(t.Context())
-	must(t, w.edge.Samples(ctx, func(record []byte) {
+	stop() // what is there is handed on, and nothing is waited for
+	must(t, w.edge.Samples(ctx, func(record []byte) bool {
 		var s sample.Sample
 		must(t, s.Decode(bytes.Clone(record)))
 		all = append(all, s)
-	}, stop))
+		return false
+	}, func() {}))
 	return all
 }
 
@@ -121,6 +123,7 @@ func TestSampleFilters(t *testing.T) {
 		}
 		for _, x := range rows {
 			t.Run(fmt.Sprintf("level %d/%s", level, x.name), func(t *testing.T) {
+				oneCPU(t) // rates and turns are each CPU's
 				w.pass(t, 10*time.Second)
 				w.samples(t)
 				if x.f.Snap = 60; x.f.Rate == 0 {

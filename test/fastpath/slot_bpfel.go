@@ -82,10 +82,14 @@ type slotCfg struct {
 	Trial        uint8
 	Proxied      uint8
 	Told         uint8
+	Doubts       uint8
+	Watch        uint8
+	Pad          [2]uint8
 	Unproven     uint32
 	Greylist     uint32
 	SampleSeed   uint32
 	ProxiedCells uint32
+	WatchCells   uint32
 }
 
 type slotClocks struct {
@@ -112,7 +116,7 @@ type slotEdge struct {
 	LoForwarding uint32
 	Unproven     [2]uint32
 	Proxied      uint32
-	Pad          uint32
+	Watch        uint32
 }
 
 type slotEnv struct {
@@ -133,7 +137,8 @@ type slotFlow4 struct {
 		Bytes   uint64
 		Word    uint64
 		Seen    uint32
-		Epoch   uint32
+		Epoch   uint16
+		Watch   uint16
 		Checked uint32
 		Hop     uint16
 		Service uint16
@@ -156,7 +161,8 @@ type slotFlow6 struct {
 		Bytes   uint64
 		Word    uint64
 		Seen    uint32
-		Epoch   uint32
+		Epoch   uint16
+		Watch   uint16
 		Checked uint32
 		Hop     uint16
 		Service uint16
@@ -492,7 +498,8 @@ type slotNoted struct {
 		FrontPort  uint16
 		Proto      uint8
 		Kind       uint8
-		Pad        uint16
+		Step       uint8
+		Pad        uint8
 		Packets    uint32
 	}
 	Data [2048]uint8
@@ -617,7 +624,7 @@ type slotSampleCount struct {
 	Turn    uint32
 	Offered uint32
 	Every   uint32
-	Pad     uint32
+	Woken   uint32
 }
 
 type slotSampler struct {
@@ -646,7 +653,7 @@ type slotSampler struct {
 		Family    uint8
 	}
 	Snap uint32
-	Rate [3]uint32
+	Rate [5]uint32
 }
 
 type slotSecret struct {
@@ -712,7 +719,7 @@ type slotService struct {
 	SynProxy       uint8
 	ProxyHeader    uint8
 	Trial          uint8
-	Pad            uint8
+	Sequence       uint8
 	Unanswered     uint32
 	_              [4]byte
 	Strangers      struct {
@@ -800,6 +807,7 @@ type slotServiceCount struct {
 type slotServiceMode struct {
 	_          structs.HostLayout
 	GraceUntil uint64
+	DoubtUntil uint64
 	State      uint32
 	Rules      uint32
 }
@@ -892,6 +900,60 @@ type slotUnproven6 struct {
 	Pad   uint32
 }
 
+type slotWatch struct {
+	_            structs.HostLayout
+	Taken        uint32
+	Freed        uint32
+	Began        uint64
+	Last         uint64
+	Packets      uint64
+	Spacing      uint64
+	Jitter       uint64
+	Gap          uint64
+	Run          uint32
+	Bursts       uint32
+	Seen         uint64
+	Highest      uint32
+	First        uint32
+	Next         uint32
+	Numbers      uint32
+	Lost         uint32
+	Reordered    uint32
+	Duplicates   uint32
+	Strange      uint32
+	LongestBurst uint32
+	Sequence     uint8
+	Pad          [19]uint8
+	Reason       [4]uint8
+	Drops        [5]uint32
+	Pad2         [2]uint32
+	Sizes        [8]uint32
+	Times        [16]uint32
+	Window       [4]struct {
+		_       structs.HostLayout
+		Number  uint32
+		Gap     uint32
+		Numbers uint32
+		Lost    uint32
+	}
+}
+
+type slotWatchKey struct {
+	_      structs.HostLayout
+	Addr   [16]uint8
+	Port   uint16
+	Family uint16
+	Pad    uint32
+}
+
+type slotWatcher struct {
+	_       structs.HostLayout
+	Share   uint32
+	Period  uint32
+	Flagged uint32
+	Pad     uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -911,6 +973,7 @@ const (
 	slotMapDenyHost6     = "deny_host6"
 	slotMapDenyNet4      = "deny_net4"
 	slotMapDenyNet6      = "deny_net6"
+	slotMapDoubt         = "doubt"
 	slotMapEdge          = "edge"
 	slotMapEnv           = "env"
 	slotMapEpoch         = "epoch"
@@ -964,6 +1027,7 @@ const (
 	slotMapReapBox4      = "reap_box4"
 	slotMapReapBox6      = "reap_box6"
 	slotMapReapBoxSrc    = "reap_box_src"
+	slotMapReapWatch     = "reap_watch"
 	slotMapReasonCount   = "reason_count"
 	slotMapRegular       = "regular"
 	slotMapRuleBox       = "rule_box"
@@ -990,6 +1054,9 @@ const (
 	slotMapTxPort        = "tx_port"
 	slotMapUnproven4     = "unproven4"
 	slotMapUnproven6     = "unproven6"
+	slotMapWatch         = "watch"
+	slotMapWatchFlag     = "watch_flag"
+	slotMapWatcher       = "watcher"
 	slotProgRemake       = "remake"
 	slotVarCfg           = "cfg"
 	slotVarEpochNow      = "epoch_now"
@@ -997,6 +1064,7 @@ const (
 	slotVarNatPorts      = "nat_ports"
 	slotVarOwnBits       = "own_bits"
 	slotVarSampleCells   = "sample_cells"
+	slotVarStepCells     = "step_cells"
 	slotVarWhose         = "whose"
 )
 
@@ -1064,6 +1132,7 @@ type slotMapSpecs struct {
 	DenyHost6     *ebpf.MapSpec `ebpf:"deny_host6"`
 	DenyNet4      *ebpf.MapSpec `ebpf:"deny_net4"`
 	DenyNet6      *ebpf.MapSpec `ebpf:"deny_net6"`
+	Doubt         *ebpf.MapSpec `ebpf:"doubt"`
 	Edge          *ebpf.MapSpec `ebpf:"edge"`
 	Env           *ebpf.MapSpec `ebpf:"env"`
 	Epoch         *ebpf.MapSpec `ebpf:"epoch"`
@@ -1117,6 +1186,7 @@ type slotMapSpecs struct {
 	ReapBox4      *ebpf.MapSpec `ebpf:"reap_box4"`
 	ReapBox6      *ebpf.MapSpec `ebpf:"reap_box6"`
 	ReapBoxSrc    *ebpf.MapSpec `ebpf:"reap_box_src"`
+	ReapWatch     *ebpf.MapSpec `ebpf:"reap_watch"`
 	ReasonCount   *ebpf.MapSpec `ebpf:"reason_count"`
 	Regular       *ebpf.MapSpec `ebpf:"regular"`
 	RuleBox       *ebpf.MapSpec `ebpf:"rule_box"`
@@ -1143,6 +1213,9 @@ type slotMapSpecs struct {
 	TxPort        *ebpf.MapSpec `ebpf:"tx_port"`
 	Unproven4     *ebpf.MapSpec `ebpf:"unproven4"`
 	Unproven6     *ebpf.MapSpec `ebpf:"unproven6"`
+	Watch         *ebpf.MapSpec `ebpf:"watch"`
+	WatchFlag     *ebpf.MapSpec `ebpf:"watch_flag"`
+	Watcher       *ebpf.MapSpec `ebpf:"watcher"`
 }
 
 // slotVariableSpecs contains global variables before they are loaded into the kernel.
@@ -1155,6 +1228,7 @@ type slotVariableSpecs struct {
 	NatPorts    *ebpf.VariableSpec `ebpf:"nat_ports"`
 	OwnBits     *ebpf.VariableSpec `ebpf:"own_bits"`
 	SampleCells *ebpf.VariableSpec `ebpf:"sample_cells"`
+	StepCells   *ebpf.VariableSpec `ebpf:"step_cells"`
 	Whose       *ebpf.VariableSpec `ebpf:"whose"`
 }
 
@@ -1193,6 +1267,7 @@ type slotMaps struct {
 	DenyHost6     *ebpf.Map `ebpf:"deny_host6"`
 	DenyNet4      *ebpf.Map `ebpf:"deny_net4"`
 	DenyNet6      *ebpf.Map `ebpf:"deny_net6"`
+	Doubt         *ebpf.Map `ebpf:"doubt"`
 	Edge          *ebpf.Map `ebpf:"edge"`
 	Env           *ebpf.Map `ebpf:"env"`
 	Epoch         *ebpf.Map `ebpf:"epoch"`
@@ -1246,6 +1321,7 @@ type slotMaps struct {
 	ReapBox4      *ebpf.Map `ebpf:"reap_box4"`
 	ReapBox6      *ebpf.Map `ebpf:"reap_box6"`
 	ReapBoxSrc    *ebpf.Map `ebpf:"reap_box_src"`
+	ReapWatch     *ebpf.Map `ebpf:"reap_watch"`
 	ReasonCount   *ebpf.Map `ebpf:"reason_count"`
 	Regular       *ebpf.Map `ebpf:"regular"`
 	RuleBox       *ebpf.Map `ebpf:"rule_box"`
@@ -1272,6 +1348,9 @@ type slotMaps struct {
 	TxPort        *ebpf.Map `ebpf:"tx_port"`
 	Unproven4     *ebpf.Map `ebpf:"unproven4"`
 	Unproven6     *ebpf.Map `ebpf:"unproven6"`
+	Watch         *ebpf.Map `ebpf:"watch"`
+	WatchFlag     *ebpf.Map `ebpf:"watch_flag"`
+	Watcher       *ebpf.Map `ebpf:"watcher"`
 }
 
 func (m *slotMaps) Close() error {
@@ -1291,6 +1370,7 @@ func (m *slotMaps) Close() error {
 		m.DenyHost6,
 		m.DenyNet4,
 		m.DenyNet6,
+		m.Doubt,
 		m.Edge,
 		m.Env,
 		m.Epoch,
@@ -1344,6 +1424,7 @@ func (m *slotMaps) Close() error {
 		m.ReapBox4,
 		m.ReapBox6,
 		m.ReapBoxSrc,
+		m.ReapWatch,
 		m.ReasonCount,
 		m.Regular,
 		m.RuleBox,
@@ -1370,6 +1451,9 @@ func (m *slotMaps) Close() error {
 		m.TxPort,
 		m.Unproven4,
 		m.Unproven6,
+		m.Watch,
+		m.WatchFlag,
+		m.Watcher,
 	)
 }
 
@@ -1383,6 +1467,7 @@ type slotVariables struct {
 	NatPorts    *ebpf.Variable `ebpf:"nat_ports"`
 	OwnBits     *ebpf.Variable `ebpf:"own_bits"`
 	SampleCells *ebpf.Variable `ebpf:"sample_cells"`
+	StepCells   *ebpf.Variable `ebpf:"step_cells"`
 	Whose       *ebpf.Variable `ebpf:"whose"`
 }
 

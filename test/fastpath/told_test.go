@@ -26,11 +26,27 @@ func toldPlan() *loader.Plan {
 	return p
 }
 
-// told says of packets what an analyser gets.
+// steps are the words of a step's bits.
+var steps = []string{"began", "strong", "lasting", "lasts", "query", "refused"}
+
+// stepped says what a sample tells beside its packet.
+func stepped(p *sample.Packet) (text string) {
+	for i, word := range steps {
+		if p.Step>>i&1 != 0 {
+			text += " " + word
+		}
+	}
+	return text
+}
+
+// told says of packets what an analyser gets, but for steps.
 func told(all []sample.Sample) []string {
 	var lines []string
 	for i := range all {
 		p := all[i].Packet()
+		if p.Kind >= sample.KindStep {
+			continue
+		}
 		text := fmt.Sprintf("%s %d %q", [...]string{"drop", "first", "turn"}[p.Kind], p.Packets, p.Payload)
 		if p.Down {
 			text += " down"
@@ -201,7 +217,7 @@ func TestToldRefusedAttempts(t *testing.T) {
 
 func vip4Port(port uint16) netip.AddrPort { return netip.AddrPortFrom(vip4, port) }
 
-// oneCPU has the rest of the test on one, for rates are each CPU's.
+// oneCPU has the rest of the test on one, for rates and turns are each CPU's.
 func oneCPU(t *testing.T) {
 	t.Helper()
 	runtime.LockOSThread() // and never unlocked: the thread's affinity ends with it
@@ -234,7 +250,9 @@ func TestToldSessionsWholeOrNotAtAll(t *testing.T) {
 	}
 	of := map[netip.AddrPort]int{}
 	for _, s := range w.samples(t) {
-		of[s.Packet().Client]++
+		if s.Kind < sample.KindStep {
+			of[s.Packet().Client]++
+		}
 	}
 	if want := (map[netip.AddrPort]int{client(0): 8, client(1): 8, client(2): 8}); !cmp.Equal(want, of, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })) {
 		t.Errorf("told %v", of)
@@ -262,8 +280,8 @@ func TestToldTurnsAreThinnedOut(t *testing.T) {
 		}
 	}
 	say()
-	if got := w.samples(t); len(got) != 0 {
-		t.Fatalf("at a rate of 0: %v", told(got))
+	if got := told(w.samples(t)); len(got) != 0 {
+		t.Fatalf("at a rate of 0: %v", got)
 	}
 	for second, want := range []string{"10 of 1", "8 of 5", "8 of 5"} { // 40 turns and 10 each second: every fifth
 		must(t, w.lists.Bump())
@@ -329,6 +347,7 @@ func TestToldOff(t *testing.T) {
 // A capture beside it gets its packets as it asked for them, and what is told is told.
 func TestToldBesideACapture(t *testing.T) {
 	t.Parallel()
+	oneCPU(t) // turns are each CPU's: an odd number on each of two would be one sample less
 	plan := toldPlan()
 	plan.Samples = loader.SamplesAll
 	w := newWorld(t, plan)
@@ -363,9 +382,15 @@ func TestSessionsEndForAReason(t *testing.T) {
 		}
 	}
 	w.talk(t, client(0), natPort, 3)
-	tcp(client(1), packet.FIN, packet.FIN)
+	tcp(client(1), packet.FIN, packet.FIN) // the client first
 	tcp(client(2), packet.RST, 0)
 	tcp(client(3), 0, packet.RST)
+	tcp(client(5), 0, packet.FIN) // the server first; each repeats itself, which changes nothing
+	for range 2 {
+		s := w.session(t, client(5))
+		w.quietly(t, packet.NewTCP(client(5), vip4Port(openPort), packet.ACK|packet.FIN, "").Bytes())
+		w.quietly(t, packet.NewTCP(s.Server, s.Face, packet.ACK|packet.FIN, "").Bytes())
+	}
 	w.talk(t, client(4), openPort, 1)
 	_, err := w.edge.EndSessions([]loader.Session{w.session(t, client(4))})
 	must(t, err)
@@ -375,7 +400,7 @@ func TestSessionsEndForAReason(t *testing.T) {
 		_, err := w.edge.Sweep(func(s *loader.Session) { got[s.Client] = *s })
 		must(t, err)
 	}
-	for i, want := range []loader.SessionEnd{loader.EndIdle, loader.EndClosed, loader.EndClient, loader.EndServer, loader.EndKilled} {
+	for i, want := range []loader.SessionEnd{loader.EndIdle, loader.EndClient, loader.EndClient, loader.EndServer, loader.EndKilled, loader.EndServer} {
 		if s, ok := got[client(i)]; !ok || s.End != want {
 			t.Errorf("session %d ended by %s (%v), want %s", i, s.End, ok, want)
 		}
@@ -383,7 +408,48 @@ func TestSessionsEndForAReason(t *testing.T) {
 	if s := got[client(0)]; s.Up != (loader.Direction{Packets: 3, Bytes: 3 * 32}) || s.Down != (loader.Direction{Packets: 3, Bytes: 3 * 34}) {
 		t.Errorf("carried %+v and %+v", s.Up, s.Down)
 	}
-	if len(got) != 5 {
+	if len(got) != 6 {
 		t.Errorf("%d sessions ended", len(got))
+	}
+}
+
+// Who had the last word tells who closed first, and a session that only asked is told as one.
+func TestEndsTellWhoHadTheLastWord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, toldPlan())
+	up := func(p netip.AddrPort, flags uint8) {
+		w.pass(t, 50*time.Millisecond)
+		w.quietly(t, packet.NewTCP(p, vip4Port(openPort), flags, "").Bytes())
+	}
+	down := func(p netip.AddrPort, flags uint8) {
+		w.pass(t, 50*time.Millisecond)
+		s := w.session(t, p)
+		w.quietly(t, packet.NewTCP(s.Server, s.Face, flags, "").Bytes())
+	}
+	const ack, fin = packet.ACK, packet.ACK | packet.FIN
+	for i := range 2 {
+		p := client(i)
+		first, then := up, down
+		if i == 1 {
+			first, then = down, up
+		}
+		w.quietly(t, syn(p, openPort).Bytes())
+		down(p, packet.SYN|packet.ACK)
+		up(p, ack)
+		first(p, fin)
+		then(p, fin)
+		first(p, ack)
+	}
+	got := map[netip.AddrPort]loader.Session{}
+	for range 3 {
+		w.pass(t, 20*time.Minute)
+		_, err := w.edge.Sweep(func(s *loader.Session) { got[s.Client] = *s })
+		must(t, err)
+	}
+	for i, want := range []bool{true, false} {
+		end := map[bool]loader.SessionEnd{true: loader.EndClient, false: loader.EndServer}[want]
+		if s, ok := got[client(i)]; !ok || s.End != end || s.ClientLast != want || s.Query {
+			t.Errorf("session %d: %v, ended by %s, its client had the last word: %v, want %v", i, ok, s.End, s.ClientLast, want)
+		}
 	}
 }

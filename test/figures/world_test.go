@@ -63,6 +63,7 @@ func within(t testing.TB, what string, value, target time.Duration) {
 type edge struct {
 	world                *netns.World
 	player, host, server *netns.Host
+	up, front            *netns.Interface // the player's end, and the edge's
 	binary               string
 	pin, socket, config  string
 	api                  *api.Client
@@ -92,12 +93,13 @@ func newEdge(t *testing.T, name, config string) *edge {
 		*h.host, err = w.Host(h.name)
 		must(t, err)
 	}
-	link := func(a, b *netns.Host, an, bn, ap, bp string) {
-		_, _, err := w.Link(netns.End{Host: a, Name: an, Addresses: []netip.Prefix{netip.MustParsePrefix(ap)}},
+	link := func(a, b *netns.Host, an, bn, ap, bp string) (*netns.Interface, *netns.Interface) {
+		x, y, err := w.Link(netns.End{Host: a, Name: an, Addresses: []netip.Prefix{netip.MustParsePrefix(ap)}},
 			netns.End{Host: b, Name: bn, Addresses: []netip.Prefix{netip.MustParsePrefix(bp)}}, netns.LinkOptions{Queues: 2})
 		must(t, err)
+		return x, y
 	}
-	link(e.player, e.host, "up0", "front0", "198.18.0.2/16", "198.18.0.1/16")
+	e.up, e.front = link(e.player, e.host, "up0", "front0", "198.18.0.2/16", "198.18.0.1/16")
 	link(e.host, e.server, "back0", "up0", "198.51.100.1/24", "198.51.100.2/24")
 	must(t, e.server.DefaultRoute(netip.MustParseAddr("198.51.100.1")), e.host.DefaultRoute(playerAddr))
 	fs, err := w.MountBPF("bpf")

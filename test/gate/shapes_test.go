@@ -202,3 +202,45 @@ func TestOtherTransportsPass(t *testing.T) {
 		t.Errorf("minecraft_java: %+v, want PASS", got)
 	}
 }
+
+// window are the two words of one of the shape gate's windows: lengths, bytes (at most eight) from a place on, which of them count.
+func window(least, most, at int, value []byte, count, flags uint64) (uint64, uint64) {
+	v := make([]byte, 8)
+	copy(v, value)
+	return binary.LittleEndian.Uint64(v), uint64(least) | uint64(most)<<16 | uint64(at)<<32 | count<<48 | flags<<56
+}
+
+func TestShape(t *testing.T) {
+	const used, more, stream = 1, 2, 4
+	r := newRig(t, "shape")
+	r.rows(t, []row{{"no shape is told", hx("00"), pass}, {"none, and nothing in it", nil, pass}})
+	p := &r.box.Params
+	p[0], p[1] = window(6, 9, 0, []byte("MG"), 3, used)
+	r.rows(t, []row{
+		{"the least", []byte("MG....")[:6], pass}, {"one less", []byte("MG..."), refuse},
+		{"the most", []byte("MG......."), pass}, {"one more", []byte("MG........"), refuse},
+		{"another byte", []byte("MH...."), refuse}, {"nothing", nil, refuse},
+	})
+	p[2], p[3] = window(12, 65535, 9, []byte("xyz"), 5, used)
+	r.rows(t, []row{
+		{"the first shape still", []byte("MG....."), pass},
+		{"the second, cut within its window", []byte("---------x-z"), pass},
+		{"the second, a byte that counts", []byte("---------x-y"), refuse},
+		{"the second, longer than its window", join([]byte("---------x-z"), zeros(40)), pass},
+		{"the second, as long as a frame", join([]byte("---------x-z"), zeros(1400)), pass},
+		{"of neither length", []byte("MG------x-"), refuse},
+	})
+	p[0], p[1] = window(6, 64, 0, []byte("MG"), 3, used|more)
+	p[2], p[3] = window(6, 64, 4, []byte{1, 2}, 3, used)
+	p[4], p[5] = window(3, 3, 0, nil, 0, used)
+	r.rows(t, []row{
+		{"one shape of two windows", []byte("MG..\x01\x02"), pass}, {"its first window alone", []byte("MG..\x01\x03"), refuse},
+		{"its second alone", []byte("MH..\x01\x02"), refuse}, {"the shape behind it, a length alone", []byte("abc"), pass},
+	})
+	p[5] |= more << 56
+	r.rows(t, []row{{"a shape without its end", []byte("abc"), refuse}})
+	r.box.Proto = tcp
+	r.rows(t, []row{{"what isn't its protocol", []byte("GET /"), pass}})
+	p[1] |= stream << 56
+	r.rows(t, []row{{"over TCP", []byte("MG..\x01\x02"), pass}, {"over TCP, another", []byte("GET / HTTP"), refuse}})
+}

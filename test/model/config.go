@@ -10,6 +10,7 @@ import (
 // Config is a configuration: what docs/configuration.md says, with every default filled in.
 type Config struct {
 	Enforce                bool // false: policy is counted, not carried out
+	Doubts                 bool // sources may be doubted
 	Host                   Rate
 	Source                 Rate // of the host's traffic, each source's share
 	Always                 []ProtoPort

@@ -21,6 +21,7 @@ const (
 
 	Denied          Reason = "denied"
 	NotAllowed      Reason = "not_allowed"
+	Doubted         Reason = "doubted"
 	PacketSize      Reason = "packet_size"
 	FragmentRefused Reason = "fragment_refused"
 	RatePackets     Reason = "rate_packets"

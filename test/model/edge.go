@@ -53,6 +53,8 @@ type Edge struct {
 	asks                 []AskKey
 	states               map[int]State // of services
 	grace                map[int]uint64
+	doubts               map[EntryKey]uint64
+	doubtUntil           map[int]uint64 // by service
 	came                 map[int]*[2]bucket
 	strangers            map[int]*Tried
 	weak                 map[int]int
@@ -96,7 +98,7 @@ func New(sizes Sizes) *Edge {
 		hostSources: map[uint32]*bucket{}, counts: map[int]*Count{},
 		gates: Gates(), caches: map[cacheKey]*[4]*Answer{}, states: map[int]State{}, grace: map[int]uint64{}, came: map[int]*[2]bucket{},
 		strangers: map[int]*Tried{}, weak: map[int]int{}, grey: map[tuple]uint64{}, sketch: map[uint32]*[sketchCells]sketchCell{},
-		prefixes: map[uint32]*bucket{}, regulars: map[sourceKey]bool{}, booked: map[sourceKey]*booked{}, players: map[BookKey]uint64{}, ruleTold: map[int]*RuleTold{}, ruleBuckets: map[uint32]*bucket{}, ruleCells: map[uint32]*bucket{},
+		prefixes: map[uint32]*bucket{}, regulars: map[sourceKey]bool{}, doubts: map[EntryKey]uint64{}, doubtUntil: map[int]uint64{}, booked: map[sourceKey]*booked{}, players: map[BookKey]uint64{}, ruleTold: map[int]*RuleTold{}, ruleBuckets: map[uint32]*bucket{}, ruleCells: map[uint32]*bucket{},
 		wide: map[uint32]*wideUse{}, unproven: map[int]*wideUse{}, unproven4: newRing(sizes.Unproven), unproven6: newRing(sizes.Unproven),
 	}
 }

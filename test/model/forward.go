@@ -139,6 +139,12 @@ func (e *Edge) recheck(p *view, w way) Reason {
 	if j.reason != None {
 		return j.reason
 	}
+	if e.doubtedSession(w, j) {
+		j.refused = true
+		if e.refuse(p, Doubted, e.services[w.Service].Enforce) {
+			return Doubted
+		}
+	}
 	if j.unlimited || e.anyLimit { // a session that began while nothing was limited is from now on, if something is
 		h.unlimited = j.unlimited
 	}

@@ -93,8 +93,9 @@ func Gates() map[string]func(*First) Said {
 		"source": gateSource, "quake3": gateQuake3, "raknet": gateRakNet, "stun": gateSTUN, "minecraft_java": shape(gateMinecraft),
 		"enet": gateENet, "wireguard": shape(gateWireGuard), "quic": shape(gateQUIC), "unreal": shape(gateUnreal),
 		"teamspeak3": shape(gateTeamSpeak), "mumble": gateMumble, "photon": shape(gatePhoton), "steam_sdr": gateSteam,
+		"shape": shape(gateShape),
 	}
-	spoken := map[string]uint8{"minecraft_java": tcp, "mumble": 0}
+	spoken := map[string]uint8{"minecraft_java": tcp, "mumble": 0, "shape": 0}
 	for name, gate := range all {
 		proto, ok := spoken[name]
 		if !ok {

@@ -132,3 +132,47 @@ func gatePhoton(g *First) bool {
 	return len(b) == 56 && be16(b) == 0xffff && b[2] == 0 && b[3] == 1 &&
 		bytes.Equal(b[12:16], []byte{2, 0xff, 1, 4}) && be32(b[16:]) == 0x2c && be32(b[20:]) == 1
 }
+
+// gateShape: of the shapes that params tell, in three windows of two words each. A window is a least and a greatest length, and up to
+// eight bytes from a place on; a shape is all windows up to the first that says no further one is of it.
+func gateShape(g *First) bool {
+	flags := func(i int) byte { return byte(g.Params[2*i+1] >> 56) }
+	if flags(0)&1 == 0 || g.Proto != map[bool]uint8{true: tcp, false: udp}[flags(0)&4 != 0] {
+		return true // nothing is told, or not of this protocol
+	}
+	fits := true
+	for i := 0; i < 3 && flags(i)&1 != 0; i++ {
+		fits = fits && inWindow(g.Payload, g.Params[2*i], g.Params[2*i+1])
+		if flags(i)&2 != 0 {
+			continue
+		}
+		if fits {
+			return true
+		}
+		fits = true
+	}
+	return false
+}
+
+func inWindow(b []byte, value, place uint64) bool {
+	if len(b) < int(place&0xffff) || len(b) > int(place>>16&0xffff) {
+		return false
+	}
+	at := int(place >> 32 & 0xffff)
+	for n := range 8 {
+		if place>>(48+n)&1 == 0 {
+			continue
+		}
+		var seen byte // behind the packet's end there are zeros, as long as the window begins in it
+		if at >= len(b) {
+			return false
+		}
+		if at+n < len(b) {
+			seen = b[at+n]
+		}
+		if seen != byte(value>>(8*n)) {
+			return false
+		}
+	}
+	return true
+}

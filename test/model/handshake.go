@@ -58,7 +58,7 @@ func (e *Edge) shakes(p *view, svc *service) bool {
 	if svc.SYNProxy == SYNProxyOff || !e.config.Enforce || !svc.Enforce {
 		return false
 	}
-	return svc.SYNProxy == SYNProxyAlways || e.states[p.service] == Attack || !e.comers(p.service, 0).has(svc.Strangers.Sessions, e.Now)
+	return svc.SYNProxy == SYNProxyAlways || e.states[p.service] == Attack || e.doubting(p.service) || !e.comers(p.service, 0).has(svc.Strangers.Sessions, e.Now)
 }
 
 // synHash is the hash behind a cookie.

@@ -100,7 +100,7 @@ func (e *Edge) ask(p *view, svc *service, on bool) Said {
 	g := &First{
 		Now: e.Now, Service: p.service, Proto: p.proto, From: p.from(), To: p.to(), Payload: p.frame[min(at, end):end],
 		State: e.states[p.service], Watch: on || !e.config.Enforce || !svc.Enforce || svc.WatchGate || !p.plain(),
-		Cookies: !on && (e.states[p.service] == Attack || !e.comers(p.service, 0).has(svc.Strangers.Sessions, e.Now)),
+		Cookies: !on && (e.states[p.service] == Attack || e.doubting(p.service) || !e.comers(p.service, 0).has(svc.Strangers.Sessions, e.Now)),
 		Params:  svc.Params, Secret: e.Cookies,
 	}
 	if !on {
@@ -166,6 +166,9 @@ func (e *Edge) mayComeIn(p *view, svc *service) Reason {
 	n, q := e.tried(p.service), &svc.Strangers
 	if e.regulars[regularOf(p.src, p.service)] {
 		return None
+	}
+	if e.doubted(p.src, p.service) && e.refuse(p, Doubted, svc.Enforce) {
+		return Doubted
 	}
 	if e.states[p.service] != Attack && e.comers(p.service, 0).take(q.Sessions, e.Now, 1, 0) {
 		return None

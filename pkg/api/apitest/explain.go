@@ -11,10 +11,14 @@ import (
 	"parry/pkg/blocklist"
 )
 
-// Explain says the same of each address but the blocked 203.0.113.7.
+// Explain says the same of each address but the blocked 203.0.113.7; every player is at 198.51.100.7.
 func (e *Edge) Explain(_ context.Context, q api.ExplainQuery) (api.Explanation, error) {
+	var player *string
+	if q.Player != "" {
+		q.Address, player = netip.MustParseAddr("198.51.100.7"), &q.Player
+	}
 	x := api.Explanation{
-		Address: q.Address, Time: Epoch(), Proven: true, Entries: []api.ListedEntry{}, Regular: []string{"arena"}, Place: &api.Place{Country: "DE", ASN: 3320, Network: "Example Net"},
+		Player: player, Address: q.Address, Time: Epoch(), Proven: true, Entries: []api.ListedEntry{}, Regular: []string{"arena"}, Place: &api.Place{Country: "DE", ASN: 3320, Network: "Example Net"},
 		Sessions: sessions()[:1], Limits: []api.LimitUse{
 			{Level: api.LevelSource, Service: "arena", Limit: "packets_per_second", Source: "198.51.100.7/32", Value: 1000, Used: 0.34, Enforced: true},
 			{Level: api.LevelSource, Service: "craft", Limit: "new_sessions", Source: "198.51.100.7/32", Value: 10, Used: 0.9},

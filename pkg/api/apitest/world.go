@@ -133,7 +133,7 @@ func sessions() []api.Session {
 			NAT: new(netip.MustParseAddrPort("10.0.0.1:1024")), Server: netip.MustParseAddrPort("10.0.1.11:27960"), ServerName: "eu-1",
 			State: api.Proven, Proof: "strong", AgeMS: 754_000, IdleMS: 12, Game: "quake3", Player: new("Sarge"),
 			Named: &api.Named{Game: "quake3", Confidence: 0.97, Reason: "Quake III: a client asks for a challenge"},
-			Up:    &api.Direction{Packets: 94250, Bytes: 8_482_500, JitterMS: new(0.84), Loss: new(0.0)},
+			Up:    timed(),
 			Down:  &api.Direction{Packets: 15080, Bytes: 4_826_000},
 		},
 		{
@@ -149,6 +149,19 @@ func sessions() []api.Session {
 			Server: netip.MustParseAddrPort("[fd00::21]:25565"), ServerName: "mc-1",
 			State: api.Closing, Proof: "strong", AgeMS: 3_600_000, IdleMS: 1500, Game: "minecraft_java",
 			Up: &api.Direction{Packets: 1000, Bytes: 100_000}, Down: &api.Direction{Packets: 2000, Bytes: 300_000},
+		},
+	}
+}
+
+// timed is a direction of a session that is watched.
+func timed() *api.Direction {
+	return &api.Direction{
+		Packets: 94250, Bytes: 8_482_500, JitterMS: new(0.84), Loss: new(0.0012), LongestGapMS: new(212.5), Reordered: new(uint64(3)), Duplicates: new(uint64(1)),
+		Timing: &api.Timing{
+			WatchedMS: 752_000, Packets: 94_100, Bursts: 12, LongestBurst: 5, Numbers: new(uint32(94_101)), Lost: new(uint32(113)), RecentGapMS: 31.5,
+			RecentLoss: new(0.0), Drops: map[string]uint32{"rate_packets": 2},
+			Sizes:      []api.Class{{Below: new(64.0), Packets: 90_000}, {Below: new(128.0), Packets: 4000}, {Below: new(256.0)}, {Packets: 100}},
+			SpacingsMS: []api.Class{{Below: new(0.131072)}, {Below: new(8.388608), Packets: 93_000}, {Below: new(16.777216), Packets: 1099}},
 		},
 	}
 }
