@@ -93,9 +93,9 @@ func (d *Detector) count(e *seen) {
 }
 
 // blame tells a refusal for what the client did from one by a limit.
-func (d *Detector) blame(reason string) uint8 {
+func (d *Detector) blame(reason string) uint16 {
 	if d.crowding[reason] {
-		return crowded
+		return crowded | late
 	}
 	return refused
 }

@@ -159,6 +159,57 @@ func TestMetronomeIsTheClientsOwn(t *testing.T) {
 	}
 }
 
+// Limits let a robot in late, or not: what it did before stays evidence, whose ends are told a minute later, and so does what it goes on with.
+func TestMetronomeAmidLimits(t *testing.T) {
+	const every, told = 8 * time.Second, time.Minute
+	for _, row := range []struct {
+		name    string
+		held    func(i int) int // how often the i-th connection is refused before it is let in; <0: it never is
+		forgets int             // the first whose end nobody tells of
+	}{
+		{"let in late", func(i int) int { return i / 8 }, 16},
+		{"not let in any more", func(i int) int { return -(i / 9) }, 16},
+		{"held up now and then", func(i int) int { return i % 4 / 3 }, 16},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := newRig(t)
+			var ends []Observation
+			var at []time.Duration
+			tell := func(until time.Duration) {
+				for len(ends) > 0 && at[0] <= until {
+					r.now = at[0]
+					r.see(victim, ends[0])
+					ends, at = ends[1:], at[1:]
+				}
+				r.now = until
+			}
+			next := r.now
+			for i := range row.forgets {
+				o := Observation{Client: uint16(1000 + i), Proof: Strong}
+				held := row.held(i)
+				for range max(held, -held) {
+					tell(next)
+					r.see(victim, Observation{Kind: Refused, Reason: "greylisted", Client: o.Client})
+					next += time.Second
+				}
+				tell(next)
+				next += every
+				if held < 0 {
+					continue
+				}
+				o.Kind = Attempt
+				r.see(victim, o)
+				o.Kind, o.EndedBy, o.Lived = Ended, ByIdle, every
+				ends, at = append(ends, o), append(at, next+told)
+			}
+			tell(next + told)
+			if len(r.made) == 0 || r.made[0].Reason.String() != "metronome" {
+				t.Errorf("decided %+v", r.made)
+			}
+		})
+	}
+}
+
 // While a service's own players get nowhere, others who don't are no attackers.
 func TestAServiceThatFailsIsNobodysAttack(t *testing.T) {
 	come := func(r *rig) {

@@ -26,13 +26,15 @@ const (
 	played  // it lasted
 	byHand  // its client said that it leaves
 	idled   // as nothing, of one that proved its address weakly
+	late    // a limit refused it at first, or for good
 )
 
 // conn is one of a source's latest connections.
 type conn struct {
 	at            int64
 	service, port uint16
-	game, state   uint8
+	state         uint16
+	game          uint8
 }
 
 // history is what is known of one source. It holds no pointers, and 24 connections at most.

@@ -140,7 +140,8 @@ func beatFact(mean, worst time.Duration, n int) Fact {
 }
 
 // beat is the interval of n sessions in a row; n = 0: they keep none. also: states besides those that are sure that count as its own doing.
-func (d *Detector) beat(e *seen, also uint8) (mean, worst time.Duration, of int) {
+// What follows a connection that limits let in late says nothing: its session began later than it did.
+func (d *Detector) beat(e *seen, also uint16) (mean, worst time.Duration, of int) {
 	p, h := &d.p.Churn, e.h
 	n := p.Regular
 	if h.known() > 1 && time.Duration(h.back(0).at-h.back(1).at) < d.p.Risk.Window/time.Duration(d.p.Risk.Connections) {
@@ -149,11 +150,11 @@ func (d *Detector) beat(e *seen, also uint8) (mean, worst time.Duration, of int)
 	if d.patience(e) > 1 || h.scale(d.p.Shared) > 1 {
 		n = ringSize - 1
 	}
-	var times [ringSize]int64
-	k, willed := 0, 0
-	for i := 0; i < h.known() && k < n; i++ {
+	var steps [ringSize]time.Duration
+	k, sessions, willed, next := 0, 0, 0, int64(0)
+	for i := 0; i < h.known() && k < n-1; i++ {
 		c := h.back(i)
-		if k == 0 && c.state&(ended|refused|crowded) == 0 {
+		if sessions == 0 && c.state&(ended|refused) == 0 {
 			continue // the latest have no fate yet
 		}
 		own := c.state&proven != 0 && (c.state&(nothing|refused) != 0 || c.state&(played|byHand) == played|byHand) || c.state&also != 0
@@ -163,24 +164,30 @@ func (d *Detector) beat(e *seen, also uint8) (mean, worst time.Duration, of int)
 		if own {
 			willed++
 		}
-		times[k] = c.at
-		k++
+		if sessions > 0 && c.state&(late|crowded) != late { // else it stayed on for as long as others do, from when it got in
+			steps[k] = time.Duration(next - c.at)
+			k++
+		}
+		sessions, next = sessions+1, c.at
 	}
-	if k < n || willed < n/2 {
+	if k < n-1 || willed < sessions/2 {
 		return 0, 0, 0
 	}
-	mean, worst = evenness(times[:n])
+	mean, worst = evenness(steps[:k])
 	if worst > max(p.Slack, time.Duration(float64(mean)*p.Even)) || mean < time.Second {
 		return 0, 0, 0
 	}
-	return mean, worst, n
+	return mean, worst, sessions
 }
 
-// evenness is the mean of intervals between times, the latest first, and what differs most from it.
-func evenness(times []int64) (mean, worst time.Duration) {
-	mean = time.Duration((times[0] - times[len(times)-1]) / int64(len(times)-1))
-	for i := range len(times) - 1 {
-		worst = max(worst, (time.Duration(times[i]-times[i+1]) - mean).Abs())
+// evenness is the mean of intervals, and what differs most from it.
+func evenness(steps []time.Duration) (mean, worst time.Duration) {
+	for _, s := range steps {
+		mean += s
+	}
+	mean /= time.Duration(len(steps))
+	for _, s := range steps {
+		worst = max(worst, (s - mean).Abs())
 	}
 	return mean, worst
 }
