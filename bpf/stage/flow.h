@@ -188,8 +188,8 @@ static __always_inline bool to_show(struct xdp_md *ctx, struct pkt *p, __u32 sta
 	return speaks_on(p);
 }
 
-/* Is its client's address still to be doubted? */
-static __always_inline bool doubted(const struct flow *f, __u32 state)
+/* Has its client proven nothing yet, or no more than that somebody hears what is sent there? */
+static __always_inline bool unproven_yet(const struct flow *f, __u32 state)
 {
 	return FLOW_PHASE(state) == PHASE_OPENING || (state & FLOW_WEAK && *(volatile __u32 *)&f->state & FLOW_WEAK);
 }
@@ -209,13 +209,13 @@ static __always_inline int flow_pass(struct xdp_md *ctx, struct pkt *p, struct f
 	}
 	if (!p->down && flow_ruled(p, f))
 		return FLOW_JUDGE;
-	if (doubted(f, *state) && to_show(ctx, p, *state))
+	if (unproven_yet(f, *state) && to_show(ctx, p, *state))
 		return FLOW_SHOW;
 	if (cfg.gates && *state & FLOW_NETCHAN && netchan(ctx, p, f)) {
 		*state = (*state & ~(FLOW_PHASES | FLOW_WEAK)) | PHASE_OPEN;
 		proved(p, STEP_STRONG);
 	}
-	if (doubted(f, *state)) {
+	if (unproven_yet(f, *state)) {
 		refused = flow_opening(p, f);
 		if (refused)
 			return refused;

@@ -123,7 +123,7 @@ static __always_inline int local_reply(struct __sk_buff *skb, struct pkt *p, str
 	}
 	if (cfg.gates && state & FLOW_NETCHAN)
 		netchan_local(skb, p, f);
-	if (doubted(f, state)) {
+	if (unproven_yet(f, state)) {
 		refused = flow_opening(p, f);
 		if (refused)
 			return refused;

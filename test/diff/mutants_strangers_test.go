@@ -29,7 +29,7 @@ func strangerMutants() []mutant {
 		{"weak: queries cost nothing", "stage/gate.h", "return p->weak && !query_pays(p, svc) ?", "return 0 ?", "gates", ""},
 		{"weak: a query proves", "stage/proof.h", "if (f->state & FLOW_QUERY || p->query)", "if (f->state & FLOW_QUERY)", "gates", ""},
 		{"weak: who lasts is held to it", "stage/proof.h", "	weak_leave(p, p->src, f);\n	__sync_fetch_and_and(&down->state, ~FLOW_WEAK);\n", "	weak_leave(p, p->src, f);\n", "gates", ""},
-		{"weak: local servers are held to nothing", "stage/local.h", "	if (doubted(f, state)) {", "	if (FLOW_PHASE(state) == PHASE_OPENING) {", "gates", ""},
+		{"weak: local servers are held to nothing", "stage/local.h", "	if (unproven_yet(f, state)) {", "	if (FLOW_PHASE(state) == PHASE_OPENING) {", "gates", ""},
 		{"weak: the short cut is theirs", "stage/express.h", "FLOW_NETCHAN | FLOW_FRESH | FLOW_WEAK | FLOW_SPECIAL |", "FLOW_NETCHAN | FLOW_FRESH | FLOW_SPECIAL |", "gates", ""},
 		{"local: later parts follow a refused one", "stage/local.h", "return f && f->refused &&", "return f && !f->refused &&", "gates", ""},
 		{"local: parts of another datagram are refused", "stage/local.h", "		if (f && f->refused)\n			bpf_map_delete_elem(&frag, &k);\n", "", "gates", ""},

@@ -30,7 +30,7 @@ type mutant struct {
 
 // mutants are faults that a review might miss, all over the fast path.
 func mutants() []mutant {
-	return append(slices.Concat(strangerMutants(), wideMutants(), ruleMutants(), shakenMutants(), watchedMutants()), []mutant{
+	return append(slices.Concat(strangerMutants(), wideMutants(), ruleMutants(), shakenMutants(), watchedMutants(), doubtMutants()), []mutant{
 		{"a first fragment's UDP length is that of the part", "stage/parse.h", "(p->frag == FRAG_NONE && len > rest)", "len > rest", "", ""},
 		{"routing headers are followed", "stage/parse.h", "p->proto == NEXTHDR_ROUTING && h->left", "0", "", ""},
 		{"a TTL of 1 is forwarded", "stage/rewrite.h", "	if (ip->ttl <= 1)", "	if (!ip->ttl)", "", ""},
@@ -92,7 +92,7 @@ func (m mutant) kept() string {
 }
 
 // everyMutant-th is compiled in a quick run; `make mutants` compiles all of them, which takes minutes.
-const everyMutant = 12
+const everyMutant = 24
 
 // Every mutant is caught: by the sequence that is kept of it, so that luck has no part in it. PARRY_MUTANTS=search (make
 // fuzz-mutants) has the fuzzer catch each anew, and keeps the sequence of one that has none.

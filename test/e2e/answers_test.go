@@ -268,6 +268,7 @@ func (s *querySite) askAt(server netip.AddrPort, q query.Question, local bool) (
 // A server that falls silent is not answered for: what it said last is given for some seconds, and then players hear it
 // say nothing.
 func TestStaleAnswersAreNotServed(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "stale", siteOptions{})
 	server := querytest.RakNet{Text: "MCPE;A world;390;1.20.80;3;20;1;Level;Survival;1;19132;19133;"}
 	silent := make(chan struct{})

@@ -20,6 +20,7 @@ import (
 // A capture of one client holds both ways of its play in every mode, as the packets came in, and nothing of others; play goes on
 // while it begins and ends.
 func TestCaptureOfAnAddress(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "capture", siteOptions{})
 	s.edge.run(everyMode(unlimited))
 	for _, w := range s.ways() {
@@ -164,6 +165,7 @@ func tsharkComments(t *testing.T, file string) string {
 
 // Drops: whose they are, and why, with a filter by reason; ^C leaves a whole file, and so does a disk without room.
 func TestCaptureOfDrops(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "drops", siteOptions{})
 	s.edge.run(everyMode(unlimited))
 	w := s.ways()[0]

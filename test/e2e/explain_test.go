@@ -12,6 +12,7 @@ import (
 
 // Who is dropped can be told why: by the sample that is taken of each source always, and whole while it is watched.
 func TestExplain(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "explain", siteOptions{})
 	s.edge.run(everyMode("limits: {source: {packets_per_second: 200, burst: 20}}\n"))
 	for _, w := range []way{s.ways()[0], s.ways()[1]} {

@@ -53,6 +53,7 @@ func (e *edge) refuses(want string, args ...string) {
 // An operator's gate comes to a running edge, judges its service's strangers, is replaced, outlives the daemon and goes;
 // and a player in a match loses nothing by any of it.
 func TestAnOperatorsGate(t *testing.T) {
+	t.Parallel()
 	object := need.Gate(t, string(exampleSource(t)))
 	s := newSite(t, "gate", siteOptions{})
 	mine := service{name: "mine", listen: at(vip4, 7000).String(), forward: "nat", servers: []string{at(server4, 7000).String()}}

@@ -49,6 +49,7 @@ stream {
 // nginx reads the PROXY header (version 2) that the edge puts before each connection, with the SYN proxy and without it, and takes nothing
 // else; who connects may be the first to speak or the last.
 func TestNginxReadsThePROXYHeader(t *testing.T) {
+	t.Parallel()
 	nginx := needProgram(t, "nginx")
 	for _, proxy := range []string{"always", "off"} {
 		t.Run("syn_proxy "+proxy, func(t *testing.T) { checkNginx(t, nginx, proxy) })

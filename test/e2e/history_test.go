@@ -54,6 +54,7 @@ func (p *udpPlayer) insist(payload []byte, within time.Duration) {
 
 // Each session that was proven leaves a record that says whose doing its end was, and records outlive the daemon.
 func TestHistory(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "history", siteOptions{})
 	s.edge.run(unlimited + pastServices("10.0.1.11", ""))
 	for _, port := range []uint16{27960, 27961, 27962} {

@@ -237,6 +237,7 @@ func (m *mumbleBot) end() {
 // Two clients talk by one server, one through nat, the other through transparent: control by TCP and voice by UDP go to
 // the same port, and must come to the same server from the same address.
 func TestMumble(t *testing.T) {
+	t.Parallel()
 	murmurd := needProgram(t, "murmurd")
 	const port = 64738
 	s := gameSite(t, "mumble", "mumble", "[tcp, udp]", port)

@@ -55,6 +55,7 @@ max_no_competitors = 0
 `
 
 func TestOpenTTD(t *testing.T) {
+	t.Parallel()
 	openttd := needProgram(t, "openttd")
 	s := gameSite(t, "openttd", "openttd", "[tcp, udp]", 3979)
 	write := func(name, file, text string) {
@@ -114,6 +115,7 @@ update_information_url =
 
 // A real client under a virtual screen presses random keys; the server writes down what it digs and builds.
 func TestMinetest(t *testing.T) {
+	t.Parallel()
 	server, client := needProgram(t, "minetestserver"), needProgram(t, "minetest")
 	// It loads its textures and models as fast as it can, and acknowledges each packet: next door that is more than the
 	// 1000 packets a second that a source has by default.
@@ -139,6 +141,7 @@ func TestMinetest(t *testing.T) {
 
 // A real client joins a DDNet server (0.6 protocol, with its own anti-spoofing tokens) through nat.
 func TestDDNet(t *testing.T) {
+	t.Parallel()
 	server, client := needProgram(t, "DDNet-Server"), needProgram(t, "DDNet")
 	s := gameSite(t, "ddnet", "ddnet", "udp", 8303)
 	host := s.game(s.servers, "server", nil, server, "sv_name parry; sv_port 8303; sv_map dm1; sv_register 0; sv_use_sql 0")

@@ -31,6 +31,7 @@ func (e *edge) wantRule(what string, good func(api.Rule) bool) {
 // An operator's rules come to a running edge, judge strangers' packets and, if they say so, sessions'; they hold while the daemon is dead,
 // are there again after a restart with what they counted, and end; a player in a match loses nothing by any of it.
 func TestAnOperatorsRules(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "rules", siteOptions{})
 	s.edge.run(unlimited + yaml(service{name: "mine", listen: at(vip4, 7000).String(), forward: "nat", servers: []string{at(server4, 7000).String()}}))
 	s.udpServer(s.servers, at(server4, 7000), "")

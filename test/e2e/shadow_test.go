@@ -12,6 +12,7 @@ import (
 // A service that only watches says whom its limits would have hit; switched on, it hits a player and only watches again by itself, and
 // what was promoted holds over a restart and goes as the file says so itself.
 func TestShadow(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "shadow", siteOptions{})
 	w := s.ways()[0]
 	config := func(enforce string) string {

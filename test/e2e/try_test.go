@@ -172,6 +172,7 @@ func (r *tried) leavesNothing() {
 }
 
 func TestTryUndoesItself(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, says string
 		code       int
@@ -231,6 +232,7 @@ func TestTryThatIsKilledWholeIsDetachedByTheKernel(t *testing.T) {
 
 // Confirmed, it is an edge like any other: it outlives the command and the daemon, and another adopts it.
 func TestTryThatIsConfirmedStays(t *testing.T) {
+	t.Parallel()
 	r := newTried(t, "tryconfirmed", everyMode(unlimited))
 	r.start(30*time.Second, nil)
 	w := r.ways()[0]
@@ -281,6 +283,7 @@ func TestTryThatIsConfirmedStays(t *testing.T) {
 
 // At a real terminal: confirm is typed there, or the terminal closes.
 func TestTryAtATerminal(t *testing.T) {
+	t.Parallel()
 	script := needProgram(t, "script")
 	var stdin io.WriteCloser
 	atTerminal := func(cmd *exec.Cmd) {
@@ -335,6 +338,7 @@ func (r *tried) sshLine(port uint16) (client, server net.Conn, told string) {
 
 // The connection that the person hangs on stops to be acknowledged: the trial ends long before its time.
 func TestTryEndsWhenTheConnectionIsCut(t *testing.T) {
+	t.Parallel()
 	r := newTried(t, "trycut", everyMode(unlimited))
 	_, server, told := r.sshLine(22)
 	r.start(10*time.Minute, func(cmd *exec.Cmd) {

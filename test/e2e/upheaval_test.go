@@ -51,6 +51,7 @@ func nextLayout(t *testing.T) (bin string, now int) {
 
 // A parry of another map layout touches nothing and says what to do; the program that is there goes on.
 func TestNextLayoutIsRefusedInWords(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("builds a parry of the next layout, which needs Go")
 	}

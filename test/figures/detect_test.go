@@ -4,18 +4,14 @@ package figures
 
 import (
 	"bufio"
-	"context"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"parry/pkg/lab"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -39,151 +35,56 @@ pools:
   - {name: shell, servers: [{name: s1, address: "198.51.100.2:27962"}]}
 `
 
-// From the packet that completes the evidence to the block: a hundred robots connect by a clock beside a flood of which each packet is to
-// be told of (200,000 a second, and as many as a CPU makes), while somebody plays.
+// From the packet that completes the evidence to the block: robots connect by a clock beside a flood of which each packet is to be
+// told of (200,000 a second, and as many as a CPU makes), while somebody plays.
 func TestBlockDelay(t *testing.T) {
 	all(t)
 	for _, f := range []struct {
 		name string
 		rate uint64
 	}{{"nothing else", 1}, {"200,000 samples/s offered", 200_000}, {"as many as a CPU makes", 0}} {
-		t.Run(f.name, func(t *testing.T) { blockDelay(t, f.name, f.rate) })
+		t.Run(f.name, func(t *testing.T) {
+			e := newEdge(t, "delay", detectConfig)
+			e.start(t)
+			e.greet(t)
+			e.swallow(t)
+			e.underFlood(t, f.name, f.rate, func() { e.robots(t) })
+			e.delays(t, f.name)
+			e.stop(t)
+		})
 	}
 }
 
-func blockDelay(t *testing.T, name string, rate uint64) {
-	e := newEdge(t, "delay", detectConfig)
+// Ten times as much as the daemon can take: it is held to a tenth of the CPU time that the same flood took of it.
+func TestSamplesOverload(t *testing.T) {
+	all(t)
+	const rate, long = 200_000, 20 * time.Second
+	e := newEdge(t, "overload", detectConfig)
 	e.start(t)
 	e.greet(t)
 	e.swallow(t)
-	play := e.play(t)
-	g, err := lab.NewGenerator(e.up, e.front.MAC, []lab.Stream{{
-		Sources: []lab.Source{{Prefix: netip.MustParsePrefix("16.0.0.0/4"), FirstPort: 1024, LastPort: 65535}},
-		Target:  netip.AddrPortFrom(edgeAddr, servicePort), Protocol: lab.UDP, Payload: make([]byte, 32), Random: true,
-	}})
-	must(t, err)
-	ctx, stop := context.WithCancel(t.Context())
-	var flood lab.Flood
-	flooded := make(chan error, 1)
-	cpu, began, before := e.cpuTime(t), time.Now(), e.offered(t)
-	go func() {
-		var err error
-		flood, err = g.Run(ctx, lab.Load{Rate: rate})
-		flooded <- err
-	}()
-	e.robots(t)
-	stop()
-	must(t, <-flooded, g.Close())
-	took := time.Since(began)
-	figure(t, name+": packets/s; of samples offered", fmt.Sprintf("%.0f; %.0f", flood.Rate(), float64(e.offered(t)-before)/took.Seconds()), "")
-	e.delays(t, name)
-	st, err := e.api.Status(t.Context())
-	must(t, err)
-	for _, kind := range []string{"first", "begin", "step", "turn", "drop"} {
-		k := st.Samples.Kinds[kind]
-		figure(t, "  samples of kind "+kind+": taken; lost; passed over", fmt.Sprintf("%d; %d; %d", k.Taken, k.Lost, k.PassedOver), "")
-	}
-	figure(t, "  the daemon's CPU; memory (RSS)", fmt.Sprintf("%.0f %%; %s", 100*float64(e.cpuTime(t)-cpu)/float64(took), mib(e.rss(t))), "")
-	sent, lost := play()
-	figure(t, "  moves of a player; without an answer", fmt.Sprintf("%d; %d", sent, lost), "none lost for it")
+	took := e.underFlood(t, "all that it asks for", rate, func() { time.Sleep(long) }) // the time is what is measured
+	e.underFlood(t, "a tenth of that CPU time", rate, func() { e.held(t, took/10, long) })
 	e.stop(t)
 }
 
-// offered is how many samples the fast path had to tell, whatever became of them.
-func (e *edge) offered(t *testing.T) (n uint64) {
+// held has the daemon stand still, for so long, whenever it has had more than its share of a CPU.
+func (e *edge) held(t *testing.T, share float64, long time.Duration) {
 	t.Helper()
-	st, err := e.api.Status(t.Context())
-	must(t, err)
-	return st.Samples.Taken + st.Samples.Lost + st.Samples.PassedOver
-}
-
-// greet runs a TCP server that answers what it is told, until the test ends.
-func (e *edge) greet(t *testing.T) {
-	t.Helper()
-	var l net.Listener
-	must(t, e.server.Do(func() (err error) {
-		l, err = net.Listen("tcp4", netip.AddrPortFrom(serverAddr, shellPort).String())
-		return err
-	}))
-	var open sync.WaitGroup
-	open.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return // closed
-			}
-			stop := context.AfterFunc(t.Context(), func() { _ = c.Close() })
-			open.Go(func() {
-				_, _ = io.Copy(c, c)
-				_ = c.Close()
-				stop()
-			})
+	pid, cpu, began := e.daemon.PID(), e.cpuTime(t), time.Now()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for time.Since(began) < long {
+		<-tick.C
+		sig := unix.SIGCONT
+		if float64(e.cpuTime(t)-cpu) > share*float64(time.Since(began)) {
+			sig = unix.SIGSTOP
 		}
-	})
-	t.Cleanup(func() { _ = l.Close(); open.Wait() })
-}
-
-// swallow is a server of the flooded service that never answers, so that the flood costs it little.
-func (e *edge) swallow(t *testing.T) {
-	t.Helper()
-	var c *net.UDPConn
-	must(t, e.server.Do(func() (err error) {
-		c, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(serverAddr, servicePort)))
-		return err
-	}))
-	must(t, c.SetReadBuffer(4096))
-	t.Cleanup(func() { _ = c.Close() })
-}
-
-// play is somebody in a match (one connection, a move every 20 ms); the function ends it and says how it was.
-func (e *edge) play(t *testing.T) (end func() (sent, lost uint64)) {
-	t.Helper()
-	c := e.shell(t, playerAddr, patience)
-	var moves, answers atomic.Uint64
-	done := make(chan struct{})
-	var moving, hearing sync.WaitGroup
-	moving.Go(func() {
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
-			if _, err := c.Write([]byte("move\n")); err == nil {
-				moves.Add(1)
-			}
-		}
-	})
-	hearing.Go(func() {
-		for in := bufio.NewScanner(c); in.Scan(); {
-			answers.Add(1)
-		}
-	})
-	return func() (uint64, uint64) {
-		close(done)
-		moving.Wait()
-		_ = c.(*net.TCPConn).CloseWrite() // the server answers what is on its way, and closes
-		_ = c.SetReadDeadline(time.Now().Add(patience))
-		hearing.Wait()
-		_ = c.Close()
-		return moves.Load(), moves.Load() - answers.Load()
+		must(t, unix.Kill(pid, sig))
 	}
-}
-
-// shell connects from an address; nil: it could not, in time.
-func (e *edge) shell(t *testing.T, from netip.Addr, within time.Duration) (c net.Conn) {
-	t.Helper()
-	err := e.player.Do(func() (err error) {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from.AsSlice()}, Timeout: within}
-		c, err = d.DialContext(t.Context(), "tcp4", netip.AddrPortFrom(edgeAddr, shellPort).String())
-		return err
-	})
-	if err != nil {
-		return nil
-	}
-	return c
+	had := float64(e.cpuTime(t)-cpu) / float64(time.Since(began))
+	must(t, unix.Kill(pid, unix.SIGCONT))
+	figure(t, "the daemon was given; of a CPU", fmt.Sprintf("%.1f %%", 100*had), "")
 }
 
 // robots connect by a clock, ten at a time so that they keep it, until they are blocked.
