@@ -24,10 +24,11 @@ const (
 	PrefixMember                   // of such a prefix, where others play
 	Carpet                         // a prefix's sources, thinly over many destinations
 	HeavyHitter                    // so many refused packets
+	Unanswered                     // it goes on with what no server answers
 )
 
 func reasonNames() []string {
-	return []string{"", "risk", "connect_flood", "churn", "metronome", "sweep", "prefix_attack", "prefix_joins", "prefix_member", "carpet", "heavy_hitter"}
+	return []string{"", "risk", "connect_flood", "churn", "metronome", "sweep", "prefix_attack", "prefix_joins", "prefix_member", "carpet", "heavy_hitter", "unanswered"}
 }
 
 func (r Reason) String() string {

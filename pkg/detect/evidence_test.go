@@ -313,3 +313,38 @@ func TestSamplesCountForMany(t *testing.T) {
 		t.Errorf("it stands as %+v", w)
 	}
 }
+
+// Who goes on with what no server answers is doubted; who repeats a question until he gives up, who is known, and whoever asks where nobody
+// is answered, is not.
+func TestUnansweredForHalfAMinute(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		apart  time.Duration
+		times  int
+		played bool // somebody plays there
+		known  bool // and at that address, too
+		want   []string
+	}{
+		{"junk", time.Second, 40, true, false, []string{victim + "/32 unanswered unproven 0.60"}},
+		{"junk that goes on", time.Second, 100, true, false, []string{victim + "/32 unanswered unproven 0.60", victim + "/32 unanswered unproven 0.60"}},
+		{"a client that gives up", time.Second, 30, true, false, nil},
+		{"a client that asks again and again", 3 * time.Second, 100, true, false, nil},
+		{"a service that is down", time.Second, 100, false, false, nil},
+		{"somebody plays there", time.Second, 100, true, true, nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := newRig(t)
+			if row.played {
+				r.see("192.0.2.1", Observation{Kind: Playing, Proof: Strong})
+			}
+			if row.known {
+				r.see(victim, Observation{Kind: Playing, Proof: Strong})
+			}
+			for range row.times {
+				r.see(victim, Observation{Kind: Dropped, Reason: "unproven_rate"})
+				r.now += row.apart
+			}
+			r.want(t, row.want...)
+		})
+	}
+}

@@ -10,16 +10,40 @@ func (d *Detector) volume(e *seen) {
 		return
 	}
 	p, w := &d.p.Heavy, e.o.weight()
-	if n, s := d.heavy.add(uint64(e.s), w, e.at); n > p.Packets {
-		if h := d.find(e.s); h == nil || d.unknown(h, e.at) {
-			d.question(d.suspects.take(e.s), e.at, func() Decision {
-				return Decision{Prefix: e.s.prefix(), Reason: HeavyHitter, Confidence: 0.6, Facts: []Fact{
-					fact("packets", float64(n), float64(p.Packets), "at least %d packets refused within ten seconds, more than %d", n, p.Packets),
-				}}
-			})
-		}
+	n, s := d.heavy.add(uint64(e.s), w, e.at)
+	d.unanswered(e, s)
+	if n > p.Packets {
+		d.suspect(e, HeavyHitter, fact("packets", float64(n), float64(p.Packets), "at least %d packets refused within ten seconds, more than %d", n, p.Packets))
 		d.heavy.forget(s)
 	}
+	d.thinly(e, w)
+}
+
+// unanswered looks for a source that goes on, without a pause, to send what no server answers, while others play at that service. One of
+// its packets a second is told of, so how much it sends is not known; a client that gets no answer says so more rarely, and gives up.
+func (d *Detector) unanswered(e *seen, s *slotted) {
+	p := &d.p.Heavy
+	if e.o.Reason != "unproven_rate" {
+		return
+	}
+	if long := s.goesOn(e.at, p.Pause); long >= p.Unanswered && !e.svc.silent(e.at) && d.patience(e) == 1 {
+		d.suspect(e, Unanswered, fact("seconds", long.Seconds(), p.Unanswered.Seconds(),
+			"for %.0f s it has sent what no server answers, more than %g s, while others play there", long.Seconds(), p.Unanswered.Seconds()))
+	}
+}
+
+// suspect decides that a source's address is doubted for what was sent in its name, if nobody is known there.
+func (d *Detector) suspect(e *seen, why Reason, f Fact) {
+	if h := d.find(e.s); h == nil || d.unknown(h, e.at) {
+		d.question(d.suspects.take(e.s), e.at, func() Decision {
+			return Decision{Prefix: e.s.prefix(), Reason: why, Confidence: 0.6, Facts: []Fact{f}}
+		})
+	}
+}
+
+// thinly looks for a prefix that spreads packets over many destinations.
+func (d *Detector) thinly(e *seen, w uint64) {
+	p := &d.p.Heavy
 	n, s := d.heavyNets.add(uint64(e.s.network()), w, e.at)
 	s.sources.add(mix(d.seed, uint64(e.s)))
 	s.dests.add(mix(d.seed, uint64(e.o.Service)<<16|uint64(e.o.Port)))

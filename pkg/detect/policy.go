@@ -80,10 +80,12 @@ type PrefixPolicy struct {
 }
 
 // HeavyPolicy: more than Packets refused ones of a source within five to ten seconds; of a prefix more than NetPackets, spread over
-// more than Destinations and more than Sources.
+// more than Destinations and more than Sources. Or of a source what no server answers for as long as Unanswered, with no Pause in it: no
+// game's client repeats its first packet for half a minute, each second.
 type HeavyPolicy struct {
 	Packets, NetPackets   uint64
 	Destinations, Sources int
+	Unanswered, Pause     time.Duration
 }
 
 // SurgePolicy is of services. Rates are new sessions a second.
@@ -120,7 +122,7 @@ func Default() Policy {
 		Churn:  ChurnPolicy{Short: 15 * time.Second, Sessions: 24, Regular: 8, Even: 0.03, Slack: 150 * time.Millisecond},
 		Sweep:  SweepPolicy{Destinations: 20, Share: 0.8},
 		Prefix: PrefixPolicy{Blocked: 8, Nothing: 16, Carpet: 24, Share: 0.75},
-		Heavy:  HeavyPolicy{Packets: 500, NetPackets: 10000, Destinations: 16, Sources: 8},
+		Heavy:  HeavyPolicy{Packets: 500, NetPackets: 10000, Destinations: 16, Sources: 8, Unanswered: 30 * time.Second, Pause: 2500 * time.Millisecond},
 		Surge: SurgePolicy{
 			Least: 20, Times: 4, Hold: 30 * time.Second, Entropy: 1.5, Uniform: 0.9, Unanswered: 0.8, Samples: 256,
 		},
@@ -158,6 +160,7 @@ func (p *Policy) Check() error {
 	want(p.Churn.Regular >= 4 && p.Churn.Regular < ringSize, fmt.Sprintf("a rhythm is not of 4 to %d sessions", ringSize-1))
 	want(p.Prefix.Blocked > 1 && p.Prefix.Nothing > 1, "a prefix of one source is no prefix")
 	want(p.Heavy.Packets > 0 && p.Heavy.NetPackets > 0, "a bound of packets is not above 0")
+	want(p.Heavy.Pause > 0 && p.Heavy.Unanswered > p.Heavy.Pause, "what no server answers is to go on for longer than a pause")
 	s := &p.Surge
 	want(s.Least > 0 && s.Times > 1 && s.Hold >= 0 && s.Entropy > 0 && share(s.Uniform) && share(s.Unanswered) && s.Samples > 0, "a bound of surges is out of its range")
 	z := &p.Sizes

@@ -2,7 +2,10 @@
 
 package detect
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // ranking finds what occurs most often among any number of things, in a bounded number of places: Space-Saving (Metwally, Agrawal,
 // El Abbadi 2005). A thing that occurred more than 1/size of all has a place for sure; its count is too high by err at most.
@@ -20,6 +23,7 @@ type slotted struct {
 	key            uint64
 	chain, at      int32
 	sources, dests spread // of a prefix
+	since, last    int64  // the stretch without a pause that it occurs in
 }
 
 type place struct {
@@ -72,6 +76,15 @@ func (r *ranking) add(key, weight uint64, now int64) (least uint64, s *slotted) 
 	least = p.count - p.err
 	r.down(s.at)
 	return least, s
+}
+
+// goesOn is for how long it has occurred without a pause.
+func (s *slotted) goesOn(now int64, pause time.Duration) time.Duration {
+	if now-s.last > int64(pause) {
+		s.since = now
+	}
+	s.last = now
+	return time.Duration(now - s.since)
 }
 
 func (r *ranking) unchain(i int32) {
