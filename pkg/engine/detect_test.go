@@ -281,7 +281,7 @@ func TestEvidenceIsBounded(t *testing.T) {
 	if len(b.all) != 0 {
 		t.Errorf("%d are kept for ever", len(b.all))
 	}
-	if err := b.load([]state.Entry{{Key: "x", Value: []byte("{")}}, now); err == nil {
+	if err := b.load([]state.Item{{Key: "x", Value: []byte("{")}}, now); err == nil {
 		t.Error("what is no evidence is taken")
 	}
 }

@@ -172,7 +172,7 @@ func (b *evidenceBook) save(ctx context.Context, store state.Store) error {
 }
 
 // load takes over what was kept; what can't be read is left out, and said.
-func (b *evidenceBook) load(entries []state.Entry, now time.Time) error {
+func (b *evidenceBook) load(entries []state.Item, now time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var errs []error

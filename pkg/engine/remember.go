@@ -91,7 +91,7 @@ func recall(ctx context.Context, m memory, max uint32) *memory {
 	return &m
 }
 
-func (m *memory) list(ctx context.Context, bucket string) []state.Entry {
+func (m *memory) list(ctx context.Context, bucket string) []state.Item {
 	if m.store == nil {
 		return nil
 	}

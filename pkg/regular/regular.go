@@ -47,7 +47,7 @@ type value struct {
 }
 
 // Load makes a list of at most max of what a store had. What can't be read or is too old is left out.
-func Load(entries []state.Entry, max int, now time.Time) (*List, error) {
+func Load(entries []state.Item, max int, now time.Time) (*List, error) {
 	l := &List{max: max, seen: map[Source]time.Time{}, saved: map[Source]time.Time{}}
 	var errs []error
 	for _, e := range entries {
