@@ -5,6 +5,7 @@ package state
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,7 +56,7 @@ func startDisk(ctx context.Context, dir string, log *slog.Logger) (_ *disk, err 
 	password := rand.Text()
 	d.srv, err = server.NewServer(&server.Options{
 		ServerName: "parry", DontListen: true, NoSigs: true, JetStream: true, StoreDir: dir, JetStreamMaxStore: maxDisk, JetStreamMaxMemory: 64 << 20,
-		SyncInterval: syncEvery, MaxPayload: maxPayload, MaxPending: maxPending, WriteDeadline: waitPeer, DisableJetStreamBanner: true, Users: users(password),
+		SyncInterval: syncEvery, MaxPayload: maxPayload, MaxPending: maxPending, WriteDeadline: waitPeer, DisableJetStreamBanner: true, CustomClientAuthentication: entrance{password},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the store's server: %w", err)
@@ -77,34 +78,48 @@ func startDisk(ctx context.Context, dir string, log *slog.Logger) (_ *disk, err 
 	if d.js, err = jetstream.New(d.nc, jetstream.WithPublishAsyncMaxPending(2*atOnce), jetstream.WithDefaultTimeout(answerWithin), jetstream.WithPublishAsyncTimeout(answerWithin)); err != nil {
 		return nil, fmt.Errorf("use JetStream: %w", err)
 	}
-	if d.shared, err = d.stream(ctx, sharedName, sharedPrefix); err != nil {
+	if d.shared, err = d.stream(ctx, sharedName, sharedPrefix, maxConsumers); err != nil {
 		return nil, err
 	}
-	d.local, err = d.stream(ctx, localName, localPrefix)
+	d.local, err = d.stream(ctx, localName, localPrefix, -1)
 	return d, err
 }
 
-// users are the daemon itself and those who come through the door: they follow `shared`, and can do nothing else.
-func users(password string) []*server.User {
+// entrance lets in the daemon, by a password made at its start, and as peerUser whom the door led here: those may follow `shared`, and can
+// do nothing else.
+type entrance struct{ password string }
+
+// Check is the server's question whether a client may come in.
+func (e entrance) Check(c server.ClientAuthentication) bool {
+	said := c.GetOpts()
+	switch {
+	case said.Username == localUser && subtle.ConstantTimeCompare([]byte(said.Password), []byte(e.password)) == 1:
+		c.RegisterUser(&server.User{Username: localUser})
+	case said.Username == peerUser:
+		c.RegisterUser(&server.User{Username: peerUser, Permissions: readOnly()})
+	default:
+		return false
+	}
+	return true
+}
+
+func readOnly() *server.Permissions {
 	const api = "$JS.API."
-	return []*server.User{
-		{Username: localUser, Password: password},
-		{Username: peerUser, Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: []string{
-				api + "STREAM.INFO." + sharedName, api + "CONSUMER.CREATE." + sharedName + ".>", api + "CONSUMER.MSG.NEXT." + sharedName + ".>",
-				api + "CONSUMER.INFO." + sharedName + ".>", api + "CONSUMER.DELETE." + sharedName + ".>",
-			}, Deny: []string{}},
-			Subscribe: &server.SubjectPermission{Allow: []string{nats.InboxPrefix + ">"}},
+	return &server.Permissions{
+		Publish: &server.SubjectPermission{Allow: []string{
+			api + "STREAM.INFO." + sharedName, api + "CONSUMER.CREATE." + sharedName + ".>", api + "CONSUMER.MSG.NEXT." + sharedName + ".>",
+			api + "CONSUMER.INFO." + sharedName + ".>", api + "CONSUMER.DELETE." + sharedName + ".>",
 		}},
+		Subscribe: &server.SubjectPermission{Allow: []string{nats.InboxPrefix + ">"}},
 	}
 }
 
-func (d *disk) stream(ctx context.Context, name, prefix string) (jetstream.Stream, error) {
+func (d *disk) stream(ctx context.Context, name, prefix string, consumers int) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	s, err := d.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: name, Subjects: []string{prefix + ">"}, MaxMsgsPerSubject: 1, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
-		MaxConsumers: maxConsumers, MaxMsgSize: maxPayload, AllowDirect: true, MaxBytes: maxDisk / 2,
+		MaxConsumers: consumers, MaxMsgSize: maxPayload, AllowDirect: true, MaxBytes: maxDisk / 2,
 		ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: time.Minute},
 	})
 	if err != nil {
@@ -202,6 +217,7 @@ func load(ctx context.Context, s jetstream.Stream, filter string, fn func(subjec
 	if err != nil {
 		return fmt.Errorf("read the store: %w", err)
 	}
+	defer func() { _ = s.DeleteConsumer(context.WithoutCancel(ctx), c.CachedInfo().Name) }() // it would go by itself, in idleConsumer
 	left := c.CachedInfo().NumPending
 	if left == 0 {
 		return nil
