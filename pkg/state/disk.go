@@ -24,6 +24,7 @@ const (
 	roomLeft     = 16 << 20         // bytes of the file system that state never takes
 	syncEvery    = time.Second      // what a loss of power takes
 	answerWithin = 5 * time.Second  // of the embedded server, for a call
+	readWithin   = 2 * time.Second  // of the embedded server, for the next message
 	waitPeer     = 10 * time.Second // until a peer that takes nothing is let go
 	idleConsumer = 10 * time.Second // until what a lost peer read by is forgotten
 	atOnce       = 1024             // messages that are under way
@@ -211,7 +212,7 @@ func (d *disk) forget(ctx context.Context, s jetstream.Stream, subjects []string
 	return nil
 }
 
-// load gives every message of a stream to fn, in the order in which they came.
+// load gives every message of a stream to fn, in the order in which they came; of a damaged one as many as can be read, and an error.
 func load(ctx context.Context, s jetstream.Stream, filter string, fn func(subject string, data []byte)) error {
 	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}, MaxResetAttempts: 3, InactiveThreshold: idleConsumer})
 	if err != nil {
@@ -227,18 +228,17 @@ func load(ctx context.Context, s jetstream.Stream, filter string, fn func(subjec
 		return fmt.Errorf("read the store: %w", err)
 	}
 	defer all.Stop()
-	for {
-		m, err := all.Next(jetstream.NextMaxWait(answerWithin))
+	for left > 0 {
+		m, err := all.Next(jetstream.NextMaxWait(readWithin))
 		if err != nil {
 			return fmt.Errorf("read the store, %d messages before its end: %w", left, err)
 		}
-		fn(m.Subject(), m.Data())
 		about, err := m.Metadata()
 		if err != nil {
 			return fmt.Errorf("read the store: %w", err)
 		}
-		if left = about.NumPending; left == 0 {
-			return nil
-		}
+		fn(m.Subject(), m.Data())
+		left = about.NumPending
 	}
+	return nil
 }

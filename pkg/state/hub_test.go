@@ -242,7 +242,6 @@ func TestDamage(t *testing.T) {
 				if bad := slices.DeleteFunc(slices.Clone(got), func(k string) bool { return slices.Contains(want, k) }); len(bad) > 0 {
 					t.Errorf("there is what was never put: %q", bad)
 				}
-				t.Logf("%d of %d are left; it says: %s", len(got), len(want), e.said)
 				e.put(now("new"))
 				must(t, e.hub.Flush(t.Context()), e.hub.Local().Put(t.Context(), "b", "new", []byte(`1`)), e.hub.Close())
 				again := openEdge(t, "a", dir)
@@ -251,6 +250,23 @@ func TestDamage(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A daemon that is killed has what it wrote, though it didn't close its store.
+func TestKilled(t *testing.T) {
+	live, copied := t.TempDir(), t.TempDir()
+	e := openEdge(t, "a", live)
+	var want []string
+	for n := range 2000 {
+		want = append(want, fmt.Sprintf("k-%04d", n))
+		e.put(now(want[n]))
+	}
+	must(t, e.hub.Flush(t.Context()))
+	e.put(now("k-0000", byPerson, asLift))
+	must(t, e.hub.Flush(t.Context()), os.CopyFS(copied, os.DirFS(live)))
+	if got := holding(openEdge(t, "a", copied).hub); !slices.Equal(got, want[1:]) {
+		t.Errorf("%d are there", len(got))
 	}
 }
 

@@ -56,14 +56,16 @@ func (h *Hub) startAndRead(ctx context.Context) (*disk, error) {
 	if err != nil {
 		return nil, err
 	}
+	n, err := h.read(ctx, d)
 	said := d.heard.worst()
-	if err := h.read(ctx, d); err != nil {
+	if err != nil {
 		d.close()
 		return nil, errors.Join(err, said)
 	}
-	if said != nil {
-		h.tell("read all of the store: what could be read of it is kept", said)
+	if said != nil { // as a rule because it was not closed, and nothing is lost
+		h.o.Log.Warn("state: the store was not closed in order, or is damaged: what can be read of it is kept", "entries", n, "why", said)
 	}
+	d.heard.opened()
 	return d, nil
 }
 
@@ -91,8 +93,9 @@ func (h *Hub) setAside(why error) error {
 	return nil
 }
 
-// read takes a store's entries into memory, and notes what memory has that the store has not: it may be a new one.
-func (h *Hub) read(ctx context.Context, d *disk) error {
+// read takes a store's entries into memory and says how many there are, and notes what memory has that the store has not: it may be a new
+// one. Of a damaged store what can be read is taken, too: the one that takes its place gets it.
+func (h *Hub) read(ctx context.Context, d *disk) (int, error) {
 	known := map[register]*Entry{}
 	var bad error
 	err := load(ctx, d.shared, sharedPrefix+">", func(subject string, data []byte) {
@@ -106,16 +109,18 @@ func (h *Hub) read(ctx context.Context, d *disk) error {
 		}
 		known[e.register()] = e
 	})
-	if err != nil {
-		return err
-	}
 	if bad != nil {
 		h.tell("read an entry of the store, which is left out", bad)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, e := range known {
-		h.keep(e)
+		if _, _, many := h.keep(e); many != nil {
+			return len(known), many
+		}
+	}
+	if err != nil {
+		clear(known) // they are to be written, to another store
 	}
 	for r, both := range h.all {
 		for _, e := range []*Entry{both.person, both.detector} {
@@ -132,5 +137,5 @@ func (h *Hub) read(ctx context.Context, d *disk) error {
 	}
 	poke(h.wake)
 	poke(h.apply)
-	return nil
+	return len(known), err
 }

@@ -6,23 +6,33 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 )
 
-// serverLog is what the embedded server says: warnings and worse go to parry's log, and the last bad word is kept, for who tells why the
-// store failed.
+// serverLog is what the embedded server says: warnings and worse. The last bad word is kept for who tells why the store failed; once the
+// store is open each goes to parry's log, too.
 type serverLog struct {
-	log *slog.Logger
-	mu  sync.Mutex // guards bad
-	bad string
+	log  *slog.Logger
+	mu   sync.Mutex // guards the rest
+	open bool
+	bad  string
 }
 
 func (l *serverLog) note(format string, args []any) {
-	text := fmt.Sprintf(format, args...)
-	l.log.Warn("the store's server says: " + text)
+	text := strings.TrimSpace(fmt.Sprintf(format, args...))
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.bad = text
-	l.mu.Unlock()
+	if l.open {
+		l.log.Warn("state: the store's server says: " + text)
+	}
+}
+
+func (l *serverLog) opened() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = true
 }
 
 // worst is the last bad word since it was last asked; nil: there was none.
