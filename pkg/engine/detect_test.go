@@ -232,7 +232,7 @@ func TestManyDecisionsAreToldInOne(t *testing.T) {
 
 // Offences, evidence and what people lifted outlive the daemon; what is kept and can't be read is left out.
 func TestDetectionIsKept(t *testing.T) {
-	store := openStore(t.TempDir(), slog.New(slog.DiscardHandler))
+	store := hubOf(t, t.TempDir()).Local()
 	m := newWatchman(t, store, config.DetectBlock)
 	other := netip.MustParseAddr("198.51.101.8")
 	m.robot(robotAddr)

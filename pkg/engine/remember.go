@@ -40,6 +40,7 @@ var _ regulars = (*loader.Edge)(nil)
 // memory is what outlives the daemon: attacks, what services are used to, who has played. Without a store it only forgets.
 type memory struct {
 	store    state.Store // nil: nothing is kept
+	hub      *state.Hub  // that it is of; nil: there is none
 	log      *slog.Logger
 	now      func() time.Time
 	fault    func(what string, err error)
@@ -51,16 +52,6 @@ type memory struct {
 	taught   bool          // edge knows the regulars of before
 	moved    chan struct{} // says that an attack began or ended
 	failing  bool          // attacks could not be kept when last tried
-}
-
-// openStore opens the state folder. An edge protects without one, too: what is wrong with it is said.
-func openStore(dir string, log *slog.Logger) state.Store {
-	store, err := state.OpenFiles(dir, log)
-	if err != nil {
-		log.Error("nothing will be remembered over restarts (attacks, regular players, what is usual)", "err", err)
-		return nil
-	}
-	return store
 }
 
 // recall reads what was kept. A part that can't be read is missing, and said.
@@ -249,8 +240,8 @@ func (m *memory) saveRegulars(ctx context.Context) error {
 }
 
 func (m *memory) close() error {
-	if m.store == nil {
+	if m.hub == nil {
 		return nil
 	}
-	return m.store.Close()
+	return m.hub.Close()
 }

@@ -13,18 +13,13 @@ import (
 	"parry/loader"
 	"parry/pkg/api"
 	"parry/pkg/event"
-	"parry/pkg/state"
 	"parry/test/need"
 )
 
 // ruledEngine is an engine as far as rules need one.
 func ruledEngine(t *testing.T, dir string, edge *loader.Edge, text string) edgeAPI {
 	t.Helper()
-	store, err := state.OpenFiles(dir, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
+	store := hubOf(t, dir).Local()
 	e := &Engine{cfg: parse(t, text), log: slog.New(slog.DiscardHandler), edge: edge, events: event.New(16, time.Now), plan: &loader.Plan{},
 		health: vitals{errors: map[string]uint64{}}}
 	fault := func(what string, err error) { e.fault(what, err) }

@@ -193,6 +193,27 @@ func (h *Hub) takeOne(e *Entry, now time.Time) error {
 	return nil
 }
 
+// Known is what counts of a thing, whether or not it holds.
+func (h *Hub) Known(kind Kind, key string) (Entry, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	both := h.all[ref{kind, key}]
+	if both == nil {
+		return Entry{}, false
+	}
+	return *both.winner(), true
+}
+
+// Again has all that counts be applied anew: what could not be before may be possible by now.
+func (h *Hub) Again() {
+	h.mu.Lock()
+	for r := range h.all {
+		h.unsettled[r] = struct{}{}
+	}
+	h.mu.Unlock()
+	poke(h.apply)
+}
+
 // Snapshot is all that holds now of some kinds; none named: of all.
 func (h *Hub) Snapshot(of ...Kind) []Entry {
 	want := map[Kind]bool{}

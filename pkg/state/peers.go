@@ -61,14 +61,40 @@ func (k Keys) config() (*tls.Config, error) {
 	}, nil
 }
 
+// ErrAuthority says that it is the authority that is wrong.
+var ErrAuthority = errors.New("read the authority")
+
+// Check reads the files, and says what is wrong with them for an edge of that name.
+func (k Keys) Check(node string) error {
+	if k.Certificate == "" {
+		if k.Authority == "" {
+			return nil
+		}
+		_, err := readAuthority(k.Authority)
+		return err
+	}
+	config, err := k.config()
+	if err != nil {
+		return err
+	}
+	leaf := config.Certificates[0].Leaf
+	if err := leaf.VerifyHostname(node); err != nil {
+		return fmt.Errorf("the certificate is not this edge's: %w", err)
+	}
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: config.RootCAs, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}); err != nil {
+		return fmt.Errorf("the others would refuse this edge's certificate: %w", err)
+	}
+	return nil
+}
+
 func readAuthority(path string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the authority: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrAuthority, err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("read the authority: there is no certificate in %s", path)
+		return nil, fmt.Errorf("%w: there is no certificate in %s", ErrAuthority, path)
 	}
 	return roots, nil
 }

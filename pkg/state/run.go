@@ -215,12 +215,7 @@ func (h *Hub) look(ctx context.Context) {
 // step has all that counts applied again: by a clock that jumped, other entries hold. Nothing is forgotten for it.
 func (h *Hub) step(by time.Duration) {
 	h.o.Log.Warn("the wall clock jumped: what was decided is held against it anew, and nothing is forgotten for it within the hour", "by", by.Round(time.Second).String())
-	h.mu.Lock()
-	for r := range h.all {
-		h.unsettled[r] = struct{}{}
-	}
-	h.mu.Unlock()
-	poke(h.apply)
+	h.Again()
 }
 
 // lost closes a store that gave itself up, and tells whether there is none.
