@@ -258,9 +258,6 @@ func TestDetectionIsKept(t *testing.T) {
 	if len(next.faults) != 1 {
 		t.Errorf("said of what can't be read: %v", next.faults)
 	}
-	if err := store.Close(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // The book forgets what is over first, and never holds more than it may.

@@ -17,6 +17,7 @@ import (
 
 	"parry/loader"
 	"parry/pkg/attack"
+	"parry/pkg/config"
 	"parry/pkg/regular"
 	"parry/pkg/state"
 )
@@ -183,8 +184,8 @@ func TestWithoutAMemoryItGoesOn(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
 	var said strings.Builder
-	store := openStore(filepath.Join(file, "state"), slog.New(slog.NewTextHandler(&said, nil)))
-	if store != nil || !strings.Contains(said.String(), "nothing will be remembered over restarts") {
+	e := &Engine{cfg: &config.Config{State: filepath.Join(file, "state"), Node: "edge-1"}, log: slog.New(slog.NewTextHandler(&said, nil))}
+	if e.openHub(t.Context()) != nil || !strings.Contains(said.String(), "nothing will be remembered over restarts") {
 		t.Fatalf("it said %s", &said)
 	}
 	path := &fakeRegulars{names: []string{"", "arena"}, list: []loader.Regular{played("198.51.100.9", 1, 31*24*time.Hour)}}
