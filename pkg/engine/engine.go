@@ -26,6 +26,7 @@ import (
 	"parry/pkg/nexthop"
 	"parry/pkg/roster"
 	"parry/pkg/sample"
+	"parry/pkg/state"
 )
 
 // Options of Run.
@@ -148,7 +149,11 @@ func Run(ctx context.Context, o Options) (err error) {
 
 // remember makes what watches and what keeps.
 func (e *Engine) remember(ctx context.Context) {
-	fault := func(what string, err error) { e.locked(func() { e.fault(what, err) }) }
+	fault := func(what string, err error) {
+		if !errors.Is(err, state.ErrNotOpen) { // it was said when the store was lost
+			e.locked(func() { e.fault(what, err) })
+		}
+	}
 	moved := make(chan struct{}, 1)
 	e.events = event.New(event.DefaultSize, time.Now)
 	m := memory{hub: e.openHub(ctx), log: e.log, now: time.Now, fault: fault, moved: moved}

@@ -146,20 +146,20 @@ type message struct {
 }
 
 // room says errFull while the file system has less than roomLeft: JetStream gives itself up when it meets the end of it.
-func (d *disk) room() error {
+func room(dir string) error {
 	var fs unix.Statfs_t
-	if err := unix.Statfs(filepath.Dir(d.dir), &fs); err != nil {
+	if err := unix.Statfs(dir, &fs); err != nil {
 		return fmt.Errorf("ask for room on disk: %w", err)
 	}
 	if left := int64(fs.Bavail) * fs.Bsize; left < roomLeft {
-		return fmt.Errorf("%w: %d KiB are left below %s and state leaves %d alone: make room", errFull, left>>10, filepath.Dir(d.dir), roomLeft>>10)
+		return fmt.Errorf("%w: %d KiB are left below %s and state leaves %d alone: make room", errFull, left>>10, dir, roomLeft>>10)
 	}
 	return nil
 }
 
 // write keeps messages, and gives how many of the first ones are kept for sure.
 func (d *disk) write(ctx context.Context, all []message) (int, error) {
-	if err := d.room(); err != nil {
+	if err := room(filepath.Dir(d.dir)); err != nil {
 		return 0, err
 	}
 	done := 0

@@ -19,7 +19,7 @@ const (
 	defaultMax   = 1 << 21   // entries
 	maxBytes     = 512 << 20 // of keys and values in memory
 	openWithin   = 10 * time.Second
-	reopenAfter  = 10 * time.Second // that the store failed
+	reopenAfter  = 15 * time.Second // that the store failed
 	lastFlush    = 5 * time.Second  // that the end waits for what is to be written
 	applyAtOnce  = 1024
 	unsettledMax = 1 << 16 // winners that wait to be applied, before others are heard on
@@ -162,7 +162,7 @@ func (h *Hub) open() (*disk, error) {
 		return nil, fmt.Errorf("state folder %s: %w", h.o.Dir, ErrClosed)
 	}
 	if h.disk == nil {
-		return nil, fmt.Errorf("state folder %s: there is no store now: %w", h.o.Dir, h.why)
+		return nil, fmt.Errorf("state folder %s: %w: %w", h.o.Dir, ErrNotOpen, h.why)
 	}
 	return h.disk, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,12 @@ const (
 
 // openStore opens the folder's store and takes what is in it into memory. A damaged one is set aside whole, and a new one begun.
 func (h *Hub) openStore(ctx context.Context) (*disk, error) {
-	tries := h.o.Dir + "/" + triesFile
+	if _, err := os.Stat(h.folder()); errors.Is(err, fs.ErrNotExist) { // a full disk takes half a store, and not its end
+		if err := room(h.o.Dir); err != nil {
+			return nil, err
+		}
+	}
+	tries := filepath.Join(h.o.Dir, triesFile)
 	n := 0
 	if text, err := os.ReadFile(tries); err == nil {
 		n, _ = strconv.Atoi(strings.TrimSpace(string(text))) // what is no number is none
@@ -76,7 +82,7 @@ func (h *Hub) isRoom(err error) bool {
 			return true
 		}
 	}
-	return (&disk{dir: h.folder()}).room() != nil
+	return room(h.o.Dir) != nil
 }
 
 // setAside moves the store away, in words.

@@ -182,7 +182,7 @@ func (h *Hub) look(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	mono, wall := time.Now(), h.o.Now().Round(0)
-	swept, opened := mono, mono
+	swept, opened := mono, mono.Add(-reopenAfter)
 	for {
 		select {
 		case <-ctx.Done():

@@ -41,6 +41,7 @@ var (
 	ErrNotFound = errors.New("no such key")
 	ErrInUse    = errors.New("another process uses it")
 	ErrClosed   = errors.New("it is closed")
+	ErrNotOpen  = errors.New("there is no store now") // the hub has said why, and tries on
 )
 
 // Item is one thing that is kept.
