@@ -10,6 +10,7 @@ import (
 
 	"parry/loader"
 	"parry/pkg/config"
+	"parry/pkg/metrics"
 	"parry/pkg/state"
 )
 
@@ -130,4 +131,20 @@ func (s *sharing) knows(e *state.Entry, listed *loader.Entry) bool {
 	}
 	raw := s.rawEntry(listed.EntryKey, &state.Winner{Entry: known, Holds: true})
 	return !known.Lift && alike(&raw, listed)
+}
+
+// metrics is how the store fares.
+func (s *sharing) metrics() metrics.State {
+	if s.hub == nil {
+		return metrics.State{}
+	}
+	t := s.hub.Stats()
+	out := metrics.State{
+		Open: t.Closed == "", Entries: t.Entries, Waiting: t.Waiting, Refused: t.Refused, Links: map[string]metrics.StateLink{},
+		Counts: map[string]uint64{"put": t.Put, "taken": t.Taken, "applied": t.Applied, "written": t.Written, "write_failed": t.WriteFailures, "forgotten": t.Forgotten},
+	}
+	for _, l := range t.Links {
+		out.Links[l.Name] = metrics.StateLink{Connected: l.Connected, Heard: l.Heard, Behind: l.Behind}
+	}
+	return out
 }
