@@ -3,6 +3,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -128,7 +129,7 @@ func (h *Hub) redial(ctx context.Context, name string, link func(context.Context
 			return
 		}
 		if !errors.Is(err, errAgain) {
-			h.tell("hear what "+name+" decides: it is tried again", err)
+			h.unheard(name, err)
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -137,6 +138,13 @@ func (h *Hub) redial(ctx context.Context, name string, link func(context.Context
 		}
 		timer.Stop()
 		wait = min(2*wait, redialMost)
+	}
+}
+
+// unheard says that a link is down.
+func (h *Hub) unheard(name string, err error) {
+	if unsaid, say := h.mayTell("link " + name); say {
+		h.o.Log.Warn("state: this edge doesn't hear what another decides, and tries on", "edge", name, "why", err, "not_said_before", unsaid)
 	}
 }
 
@@ -165,10 +173,11 @@ func (h *Hub) linkUp(name string) {
 
 // followPeer connects to another edge and follows its stream.
 func (h *Hub) followPeer(ctx context.Context, p Peer) error {
-	nc, err := nats.Connect("nats://"+p.Address, nats.SetCustomDialer(tlsDialer{ctx, p, h.o.Peers.Keys}), nats.UserInfo(peerUser, ""), nats.SkipHostLookup(),
+	dialer := &tlsDialer{ctx: ctx, peer: p, keys: h.o.Peers.Keys}
+	nc, err := nats.Connect("nats://"+p.Address, nats.SetCustomDialer(dialer), nats.UserInfo(peerUser, ""), nats.SkipHostLookup(),
 		nats.NoReconnect(), nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(2), nats.Timeout(dialWithin), nats.Name(h.o.Node))
 	if err != nil {
-		return fmt.Errorf("connect to %s (%s): %w", p.Name, p.Address, err)
+		return fmt.Errorf("connect to %s (%s): %w", p.Name, p.Address, cmp.Or(dialer.failed, err))
 	}
 	defer nc.Close()
 	return h.follow(ctx, nc, following{
@@ -181,10 +190,13 @@ type tlsDialer struct {
 	ctx  context.Context
 	peer Peer
 	keys Keys
+
+	failed error // of the last Dial: nats.go keeps to itself why it has no connection
 }
 
 // Dial is nats.go's question for a connection.
-func (d tlsDialer) Dial(network, _ string) (net.Conn, error) {
+func (d *tlsDialer) Dial(_, _ string) (conn net.Conn, err error) {
+	defer func() { d.failed = err }()
 	ctx, cancel := context.WithTimeout(d.ctx, dialWithin)
 	defer cancel()
 	config, err := d.keys.config()
@@ -192,7 +204,7 @@ func (d tlsDialer) Dial(network, _ string) (net.Conn, error) {
 		return nil, err
 	}
 	config.ServerName = d.peer.Name
-	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", d.peer.Address)
+	conn, err = (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", d.peer.Address)
 	if err != nil {
 		return nil, fmt.Errorf("by mutual TLS: %w", err)
 	}

@@ -127,7 +127,7 @@ func TestWrongCredentialsAreRefusedAndTold(t *testing.T) {
 // asPeer is a connection through an edge's door, with which a peer may do as it likes.
 func asPeer(t *testing.T, w *world, as, to int) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
-	nc, err := nats.Connect("nats://peer", nats.SetCustomDialer(tlsDialer{t.Context(), Peer{nameOf(to), w.edges[to].hub.listening()}, w.keys[as]}), nats.UserInfo(peerUser, ""), nats.SkipHostLookup(), nats.NoReconnect(),
+	nc, err := nats.Connect("nats://peer", nats.SetCustomDialer(&tlsDialer{ctx: t.Context(), peer: Peer{nameOf(to), w.edges[to].hub.listening()}, keys: w.keys[as]}), nats.UserInfo(peerUser, ""), nats.SkipHostLookup(), nats.NoReconnect(),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	must(t, err)
 	t.Cleanup(nc.Close)

@@ -33,6 +33,7 @@ type edge struct {
 	host                        *netns.Host
 	bin, pin, file, socket, log string
 	state, metrics              string // a folder; an address, "" = none
+	node                        string // its name
 	interfaces                  []string
 	client                      *api.Client
 	proc                        *netns.Process
@@ -50,7 +51,7 @@ func newEdge(w *world, host *netns.Host, interfaces ...string) *edge {
 	dir := w.net.Dir()
 	e := &edge{
 		t: w.t, host: host, bin: bin, pin: filepath.Join(mount, "parry"), file: filepath.Join(dir, "parry.yaml"), state: dir,
-		socket: filepath.Join(dir, "parry.sock"), log: filepath.Join(dir, "parry.log"), interfaces: interfaces,
+		socket: filepath.Join(dir, "parry.sock"), log: filepath.Join(dir, "parry.log"), interfaces: interfaces, node: "e2e",
 	}
 	e.client = api.Dial(e.socket)
 	w.t.Cleanup(func() {
@@ -77,7 +78,7 @@ func (e *edge) said() string {
 func (e *edge) configure(text string) {
 	e.t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "node: e2e\ninterfaces:\n")
+	fmt.Fprintf(&b, "node: %s\ninterfaces:\n", e.node)
 	for _, name := range e.interfaces {
 		fmt.Fprintf(&b, "  - {name: %s}\n", name)
 	}
