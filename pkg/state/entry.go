@@ -193,6 +193,9 @@ func (e *Entry) normalise() error {
 	if e.Value == nil {
 		return nil
 	}
+	if !bytes.ContainsAny(e.Value, " \t\r\n<>&\u2028\u2029") && json.Valid(e.Value) {
+		return nil // it is in that form
+	}
 	doc, err := json.Marshal(e.Value)
 	if err != nil {
 		return fmt.Errorf("the value is no JSON document: %w", err)

@@ -102,22 +102,7 @@ func (h *Hub) setAside(why error) error {
 // read takes a store's entries into memory and says how many there are, and notes what memory has that the store has not: it may be a new
 // one. Of a damaged store what can be read is taken, too: the one that takes its place gets it.
 func (h *Hub) read(ctx context.Context, d *disk) (int, error) {
-	known := map[register]*Entry{}
-	var bad error
-	err := load(ctx, d.shared, sharedPrefix+">", func(subject string, data []byte) {
-		e, err := decodeEntry(data)
-		if err == nil && e.register().subject(sharedPrefix) != subject {
-			err = errors.New("it is about something else than its subject")
-		}
-		if err != nil {
-			bad = fmt.Errorf("%.100s: %w", subject, err)
-			return
-		}
-		known[e.register()] = e
-	})
-	if bad != nil {
-		h.tell("read an entry of the store, which is left out", bad)
-	}
+	known, err := h.readEntries(ctx, d)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, e := range known {
@@ -144,4 +129,42 @@ func (h *Hub) read(ctx context.Context, d *disk) (int, error) {
 	poke(h.wake)
 	poke(h.apply)
 	return len(known), err
+}
+
+// readEntries reads the entries of a store. They are decoded beside the reading, which takes as long.
+func (h *Hub) readEntries(ctx context.Context, d *disk) (map[register]*Entry, error) {
+	known := map[register]*Entry{}
+	var bad error
+	raw := make(chan []message, 4)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for some := range raw {
+			for _, m := range some {
+				e, err := decodeEntry(m.data)
+				if err == nil && e.register().subject(sharedPrefix) != m.subject {
+					err = errors.New("it is about something else than its subject")
+				}
+				if err != nil {
+					bad = fmt.Errorf("%.100s: %w", m.subject, err)
+					continue
+				}
+				known[e.register()] = e
+			}
+		}
+	}()
+	var some []message
+	err := load(ctx, d.shared, sharedPrefix+">", func(subject string, data []byte) {
+		if some = append(some, message{subject: subject, data: data}); len(some) == atOnce {
+			raw <- some
+			some = make([]message, 0, atOnce)
+		}
+	})
+	raw <- some
+	close(raw)
+	<-done
+	if bad != nil {
+		h.tell("read an entry of the store, which is left out", bad)
+	}
+	return known, err
 }

@@ -191,10 +191,11 @@ func (h *Hub) look(ctx context.Context) {
 		}
 		elapsed := time.Since(mono)
 		mono = mono.Add(elapsed)
-		if step := h.o.Now().Round(0).Sub(wall) - elapsed; step.Abs() > stepped {
+		now := h.o.Now().Round(0)
+		if step := now.Sub(wall) - elapsed; step.Abs() > stepped {
 			h.step(step)
 		}
-		wall = h.o.Now().Round(0)
+		wall = now
 		if mono.Sub(swept) >= sweepEvery {
 			swept = mono
 			if err := h.sweep(ctx, mono); err != nil {

@@ -83,7 +83,9 @@ func (e *edge) configure(text string) {
 		fmt.Fprintf(&b, "  - {name: %s}\n", name)
 	}
 	fmt.Fprintf(&b, "pin: %s\nstate: %s\napi: {socket: %s, group: \"\"}\nmetrics: %q\n", e.pin, e.state, e.socket, e.metrics)
-	b.WriteString("sizes: {sessions: 32768, unproven: 16384, blocks: 65536, prefixes: 4096, sources: 32768, fragments: 1024}\n")
+	if !strings.Contains(text, "sizes:") {
+		b.WriteString("sizes: {sessions: 32768, unproven: 16384, blocks: 65536, prefixes: 4096, sources: 32768, fragments: 1024}\n")
+	}
 	if !strings.Contains(text, "detect:") { // the players of these tests are machines, and keep the intervals of such
 		b.WriteString("detect: {mode: watch}\n")
 	}

@@ -132,9 +132,9 @@ func TestEdgesShareWhatTheyDecide(t *testing.T) {
 
 // 100,000 blocks are on the lists of an edge whose maps are new as soon as it answers.
 func TestBlocksAreRestored(t *testing.T) {
-	const many = 50_000 // of sizes.blocks: 65536
+	const many = 100_000
 	s := newSite(t, "restore", siteOptions{})
-	s.edge.run(everyMode(unlimited))
+	s.edge.run("sizes: {sessions: 32768, unproven: 16384, blocks: 131072, prefixes: 4096, sources: 32768, fragments: 1024}\n" + everyMode(unlimited))
 	var file bytes.Buffer
 	for n := range many {
 		fmt.Fprintf(&file, "198.%d.%d.%d\n", 18+n>>16, n>>8&255, n&255)
