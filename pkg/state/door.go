@@ -67,8 +67,6 @@ func (d *door) listen(ctx context.Context) error {
 }
 
 func (d *door) refused(conn net.Conn, err error) {
-	d.h.mu.Lock()
-	defer d.h.mu.Unlock()
 	d.h.refuse(conn.RemoteAddr().String(), "no known edge", err)
 }
 

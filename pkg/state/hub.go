@@ -140,16 +140,17 @@ func (h *Hub) startOpening(ctx context.Context) <-chan struct{} {
 		defer close(done)
 		d, err := h.openStore(context.WithoutCancel(ctx))
 		h.mu.Lock()
-		h.disk, h.why, h.opening = d, err, nil
+		h.disk, h.why = d, err
 		h.stats.Opens++
 		h.mu.Unlock()
 		if err != nil {
 			h.tell("use the store: what is decided is enforced, and forgotten at a restart", err)
-			return
-		}
-		if err := h.takeLegacy(ctx, h.Local()); err != nil {
+		} else if err := h.takeLegacy(ctx, h.Local()); err != nil {
 			h.tell("take over an earlier parry's state yet", err)
 		}
+		h.mu.Lock()
+		h.opening = nil
+		h.mu.Unlock()
 	}()
 	return done
 }

@@ -125,21 +125,25 @@ func (h *Hub) changed(e *Entry) {
 // take takes in what another edge told, and gives how many were too early. It waits while too many winners are to be applied.
 func (h *Hub) take(ctx context.Context, from string, told []heard) (early int) {
 	now := h.o.Now()
+	bad := map[string][]error{}
 	h.mu.Lock()
 	for _, t := range told {
 		switch err := h.takeOne(t.entry, now); {
 		case t.err != nil:
-			h.refuse(from, "malformed", t.err)
+			bad["malformed"] = append(bad["malformed"], t.err)
 		case errors.Is(err, errEarly):
 			early++
-			h.refuse(from, "from the future", err)
+			bad["from the future"] = append(bad["from the future"], err)
 		case errors.Is(err, errMany):
-			h.refuse(from, "too many", err)
+			bad["too many"] = append(bad["too many"], err)
 		case err != nil:
-			h.refuse(from, "not valid here", err)
+			bad["not valid here"] = append(bad["not valid here"], err)
 		}
 	}
 	h.mu.Unlock()
+	for reason, errs := range bad {
+		h.refuse(from, reason, errs...)
+	}
 	poke(h.wake)
 	poke(h.apply)
 	for ctx.Err() == nil {

@@ -74,13 +74,10 @@ func (h *Hub) tell(what string, err error) {
 	}
 }
 
+// mayTell tells whether something is to be said now, and how often it was not said before.
 func (h *Hub) mayTell(what string) (unsaid int, say bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.mayTellLocked(what)
-}
-
-func (h *Hub) mayTellLocked(what string) (unsaid int, say bool) {
 	l := h.told[what]
 	if l == nil {
 		l = &lately{}
@@ -94,10 +91,12 @@ func (h *Hub) mayTellLocked(what string) (unsaid int, say bool) {
 	return unsaid, true
 }
 
-// refuse counts what another edge told and is not taken. h.mu is held.
-func (h *Hub) refuse(from, reason string, err error) {
-	h.stats.Refused[reason]++
-	if unsaid, say := h.mayTellLocked("refused: " + reason); say {
-		h.o.Log.Warn("state: what another edge told is refused", "edge", from, "why", err, "not_said_before", unsaid)
+// refuse counts what another edge told, or tried, and is not taken, and says the first of it. h.mu is not held: a log may be slow.
+func (h *Hub) refuse(from, reason string, errs ...error) {
+	h.mu.Lock()
+	h.stats.Refused[reason] += uint64(len(errs))
+	h.mu.Unlock()
+	if unsaid, say := h.mayTell("refused: " + reason); say {
+		h.o.Log.Warn("state: what another edge told is refused", "edge", from, "why", errs[0], "not_said_before", unsaid)
 	}
 }
