@@ -164,6 +164,7 @@ func (e *Engine) remember(ctx context.Context) {
 	e.sharing = &sharing{hub: m.hub, node: e.cfg.Node, events: e.events, log: e.log, now: time.Now, fault: fault}
 	e.rules = recallRules(ctx, e.memory)
 	e.sentry = &sentry{tracker: e.memory.tracker, events: e.events, log: e.log, now: time.Now, fault: fault, moved: moved}
+	e.memory.tell = e.sharing.tellRegulars
 	e.recallShadows(ctx)
 }
 
@@ -203,6 +204,7 @@ func (e *Engine) attach() (err error) {
 	}
 	e.lists = lists{e.edge.Lists()}
 	e.detection.edge, e.detection.lists, e.detection.reasons = e.edge, e.lists.l, e.edge.Names().Reasons
+	e.sharing.regulars = e.edge
 	e.sharing.lists, e.sharing.lifted, e.detection.decided = e.lists.l, e.detection.book.keepOff, e.sharing.put
 	e.sentry.edge, e.memory.edge, e.memory.taught = e.edge, e.edge, e.edge.Adopted()
 	if err := e.openAnswers(); err != nil {

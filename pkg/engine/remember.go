@@ -49,9 +49,10 @@ type memory struct {
 	calm     map[string]attack.Calm // as the store has it
 	regulars *regular.List
 	edge     regulars
-	taught   bool          // edge knows the regulars of before
-	moved    chan struct{} // says that an attack began or ended
-	failing  bool          // attacks could not be kept when last tried
+	taught   bool                       // edge knows the regulars of before
+	moved    chan struct{}              // says that an attack began or ended
+	failing  bool                       // attacks could not be kept when last tried
+	tell     func([]state.Change) error // is given regulars that are new or came again; nil: nobody is to hear of them
 }
 
 // recall reads what was kept. A part that can't be read is missing, and said.
@@ -230,6 +231,9 @@ func (m *memory) saveRegulars(ctx context.Context) error {
 		return err
 	}
 	changes, failed := m.regulars.Changes()
+	if m.tell != nil {
+		err = errors.Join(err, m.tell(changes))
+	}
 	if failed == nil {
 		failed = m.store.Apply(ctx, regular.Bucket, changes)
 	}

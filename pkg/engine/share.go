@@ -33,9 +33,12 @@ var _ sharedLists = (*loader.Lists)(nil)
 
 // sharing tells the store of what is put on the lists here, and puts there what other edges decided.
 type sharing struct {
-	hub    *state.Hub // nil: nothing is remembered
-	node   string
-	lists  sharedLists
+	hub      *state.Hub // nil: nothing is remembered
+	node     string
+	lists    sharedLists
+	regulars interface {
+		AddRegulars(list []loader.Regular) error
+	}
 	events *event.Log
 	log    *slog.Logger
 	now    func() time.Time
@@ -83,6 +86,9 @@ func parseSharedKey(key string) (service string, p netip.Prefix, err error) {
 
 // checkShared is what the store asks about another edge's entry.
 func checkShared(e *state.Entry) error {
+	if e.Kind == state.Regular {
+		return checkRegular(e)
+	}
 	if _, ok := sharedKinds[e.Kind]; !ok {
 		return nil // kept for an edge that knows what to do with it
 	}

@@ -22,6 +22,9 @@ func (s *sharing) apply(_ context.Context, winners []state.Winner) error {
 	if err != nil {
 		return err
 	}
+	if err := s.addRegulars(winners, services); err != nil {
+		return err
+	}
 	add, del := map[loader.List][]loader.Entry{}, map[loader.List][]loader.EntryKey{}
 	var errs []error
 	for i := range winners {

@@ -18,6 +18,7 @@ import (
 	"parry/pkg/api"
 	"parry/pkg/blocklist"
 	"parry/pkg/event"
+	"parry/pkg/regular"
 	"parry/pkg/state"
 )
 
@@ -235,4 +236,53 @@ func TestSharingEnds(t *testing.T) {
 	must(t, <-done)
 	s.hub = nil
 	must(t, s.run(ctx), s.put(loader.Deny, nil), s.lift(loader.Deny, nil), s.restore(), s.reconcile())
+}
+
+// Who has played at one edge is a regular at the others; what they know already is not told again.
+func TestRegularsAreShared(t *testing.T) {
+	s, _ := sharer(t, t.TempDir(), newFakeLists())
+	path := &fakeRegulars{}
+	s.regulars = path
+	l, err := regular.Load(nil, 10, time.Now())
+	must(t, err)
+	told := func(seen time.Time) uint64 {
+		t.Helper()
+		l.Take(map[regular.Source]time.Time{{Addr: netip.MustParseAddr("198.51.100.7"), Service: "arena"}: seen, {Addr: netip.MustParseAddr("2001:db8:5::"), Service: "craft"}: seen}, func(string) bool { return true }, time.Now())
+		changes, err := l.Changes()
+		must(t, err, s.tellRegulars(changes))
+		return s.hub.Stats().Put
+	}
+	if n := told(time.Now().Add(-2 * time.Hour)); n != 2 {
+		t.Fatalf("%d are told", n)
+	}
+	if n := told(time.Now().Add(-90 * time.Minute)); n != 2 {
+		t.Errorf("%d are told, after half an hour", n)
+	}
+	if n := told(time.Now()); n != 4 {
+		t.Errorf("%d are told, of those who came again", n)
+	}
+	var all []state.Winner
+	for _, e := range s.hub.Snapshot(state.Regular) {
+		must(t, checkShared(&e))
+		all = append(all, state.Winner{Entry: e, Holds: true})
+	}
+	must(t, s.apply(t.Context(), all))
+	if len(path.list) != 0 {
+		t.Errorf("what is its own was put there: %v", path.list)
+	}
+	for i := range all {
+		all[i].Edge = "edge-2"
+	}
+	must(t, s.apply(t.Context(), all))
+	if len(path.list) != 2 || !path.has("198.51.100.7") || !path.has("2001:db8:5::") {
+		t.Errorf("it knows %v", path.list)
+	}
+	for _, bad := range []state.Entry{
+		{Kind: state.Regular, Key: "arena/5/x", Value: []byte(`{}`)}, {Kind: state.Regular, Key: "arena/4/198.51.100.7", Value: []byte(`[]`)},
+		{Kind: state.Regular, Key: "arena/4/198.51.100.7", Value: []byte(`{"seen":"2020-01-01T00:00:00Z"}`), Made: time.Now()}, {Kind: state.Regular, Key: "arena/4/198.51.100.7", Lift: true},
+	} {
+		if checkShared(&bad) == nil {
+			t.Errorf("%+v is taken", bad)
+		}
+	}
 }

@@ -97,8 +97,8 @@ func TestLittleIsWritten(t *testing.T) {
 		l.Saved()
 	}
 	step(2, map[Source]time.Time{one: noon, two: noon})
-	step(0, map[Source]time.Time{one: noon, two: noon.Add(fresh - time.Second)})
-	step(1, map[Source]time.Time{one: noon, two: noon.Add(fresh)})
+	step(0, map[Source]time.Time{one: noon, two: noon.Add(Fresh - time.Second)})
+	step(1, map[Source]time.Time{one: noon, two: noon.Add(Fresh)})
 	step(1, map[Source]time.Time{one: noon})
 	step(0, map[Source]time.Time{one: noon})
 	step(0, map[Source]time.Time{one: {}})                    // seen before the machine started: the list knows better
