@@ -55,6 +55,11 @@ func TestOneProcessAFolder(t *testing.T) {
 
 func TestWhatIsWrongIsNotPut(t *testing.T) {
 	e := openEdge(t, "a", t.TempDir(), func(o *Options) { o.Max = 2 })
+	broken := now("w")
+	broken.Value = []byte("{")
+	if err := e.hub.Put(broken); err == nil || !strings.Contains(err.Error(), "no JSON") {
+		t.Errorf("Put: %v", err)
+	}
 	err := e.hub.Put(now("*"), now("x"), now("y", forever), now("y"), now("z"))
 	if err == nil || !strings.Contains(err.Error(), "no key") || !strings.Contains(err.Error(), "at most") || !errors.Is(err, errMany) {
 		t.Errorf("Put: %v", err)
@@ -62,7 +67,7 @@ func TestWhatIsWrongIsNotPut(t *testing.T) {
 	if got := holding(e.hub); !slices.Equal(got, []string{"x", "y"}) {
 		t.Errorf("there are %v", got)
 	}
-	if n := e.hub.Stats().Refused["here"]; n != 3 {
+	if n := e.hub.Stats().Refused["here"]; n != 4 {
 		t.Errorf("%d are counted", n)
 	}
 }

@@ -4,6 +4,7 @@ package state
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -83,6 +84,9 @@ func (h *Hub) put(e Entry, now time.Time) error {
 	}
 	if err := e.check(); err != nil {
 		return err
+	}
+	if e.Value != nil && !json.Valid(e.Value) {
+		return errors.New("the value is no JSON document")
 	}
 	fresh, before, err := h.keep(&e)
 	if err != nil {
