@@ -27,6 +27,7 @@ type checker struct {
 func (k *checker) all() {
 	k.interfaces()
 	k.socket()
+	k.peers()
 	k.nat()
 	k.sizes()
 	k.always()

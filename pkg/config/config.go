@@ -23,8 +23,10 @@ type Config struct {
 	Enforce bool `yaml:"enforce"`
 	// Pin is the directory on a bpffs where maps and links are pinned. Edges that share a machine have one each.
 	Pin string `yaml:"pin" check:"format=path"`
-	// State is the directory for what is kept over restarts.
+	// State is the directory for what is kept over restarts (docs/state.md). Edges that share a machine have one each.
 	State string `yaml:"state" check:"format=path"`
+	// Peers are the other edges that what is kept is shared with.
+	Peers Peers `yaml:"peers"`
 	// API is the unix socket that the command line and other tools talk to.
 	API API `yaml:"api"`
 	// Metrics is the host:port that serves /metrics to Prometheus; "" turns it off.

@@ -83,7 +83,7 @@ func TestMinimalFileIsCompletedWithTheDefaults(t *testing.T) {
 		RTS: HealthBounds{time.Second, 15 * time.Millisecond, 0.3}, MMORPG: HealthBounds{2 * time.Second, 20 * time.Millisecond, 0.5},
 	}
 	want := &Config{
-		Enforce: true, Pin: "/sys/fs/bpf/parry", State: "/var/lib/parry", Samples: "always",
+		Enforce: true, Pin: "/sys/fs/bpf/parry", State: "/var/lib/parry", Peers: Peers{Replicas: 3}, Samples: "always",
 		API:     API{Socket: "/run/parry/parry.sock", Group: "parry"},
 		Metrics: "127.0.0.1:9590",
 		NAT:     NAT{Ports: PortRange{1024, 32767}},

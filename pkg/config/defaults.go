@@ -16,6 +16,7 @@ func Default() *Config {
 		Enforce: true,
 		Pin:     "/sys/fs/bpf/parry",
 		State:   "/var/lib/parry",
+		Peers:   Peers{Replicas: 3},
 		Samples: "always",
 		API:     API{Socket: "/run/parry/parry.sock", Group: "parry"},
 		Metrics: "127.0.0.1:9590",

@@ -104,6 +104,8 @@ func structs() []section {
 	return []section{
 		{"", reflect.ValueOf(*c)},
 		{"interfaces[]", element(Interface{})},
+		{"peers", reflect.ValueOf(c.Peers)},
+		{"peers.edges[]", element(PeerEdge{})},
 		{"api", reflect.ValueOf(c.API)},
 		{"nat", reflect.ValueOf(c.NAT)},
 		{"sizes", reflect.ValueOf(c.Sizes)},

@@ -29,7 +29,8 @@ const maxVerdicts = 1 << 16
 type detection struct {
 	edge    doubter
 	lists   denyList
-	store   state.Store // nil: nothing is kept
+	decided func(loader.List, []loader.Entry) error // is told what was put on a list
+	store   state.Store                             // nil: nothing is kept
 	events  *event.Log
 	log     *slog.Logger
 	fault   func(what string, err error)
@@ -87,6 +88,9 @@ var _ sample.Analyser = (*detection)(nil)
 // newDetection makes one that knows what an earlier daemon kept.
 func newDetection(d *detection) (*detection, error) {
 	d.verdicts, d.blocked = make(chan verdict, maxVerdicts), make(chan struct{}, 1)
+	if d.decided == nil {
+		d.decided = func(loader.List, []loader.Entry) error { return nil }
+	}
 	d.book, d.untold = newEvidenceBook(), map[string]int{}
 	d.services.Store(&[]detect.Service{})
 	d.names.Store(&[]string{})

@@ -130,6 +130,7 @@ func (d *detection) block(all []*detect.Decision) {
 			d.fault("block who attacks", err)
 			return
 		}
+		d.fault("remember who is blocked", d.decided(loader.Deny, entries))
 		select {
 		case d.blocked <- struct{}{}:
 		default:

@@ -232,7 +232,7 @@ func TestManyDecisionsAreToldInOne(t *testing.T) {
 
 // Offences, evidence and what people lifted outlive the daemon; what is kept and can't be read is left out.
 func TestDetectionIsKept(t *testing.T) {
-	store := openStore(t.TempDir(), slog.New(slog.DiscardHandler))
+	store := hubOf(t, t.TempDir()).Local()
 	m := newWatchman(t, store, config.DetectBlock)
 	other := netip.MustParseAddr("198.51.101.8")
 	m.robot(robotAddr)
@@ -258,9 +258,6 @@ func TestDetectionIsKept(t *testing.T) {
 	if len(next.faults) != 1 {
 		t.Errorf("said of what can't be read: %v", next.faults)
 	}
-	if err := store.Close(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // The book forgets what is over first, and never holds more than it may.
@@ -281,7 +278,7 @@ func TestEvidenceIsBounded(t *testing.T) {
 	if len(b.all) != 0 {
 		t.Errorf("%d are kept for ever", len(b.all))
 	}
-	if err := b.load([]state.Entry{{Key: "x", Value: []byte("{")}}, now); err == nil {
+	if err := b.load([]state.Item{{Key: "x", Value: []byte("{")}}, now); err == nil {
 		t.Error("what is no evidence is taken")
 	}
 }

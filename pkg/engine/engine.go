@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime"
 	"slices"
 	"sync"
@@ -25,6 +26,7 @@ import (
 	"parry/pkg/nexthop"
 	"parry/pkg/roster"
 	"parry/pkg/sample"
+	"parry/pkg/state"
 )
 
 // Options of Run.
@@ -56,6 +58,7 @@ type Engine struct {
 	historian  *historian     // what sessions there were
 	events     *event.Log
 	memory     *memory
+	sharing    *sharing
 	sentry     *sentry
 	// reloaded tells who waits by the configuration's times that they may be others.
 	reloaded chan struct{}
@@ -97,6 +100,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	places, err := placesFor(cfg, nil)
 	if err != nil {
+		return err
+	}
+	if err := checkPeers(cfg); err != nil {
 		return err
 	}
 	if err := prepareHost(cfg, o.Log); err != nil {
@@ -143,12 +149,22 @@ func Run(ctx context.Context, o Options) (err error) {
 
 // remember makes what watches and what keeps.
 func (e *Engine) remember(ctx context.Context) {
-	fault := func(what string, err error) { e.locked(func() { e.fault(what, err) }) }
+	fault := func(what string, err error) {
+		if !errors.Is(err, state.ErrNotOpen) { // it was said when the store was lost
+			e.locked(func() { e.fault(what, err) })
+		}
+	}
 	moved := make(chan struct{}, 1)
 	e.events = event.New(event.DefaultSize, time.Now)
-	e.memory = recall(ctx, memory{store: openStore(e.cfg.State, e.log), log: e.log, now: time.Now, fault: fault, moved: moved}, e.cfg.Sizes.Regulars)
+	m := memory{hub: e.openHub(ctx), log: e.log, now: time.Now, fault: fault, moved: moved}
+	if m.hub != nil {
+		m.store = m.hub.Local()
+	}
+	e.memory = recall(ctx, m, e.cfg.Sizes.Regulars)
+	e.sharing = &sharing{hub: m.hub, node: e.cfg.Node, events: e.events, log: e.log, now: time.Now, fault: fault}
 	e.rules = recallRules(ctx, e.memory)
 	e.sentry = &sentry{tracker: e.memory.tracker, events: e.events, log: e.log, now: time.Now, fault: fault, moved: moved}
+	e.memory.tell = e.sharing.tellRegulars
 	e.recallShadows(ctx)
 }
 
@@ -188,6 +204,8 @@ func (e *Engine) attach() (err error) {
 	}
 	e.lists = lists{e.edge.Lists()}
 	e.detection.edge, e.detection.lists, e.detection.reasons = e.edge, e.lists.l, e.edge.Names().Reasons
+	e.sharing.regulars = e.edge
+	e.sharing.lists, e.sharing.lifted, e.detection.decided = e.lists.l, e.detection.book.keepOff, e.sharing.put
 	e.sentry.edge, e.memory.edge, e.memory.taught = e.edge, e.edge, e.edge.Adopted()
 	if err := e.openAnswers(); err != nil {
 		return err
@@ -196,8 +214,14 @@ func (e *Engine) attach() (err error) {
 	if err := e.tellLinks(); err != nil {
 		return err
 	}
+	if !e.edge.Adopted() {
+		e.fault("enforce again what was remembered", e.sharing.restore())
+	}
 	if err := e.install(e.effective(c), e.ifaces); err != nil {
 		return err
+	}
+	if e.edge.Adopted() {
+		e.fault("compare the lists with what is remembered", e.sharing.reconcile())
 	}
 	e.settle(c)
 	e.fault("remember who has played", e.memory.teach())
@@ -331,6 +355,9 @@ func (e *Engine) tryReload() error {
 			return c.At(f.key, "", "%s can't change while parry runs (%s now): stop it, change it and start it again; sessions outlive that", f.key, f.old)
 		}
 	}
+	if c.Node != e.cfg.Node || !reflect.DeepEqual(c.Peers, e.cfg.Peers) {
+		return c.At("peers", "", "node and peers can't change while parry runs: stop it, change them and start it again; sessions outlive that")
+	}
 	ifaces, err := chooseInterfaces(c, e.watcher)
 	if err != nil {
 		return err
@@ -349,6 +376,7 @@ func (e *Engine) tryReload() error {
 		return err
 	}
 	e.settle(c)
+	e.sharing.again()
 	if e.places.db != known.db {
 		e.tellPlaces()
 	}

@@ -32,6 +32,9 @@ func (a edgeAPI) Add(ctx context.Context, kind api.Kind, entries []blocklist.Ent
 	if err := a.lists.Add(ctx, kind, entries); err != nil || len(entries) == 0 {
 		return err
 	}
+	if err := a.e.sharing.told(kind, entries); err != nil {
+		return fmt.Errorf("they are enforced, but will be gone after a restart: %w", err)
+	}
 	first := entries[0]
 	text := fmt.Sprintf("%s, and %d more entries", blocklist.FormatPrefix(first.Prefix), len(entries)-1)
 	if len(entries) == 1 {
@@ -75,6 +78,9 @@ func (a edgeAPI) Del(ctx context.Context, kind api.Kind, keys []blocklist.Key) (
 	n, err := a.lists.Del(ctx, kind, keys)
 	if err == nil && kind == api.Block {
 		err = a.lift(keys)
+	}
+	if err == nil {
+		err = a.e.sharing.lift(kindOf(kind), keys)
 	}
 	if n == 0 {
 		return n, err

@@ -82,6 +82,15 @@ func (b *evidenceBook) lift(k loader.EntryKey, now time.Time) bool {
 	return true
 }
 
+// keepOff notes that a person of another edge took something back, until then.
+func (b *evidenceBook) keepOff(k loader.EntryKey, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, known := b.lifts[k]; known || len(b.lifts) < maxEvidence {
+		b.lifts[k] = until
+	}
+}
+
 func (b *evidenceBook) isLifted(k loader.EntryKey, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -172,7 +181,7 @@ func (b *evidenceBook) save(ctx context.Context, store state.Store) error {
 }
 
 // load takes over what was kept; what can't be read is left out, and said.
-func (b *evidenceBook) load(entries []state.Entry, now time.Time) error {
+func (b *evidenceBook) load(entries []state.Item, now time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var errs []error

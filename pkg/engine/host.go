@@ -230,6 +230,9 @@ func Check(path string, host bool, warn func(string)) error {
 	if _, err := placesFor(c, nil); err != nil {
 		errs = append(errs, err)
 	}
+	if err := checkPeers(c); err != nil {
+		errs = append(errs, err)
+	}
 	need := hostfacts.Need{}
 	for _, i := range c.Interfaces {
 		need.Interfaces = append(need.Interfaces, i.Name)

@@ -40,6 +40,7 @@ var _ regulars = (*loader.Edge)(nil)
 // memory is what outlives the daemon: attacks, what services are used to, who has played. Without a store it only forgets.
 type memory struct {
 	store    state.Store // nil: nothing is kept
+	hub      *state.Hub  // that it is of; nil: there is none
 	log      *slog.Logger
 	now      func() time.Time
 	fault    func(what string, err error)
@@ -48,19 +49,10 @@ type memory struct {
 	calm     map[string]attack.Calm // as the store has it
 	regulars *regular.List
 	edge     regulars
-	taught   bool          // edge knows the regulars of before
-	moved    chan struct{} // says that an attack began or ended
-	failing  bool          // attacks could not be kept when last tried
-}
-
-// openStore opens the state folder. An edge protects without one, too: what is wrong with it is said.
-func openStore(dir string, log *slog.Logger) state.Store {
-	store, err := state.OpenFiles(dir, log)
-	if err != nil {
-		log.Error("nothing will be remembered over restarts (attacks, regular players, what is usual)", "err", err)
-		return nil
-	}
-	return store
+	taught   bool                       // edge knows the regulars of before
+	moved    chan struct{}              // says that an attack began or ended
+	failing  bool                       // attacks could not be kept when last tried
+	tell     func([]state.Change) error // is given regulars that are new or came again; nil: nobody is to hear of them
 }
 
 // recall reads what was kept. A part that can't be read is missing, and said.
@@ -91,7 +83,7 @@ func recall(ctx context.Context, m memory, max uint32) *memory {
 	return &m
 }
 
-func (m *memory) list(ctx context.Context, bucket string) []state.Entry {
+func (m *memory) list(ctx context.Context, bucket string) []state.Item {
 	if m.store == nil {
 		return nil
 	}
@@ -239,6 +231,9 @@ func (m *memory) saveRegulars(ctx context.Context) error {
 		return err
 	}
 	changes, failed := m.regulars.Changes()
+	if m.tell != nil {
+		err = errors.Join(err, m.tell(changes))
+	}
 	if failed == nil {
 		failed = m.store.Apply(ctx, regular.Bucket, changes)
 	}
@@ -249,8 +244,8 @@ func (m *memory) saveRegulars(ctx context.Context) error {
 }
 
 func (m *memory) close() error {
-	if m.store == nil {
+	if m.hub == nil {
 		return nil
 	}
-	return m.store.Close()
+	return m.hub.Close()
 }

@@ -17,6 +17,7 @@ import (
 
 	"parry/loader"
 	"parry/pkg/attack"
+	"parry/pkg/config"
 	"parry/pkg/regular"
 	"parry/pkg/state"
 )
@@ -47,16 +48,23 @@ func (f *fakeRegulars) has(addr string) bool {
 
 var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 
-// remembering is a memory over a folder, as of a daemon that just started.
-func remembering(t *testing.T, dir string, path *fakeRegulars) *memory {
+// hubOf is a store over a folder.
+func hubOf(t *testing.T, dir string) *state.Hub {
 	t.Helper()
-	store, err := state.OpenFiles(dir, slog.New(slog.DiscardHandler))
+	hub, err := state.Open(t.Context(), state.Options{Dir: dir, Node: "edge-1", Log: slog.New(slog.DiscardHandler), Check: checkShared})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = store.Close() })
+	t.Cleanup(func() { _ = hub.Close() })
+	return hub
+}
+
+// remembering is a memory over a folder, as of a daemon that just started.
+func remembering(t *testing.T, dir string, path *fakeRegulars) *memory {
+	t.Helper()
+	hub := hubOf(t, dir)
 	m := recall(t.Context(), memory{
-		store: store, log: slog.New(slog.DiscardHandler), now: func() time.Time { return noon }, edge: path,
+		hub: hub, store: hub.Local(), log: slog.New(slog.DiscardHandler), now: func() time.Time { return noon }, edge: path,
 		fault: func(what string, err error) {
 			if err != nil {
 				t.Errorf("%s: %v", what, err)
@@ -176,8 +184,8 @@ func TestWithoutAMemoryItGoesOn(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
 	var said strings.Builder
-	store := openStore(filepath.Join(file, "state"), slog.New(slog.NewTextHandler(&said, nil)))
-	if store != nil || !strings.Contains(said.String(), "nothing will be remembered over restarts") {
+	e := &Engine{cfg: &config.Config{State: filepath.Join(file, "state"), Node: "edge-1"}, log: slog.New(slog.NewTextHandler(&said, nil))}
+	if e.openHub(t.Context()) != nil || !strings.Contains(said.String(), "nothing will be remembered over restarts") {
 		t.Fatalf("it said %s", &said)
 	}
 	path := &fakeRegulars{names: []string{"", "arena"}, list: []loader.Regular{played("198.51.100.9", 1, 31*24*time.Hour)}}
@@ -196,14 +204,14 @@ func TestWithoutAMemoryItGoesOn(t *testing.T) {
 // What other hands wrote into the store is said and left out.
 func TestStrangeEntriesAreLeftOut(t *testing.T) {
 	dir := t.TempDir()
-	store, err := state.OpenFiles(dir, slog.New(slog.DiscardHandler))
-	must(t, err)
+	hub := hubOf(t, dir)
+	store := hub.Local()
 	for _, bucket := range []string{bucketAttacks, bucketCalm, regular.Bucket} {
 		must(t, store.Put(t.Context(), bucket, "strange", json.RawMessage(`[7]`)))
 	}
 	var faults []string
 	m := recall(t.Context(), memory{
-		store: store, log: slog.New(slog.DiscardHandler), now: time.Now,
+		hub: hub, store: store, log: slog.New(slog.DiscardHandler), now: time.Now,
 		fault: func(what string, err error) {
 			if err != nil {
 				faults = append(faults, what)

@@ -13,22 +13,18 @@ import (
 	"parry/loader"
 	"parry/pkg/api"
 	"parry/pkg/event"
-	"parry/pkg/state"
 	"parry/test/need"
 )
 
 // ruledEngine is an engine as far as rules need one.
 func ruledEngine(t *testing.T, dir string, edge *loader.Edge, text string) edgeAPI {
 	t.Helper()
-	store, err := state.OpenFiles(dir, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
+	hub := hubOf(t, dir)
 	e := &Engine{cfg: parse(t, text), log: slog.New(slog.DiscardHandler), edge: edge, events: event.New(16, time.Now), plan: &loader.Plan{},
 		health: vitals{errors: map[string]uint64{}}}
 	fault := func(what string, err error) { e.fault(what, err) }
-	e.rules = recallRules(t.Context(), &memory{store: store, log: e.log, now: time.Now, fault: fault})
+	e.memory = &memory{hub: hub, store: hub.Local(), log: e.log, now: time.Now, fault: fault}
+	e.rules = recallRules(t.Context(), e.memory)
 	return edgeAPI{e: e}
 }
 
@@ -107,7 +103,7 @@ func TestRulesAreKept(t *testing.T) {
 	if err := a.DelRule(context.Background(), 4); err != nil {
 		t.Fatal(err)
 	}
-	_ = a.e.rules.store.Close()
+	must(t, a.e.memory.close())
 
 	a = ruledEngine(t, dir, edge, ruledText)
 	after, err := a.Rules(t.Context())

@@ -52,6 +52,7 @@ func (e *Engine) serve(ctx context.Context, stop func(), group *tasks) error {
 	group.start(stop, func() error { return e.sentry.run(ctx) })
 	group.start(stop, func() error { return e.refreshPlaces(ctx) })
 	group.start(stop, func() error { return e.memory.run(ctx) })
+	group.start(stop, func() error { return e.sharing.run(ctx) })
 	group.start(stop, func() error { return e.historian.run(ctx) })
 	group.start(stop, func() error {
 		onHangup(ctx, func() {

@@ -248,6 +248,7 @@ func (e *Engine) Snapshot(context.Context) (*metrics.Snapshot, error) {
 		s.Samples[kind] = map[string]uint64{"taken": n.Taken, "lost": n.Lost, "passed_over": n.PassedOver}
 	}
 	s.Detect = e.detection.metrics()
+	s.State = e.sharing.metrics()
 	s.Strangers.GreylistFill, s.Strangers.SketchLoad, s.Strangers.UnprovenSlots = e.sentry.shared()
 	s.Watching = metrics.Watching(e.watched(v.faults["watch_full"]))
 	return s, nil

@@ -31,6 +31,7 @@ type descs struct {
 	hostPackets, hostBytes                                      *prometheus.Desc
 	entries, capacity                                           *prometheus.Desc
 	uptime, reloads, reloadOK, reloadTime, sweep, resyncs, errs *prometheus.Desc
+	remembered                                                  stateDescs
 }
 
 func newDescs() descs {
@@ -83,6 +84,8 @@ func newDescs() descs {
 		entries:  d("map_entries", "Entries in a map.", "map"),
 		capacity: d("map_capacity_entries", "Entries that a map can hold.", "map"),
 
+		remembered: newStateDescs(d),
+
 		uptime:     d("daemon_uptime_seconds", "Time since the daemon started."),
 		reloads:    d("daemon_reloads_total", "Configuration reloads by result: applied or refused.", "result"),
 		reloadOK:   d("daemon_last_reload_successful", "1 if the last reload was applied (or none happened yet)."),
@@ -116,6 +119,9 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 		d.hostPackets, d.hostBytes, d.entries, d.capacity,
 		d.uptime, d.reloads, d.reloadOK, d.reloadTime, d.sweep, d.resyncs, d.errs,
 	} {
+		ch <- desc
+	}
+	for _, desc := range d.remembered.all() {
 		ch <- desc
 	}
 }
@@ -154,6 +160,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		e.gauge(c.descs.entries, float64(m.Entries), m.Name)
 		e.gauge(c.descs.capacity, float64(m.Capacity), m.Name)
 	}
+	e.remembered(&s.State)
 	e.daemon(&s.Daemon)
 }
 

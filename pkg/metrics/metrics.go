@@ -33,6 +33,7 @@ type Snapshot struct {
 	Samples    map[string]map[string]uint64 // single packets that were to be told of, by kind and what became of them: taken, lost, passed_over
 	Detect     Detect
 	Watching   Watching
+	State      State
 	Daemon     Daemon
 }
 

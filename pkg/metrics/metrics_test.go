@@ -67,7 +67,11 @@ func full() *Snapshot {
 		WouldDrop: map[string]uint64{"host_rate": 1},
 		Maps:      []Map{{Name: "sessions4", Entries: 65, Capacity: 262144}, {Name: "deny4", Entries: 1, Capacity: 1048576}},
 		Strangers: Strangers{GreylistFill: 0.25, SketchLoad: 0.5, UnprovenSlots: 32768}, Samples: map[string]map[string]uint64{"capture": {"taken": 1200, "lost": 7, "passed_over": 30}, "first": {"taken": 88, "lost": 1, "passed_over": 2}},
-		Detect:   Detect{Observations: 9000, Decisions: 12, Suppressed: 3, Tracked: map[string]uint64{"strangers": 4, "sources": 30, "prefixes": 7}, Delay: map[string]float64{"0.5": 0.002, "0.99": 0.03}},
+		Detect: Detect{Observations: 9000, Decisions: 12, Suppressed: 3, Tracked: map[string]uint64{"strangers": 4, "sources": 30, "prefixes": 7}, Delay: map[string]float64{"0.5": 0.002, "0.99": 0.03}},
+		State: State{
+			Open: true, Entries: 12, Waiting: 3, Counts: map[string]uint64{"put": 9, "taken": 4, "written": 10}, Refused: map[string]uint64{"malformed": 2},
+			Links: map[string]StateLink{"fra-2": {Connected: true, Heard: 4, Behind: 1}},
+		},
 		Watching: Watching{Share: 0.5, Sessions: 1200, PacketsPerSecond: 98000.5, Bad: 3, Cells: 32767, CellsTaken: 2400, Full: 7},
 		Daemon: Daemon{
 			Uptime: 90 * time.Second, Reloads: 3, FailedReloads: 1,

@@ -24,8 +24,8 @@ const Bucket = "regulars"
 const (
 	// MaxAge is how long one is remembered who doesn't come.
 	MaxAge = 30 * 24 * time.Hour
-	// fresh is by how much a time must have moved to be written anew.
-	fresh = time.Hour
+	// Fresh is by how much a time must have moved to be written, and told, anew.
+	Fresh = time.Hour
 )
 
 // Source is one that has played: an address (of IPv6 the first of its /64), to one service.
@@ -47,7 +47,7 @@ type value struct {
 }
 
 // Load makes a list of at most max of what a store had. What can't be read or is too old is left out.
-func Load(entries []state.Entry, max int, now time.Time) (*List, error) {
+func Load(entries []state.Item, max int, now time.Time) (*List, error) {
 	l := &List{max: max, seen: map[Source]time.Time{}, saved: map[Source]time.Time{}}
 	var errs []error
 	for _, e := range entries {
@@ -113,7 +113,7 @@ func (l *List) bound(now time.Time) {
 func (l *List) Changes() ([]state.Change, error) {
 	var all []state.Change
 	for s, at := range l.seen {
-		if was, ok := l.saved[s]; ok && at.Sub(was).Abs() < fresh {
+		if was, ok := l.saved[s]; ok && at.Sub(was).Abs() < Fresh {
 			continue
 		}
 		doc, err := json.Marshal(value{Seen: at.UTC().Truncate(time.Second)})
@@ -133,7 +133,7 @@ func (l *List) Changes() ([]state.Change, error) {
 // Saved says that the store has what Changes gave.
 func (l *List) Saved() {
 	for s, at := range l.seen {
-		if was, ok := l.saved[s]; !ok || at.Sub(was).Abs() >= fresh {
+		if was, ok := l.saved[s]; !ok || at.Sub(was).Abs() >= Fresh {
 			l.saved[s] = at
 		}
 	}
@@ -142,6 +142,14 @@ func (l *List) Saved() {
 			delete(l.saved, s)
 		}
 	}
+}
+
+// Read reads what Changes gave for a source: a key and its value.
+func Read(key string, doc json.RawMessage) (Source, time.Time, error) {
+	s, err := parse(key)
+	var v value
+	err = errors.Join(err, json.Unmarshal(doc, &v))
+	return s, v.Seen, err
 }
 
 // key is arena/4/198.51.100.7 or arena/6/20010db800050000: of letters that any store takes.

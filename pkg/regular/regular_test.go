@@ -29,16 +29,16 @@ func empty(t *testing.T, max int) *List {
 }
 
 // entries is what a store has after it was told the changes.
-func entries(t *testing.T, l *List) []state.Entry {
+func entries(t *testing.T, l *List) []state.Item {
 	t.Helper()
 	changes, err := l.Changes()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []state.Entry
+	var out []state.Item
 	for _, c := range changes {
 		if c.Value != nil {
-			out = append(out, state.Entry(c))
+			out = append(out, state.Item(c))
 		}
 	}
 	return out
@@ -65,7 +65,7 @@ func TestKeysComeBack(t *testing.T) {
 func TestStrangeKeysAreLeftOut(t *testing.T) {
 	value := json.RawMessage(`{"seen":"2026-01-31T11:00:00Z"}`)
 	for _, key := range []string{"arena", "arena/5/x", "arena/4/x", "arena/4/2001:db8::1", "arena/6/1", "arena/6/20010db80000000z", "/4/198.51.100.7"} {
-		l, err := Load([]state.Entry{{Key: key, Value: value}, {Key: "arena/4/198.51.100.8", Value: value}}, 10, noon)
+		l, err := Load([]state.Item{{Key: key, Value: value}, {Key: "arena/4/198.51.100.8", Value: value}}, 10, noon)
 		if err == nil || len(l.All()) != 1 {
 			t.Errorf("%s: %v, %v", key, l.All(), err)
 		}
@@ -97,8 +97,8 @@ func TestLittleIsWritten(t *testing.T) {
 		l.Saved()
 	}
 	step(2, map[Source]time.Time{one: noon, two: noon})
-	step(0, map[Source]time.Time{one: noon, two: noon.Add(fresh - time.Second)})
-	step(1, map[Source]time.Time{one: noon, two: noon.Add(fresh)})
+	step(0, map[Source]time.Time{one: noon, two: noon.Add(Fresh - time.Second)})
+	step(1, map[Source]time.Time{one: noon, two: noon.Add(Fresh)})
 	step(1, map[Source]time.Time{one: noon})
 	step(0, map[Source]time.Time{one: noon})
 	step(0, map[Source]time.Time{one: {}})                    // seen before the machine started: the list knows better

@@ -33,6 +33,7 @@ type edge struct {
 	host                        *netns.Host
 	bin, pin, file, socket, log string
 	state, metrics              string // a folder; an address, "" = none
+	node                        string // its name
 	interfaces                  []string
 	client                      *api.Client
 	proc                        *netns.Process
@@ -50,7 +51,7 @@ func newEdge(w *world, host *netns.Host, interfaces ...string) *edge {
 	dir := w.net.Dir()
 	e := &edge{
 		t: w.t, host: host, bin: bin, pin: filepath.Join(mount, "parry"), file: filepath.Join(dir, "parry.yaml"), state: dir,
-		socket: filepath.Join(dir, "parry.sock"), log: filepath.Join(dir, "parry.log"), interfaces: interfaces,
+		socket: filepath.Join(dir, "parry.sock"), log: filepath.Join(dir, "parry.log"), interfaces: interfaces, node: "e2e",
 	}
 	e.client = api.Dial(e.socket)
 	w.t.Cleanup(func() {
@@ -77,12 +78,14 @@ func (e *edge) said() string {
 func (e *edge) configure(text string) {
 	e.t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "node: e2e\ninterfaces:\n")
+	fmt.Fprintf(&b, "node: %s\ninterfaces:\n", e.node)
 	for _, name := range e.interfaces {
 		fmt.Fprintf(&b, "  - {name: %s}\n", name)
 	}
 	fmt.Fprintf(&b, "pin: %s\nstate: %s\napi: {socket: %s, group: \"\"}\nmetrics: %q\n", e.pin, e.state, e.socket, e.metrics)
-	b.WriteString("sizes: {sessions: 32768, unproven: 16384, blocks: 65536, prefixes: 4096, sources: 32768, fragments: 1024}\n")
+	if !strings.Contains(text, "sizes:") {
+		b.WriteString("sizes: {sessions: 32768, unproven: 16384, blocks: 65536, prefixes: 4096, sources: 32768, fragments: 1024}\n")
+	}
 	if !strings.Contains(text, "detect:") { // the players of these tests are machines, and keep the intervals of such
 		b.WriteString("detect: {mode: watch}\n")
 	}
