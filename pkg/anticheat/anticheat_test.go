@@ -64,20 +64,20 @@ func TestEachKindIsFound(t *testing.T) {
 		"repeats": {func(r *rig) {
 			for range 300 {
 				r.tick(true)
-				r.packet(false, numbered(r.n-1))
+				r.again(1)
 			}
 		}, []anticheat.Kind{anticheat.Duplicate}},
 		"a repeat now and then": {func(r *rig) {
 			for i := range 600 {
 				if r.tick(true); i%50 == 0 {
-					r.packet(false, numbered(r.n-1))
+					r.again(1)
 				}
 			}
 		}, nil},
 		"replays": {func(r *rig) {
 			for i := range 300 {
 				if r.tick(true); i%8 == 0 {
-					r.packet(false, numbered(r.n-60))
+					r.again(60)
 				}
 			}
 		}, []anticheat.Kind{anticheat.Replay}},
@@ -99,7 +99,7 @@ func TestEachKindIsFound(t *testing.T) {
 		}, []anticheat.Kind{anticheat.Tampered}},
 		"a connection that begins anew": {func(r *rig) {
 			for range 5 {
-				r.n = 1
+				r.n, r.salt = 1, r.salt+1
 				r.play(3 * second)
 				r.n = 70000
 				r.play(3 * second)
@@ -112,7 +112,7 @@ func TestEachKindIsFound(t *testing.T) {
 					r.packet(false, numbered(uint32(i*2654435761+k*40503)|1<<20))
 				}
 			}
-		}, []anticheat.Kind{anticheat.Frequency, anticheat.Flood}},
+		}, []anticheat.Kind{anticheat.Flood, anticheat.Frequency}},
 		"as much as the game allows": {func(r *rig) {
 			for range 2500 {
 				r.now += uint64(8 * time.Millisecond)
@@ -143,7 +143,7 @@ func TestAFindingSaysAll(t *testing.T) {
 	begin := r.now
 	for i := range 300 {
 		if r.tick(true); i%8 == 0 {
-			r.packet(false, numbered(r.n-60))
+			r.again(60)
 		}
 	}
 	end := r.now

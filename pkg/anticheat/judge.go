@@ -12,6 +12,7 @@ const (
 	dupLeast, dupShare       = 10, 0.1
 	replayLeast, replayShare = 5, 0.02
 	tamperLeast, tamperShare = 4, 0.01
+	tamperSeconds            = 2   // that have some
 	garbageShare             = 0.5 // of numbers that are no client's: what is more is a flood
 
 	fastSeconds  = 3 // in a row; a second of much is what a line held back
@@ -102,7 +103,8 @@ func (s *session) usual() {
 	slices.Sort(ups[:n])
 	slices.Sort(downs[:n])
 	s.lag.rate, s.lag.downRate = float64(ups[n/2]), float64(downs[n/2])
-	switch {
+	switch x := s.ago(1); {
+	case x != nil && s.floods(x):
 	case s.base > 0:
 		s.base += (s.lag.rate - s.base) / 64
 	case n >= lookBack:
@@ -148,7 +150,7 @@ func (s *session) judgeNumbers(t *second) {
 			}
 		})
 	}
-	if n := part(t.tamper, t.numbered); t.tamper >= tamperLeast && n >= tamperShare && n <= garbageShare {
+	if n := part(t.tamper, t.numbered); t.tamper >= tamperLeast && n >= tamperShare && s.forges() {
 		s.found(traceTamper, Tampered, sevTampered, sure(float64(t.tamper), tamperLeast), func() []Fact {
 			return []Fact{
 				fact("share", n, tamperShare, "%.0f %% of packets have numbers that the client did not give, and its own go on between them", 100*n),
@@ -156,6 +158,21 @@ func (s *session) judgeNumbers(t *second) {
 			}
 		})
 	}
+}
+
+// forges tells forged numbers from a flood's, of which most are no client's, and from a flood's first second.
+func (s *session) forges() bool {
+	n := 0
+	for i := range uint32(lookBack) {
+		x := s.ago(i + 1)
+		if x == nil || x.tamper == 0 {
+			continue
+		}
+		if n++; s.floods(x) || part(x.tamper, x.numbered) > garbageShare {
+			return false
+		}
+	}
+	return n >= tamperSeconds
 }
 
 // judgeRate holds packets a second against the game's bound, and what is no packet of the client's against a flood.

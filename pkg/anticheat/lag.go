@@ -10,11 +10,11 @@ const (
 	gapLeast   = 80 * ms  // a shorter silence is the rhythm of radio
 	gapSwitch  = 350 * ms // what Wi-Fi and phones do is shorter, mostly
 	gapMost    = 5000 * ms
-	burstTime  = 20 * ms // in which what was held comes
+	burstTime  = 60 * ms // in which what was held comes: at once, but for the jitter of its line
 	afterTime  = 100 * ms
 	rateLeast  = 8   // packets a second: less is no rhythm in which a silence shows
 	downsLeast = 4   // packets a second of the server's
-	heldLeast  = 4   // packets that make a clump
+	heldLeast  = 3   // packets that make a clump
 	clumpPart  = 0.5 // of what was to come in a silence, that came at its end
 	lostPart   = 0.5 // of it, that never came
 	otherPart  = 0.5 // of the silence: a longer one of the server's too is the line's
@@ -36,6 +36,7 @@ type lag struct {
 // gap is a silence of the client's.
 type gap struct {
 	from, to  uint64
+	last      uint64  // of the burst at its end
 	expected  float64 // packets that were to come
 	downs     uint32
 	silence   uint64
@@ -75,6 +76,7 @@ func (l *lag) up(s *session, at uint64, length int, jump int32) {
 		l.gap.bytes += float64(length)
 		if at-l.gap.to <= burstTime {
 			l.gap.burst++
+			l.gap.last = at
 		}
 		if jump > 1 {
 			l.gap.jump += jump - 1
@@ -86,7 +88,7 @@ func (l *lag) up(s *session, at uint64, length int, jump int32) {
 	}
 	l.open = true
 	l.gap = gap{
-		from: l.last, to: at, expected: l.rate * seconds(spacing), downs: l.downs, silence: max(l.silence, at-max(l.last, l.lastDown)),
+		from: l.last, to: at, last: at, expected: l.rate * seconds(spacing), downs: l.downs, silence: max(l.silence, at-max(l.last, l.lastDown)),
 		burst: 1, after: 1, jump: max(jump-1, 0), streaming: s.key.Proto == 6, bytes: float64(length),
 	}
 }
@@ -99,7 +101,7 @@ func (l *lag) close(s *session) {
 	if l.downRate < downsLeast || float64(g.downs) < downPart*l.downRate*seconds(spacing) || float64(g.silence) > otherPart*float64(spacing) {
 		return // the server was silent, too, or says too little to tell
 	}
-	came := float64(g.burst)
+	came := float64(g.burst) - l.rate*seconds(g.last-g.to) // beside what comes anyway
 	if g.streaming {
 		came = g.bytes / max(l.bytes, 1)
 	}

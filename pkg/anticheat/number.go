@@ -59,7 +59,8 @@ func read(kind numbers, b []byte, n *numbered) bool {
 
 const (
 	remembered = 1024 // numbers whose payloads are remembered: 16 s of 60 packets a second
-	near       = 4    // behind the highest: what comes again so soon is repeated, what is older replayed
+	near       = 4    // behind the highest: what comes again so soon, or within nearTime, is repeated; what is older, replayed
+	nearTime   = 0.06 // s
 	runMost    = 8    // strange numbers that follow each other are a connection that began anew
 	readable   = 8    // in order at least, before numbers are believed
 )
@@ -109,6 +110,7 @@ func (a *Analyser) number(s *session, n *numbered, sum uint32, at uint64) int32 
 	case ahead <= 0 && ahead > -remembered:
 		s.again(n, sum, -ahead, at)
 	default:
+		x.numbered++
 		s.stranger(n, sum, at)
 	}
 	return 0
@@ -119,7 +121,7 @@ func (s *session) reach(at uint64) float64 {
 	if s.tracker.n < 64 {
 		return 256
 	}
-	return 8 + 2*s.lag.rate*seconds(at-s.lag.last)
+	return 32 + 2*s.lag.rate*seconds(at-s.lag.last)
 }
 
 func (t *tracker) anew(number, sum uint32) {
@@ -138,9 +140,9 @@ func (s *session) again(n *numbered, sum uint32, behind int32, at uint64) {
 	case k.number != n.number || *k == known{}: // it is late
 		*k = known{n.number, sum}
 		x.late++
-	case k.sum != sum:
-		s.tampered(at, 1)
-	case behind <= near:
+	case k.sum != sum: // a connection that began anew, or forged
+		s.stranger(n, sum, at)
+	case float64(behind) <= near+nearTime*s.lag.rate:
 		x.dup++
 		s.traces[traceDup].note(at)
 	default:
@@ -156,7 +158,6 @@ func (s *session) stranger(n *numbered, sum uint32, at uint64) {
 	t := &s.tracker
 	p := &t.pending
 	t.strange++
-	s.second().numbered++
 	if ahead := (n.number - p.next) << n.unused >> n.unused; p.run > 0 && ahead < runMost {
 		if p.run++; p.run >= runMost {
 			t.anew(n.number, sum)

@@ -25,6 +25,7 @@ type rig struct {
 	about anticheat.About
 	now   uint64
 	n     uint32 // number of the client's next packet
+	salt  byte   // of its payloads
 	told  []anticheat.Finding
 }
 
@@ -60,7 +61,9 @@ func numbered(n uint32) []byte {
 func (r *rig) tick(speaks bool) {
 	r.now += uint64(16 * time.Millisecond)
 	if speaks {
-		r.packet(false, numbered(r.n))
+		b := numbered(r.n)
+		b[23] = r.salt
+		r.packet(false, b)
 	}
 	r.n++
 	if r.n%3 == 0 {
@@ -90,4 +93,11 @@ func (r *rig) want(kinds ...anticheat.Kind) {
 	if got := r.kinds(); !slices.Equal(got, kinds) {
 		r.t.Errorf("found %v, want %v", got, kinds)
 	}
+}
+
+// again sends an old packet of the client's.
+func (r *rig) again(back uint32) {
+	b := numbered(r.n - back)
+	b[23] = r.salt
+	r.packet(false, b)
 }

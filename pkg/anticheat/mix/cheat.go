@@ -31,7 +31,7 @@ func Halves() (dev, eval Half) {
 		Replays: Range{0.1, 0.2}, Back: Range{1, 128}, Garbage: Range{4, 8}, Forged: Range{0.05, 0.15},
 	}
 	eval = Half{
-		Name: "eval", Seed: 20261123, Cut: Range{0.45, 1.6}, Between: Range{3, 12}, Choke: Range{0.12, 0.4}, Copies: Range{1, 3}, Copied: Range{0.3, 1},
+		Name: "eval", Seed: 20261124, Cut: Range{0.45, 1.6}, Between: Range{3, 12}, Choke: Range{0.12, 0.4}, Copies: Range{1, 3}, Copied: Range{0.3, 1},
 		Replays: Range{0.05, 0.25}, Back: Range{1, 500}, Garbage: Range{3, 12}, Forged: Range{0.03, 0.2},
 	}
 	return dev, eval
