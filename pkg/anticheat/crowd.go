@@ -16,7 +16,9 @@ const (
 	crowdEvery  = 10 * 1000 * ms
 	farmEvery   = 30 * 1000 * ms
 	oddWindows  = 3
-	oddFar      = 8.0  // spreads of the crowd that one feature is off at least
+	oddNear     = 4.0  // spreads of the crowd that a feature may be off and say nothing
+	oddFar      = 9.0  // that are as odd as can be
+	oddReach    = 8.0  // that the trees look over
 	robotVar    = 0.01 // coefficient of variation of spacings, at most
 	robotFifth  = 5    // so many times that is what is usual in the crowd
 	robotSpan   = 12   // windows in a row: two minutes
@@ -85,9 +87,11 @@ func (c *crowd) learn(at uint64) {
 	if c.n == 0 {
 		return
 	}
+	// Lines differ by so much at least, and say nothing of who plays.
+	least := [features]float64{featRate: 0.1, featSize: 0.1, featSizeVar: 0.1, featTimeVar: 0.3, featQuick: 0.1, featDown: 0.2, featGap: 0.5, featRepeat: 0.05}
 	for i := range features {
 		c.middle[i], c.spread[i] = c.usual(func(r *rhythm) float64 { return r.feature[i] })
-		c.spread[i] = max(c.spread[i], 0.02*math.Abs(c.middle[i]), 0.02)
+		c.spread[i] = max(c.spread[i], least[i])
 	}
 	c.pace, c.paces = c.usual(func(r *rhythm) float64 { return r.pace })
 	c.timeVar, _ = c.usual(func(r *rhythm) float64 { return r.timeVar })
@@ -111,7 +115,7 @@ func (c *crowd) usual(of func(*rhythm) float64) (middle, spread float64) {
 	return middle, 1.4826 * all[len(all)/2]
 }
 
-// judgeOdd scores a session by half-space trees over features in spreads of the crowd. An anomaly flags, and never acts.
+// judgeOdd scores a session by half-space trees over features in spreads of the crowd, and by the feature that is furthest off. An anomaly flags, and never acts.
 func (s *session) judgeOdd(c *crowd) {
 	r := &s.rhythm
 	var x [features]float64
@@ -121,24 +125,25 @@ func (s *session) judgeOdd(c *crowd) {
 		if math.Abs(z) > far {
 			far, which = math.Abs(z), i
 		}
-		x[i] = 0.5 + min(max(z, -oddFar), oddFar)/(2*oddFar)
+		x[i] = 0.5 + min(max(z, -oddReach), oddReach)/(2*oddReach)
 	}
-	r.score = c.forest.score(&x)
-	if r.score > FlagAbove && far >= oddFar && c.n > crowdOdd {
+	// Trees see what is rare as a whole, and hardly what is off in one feature of many: that is for the robust half of the score.
+	r.score = 1 - (1-c.forest.score(&x))*(1-min(max((far-oddNear)/(oddFar-oddNear), 0), 1))
+	if r.score > FlagAbove && c.n > crowdOdd {
 		r.odd++
 		s.traces[traceOdd].noteFrom(s.at-windowSeconds*1e9, s.at)
 	} else {
 		r.odd = 0
-		if r.score <= FlagAbove {
-			c.forest.update(&x)
-		}
+	}
+	if far < oddReach {
+		c.forest.update(&x)
 	}
 	if r.odd >= oddWindows {
 		s.found(traceOdd, Anomaly, min(r.score, ActAbove), sure(float64(r.odd), 2*oddWindows), func() []Fact {
 			name := [features]string{"rate", "size", "variation of sizes", "variation of spacings", "quick spacings", "server's packets", "longest spacing", "repeats"}[which]
 			return []Fact{
 				fact("score", r.score, FlagAbove, "an anomaly score of %.2f beside %d sessions of its game", r.score, c.n),
-				fact("spreads", far, oddFar, "its %s is %.0f spreads off what is usual", name, far),
+				fact("spreads", far, oddNear, "its %s is %.0f spreads off what is usual", name, far),
 			}
 		})
 	}

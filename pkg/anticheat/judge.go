@@ -120,6 +120,7 @@ func (a *Analyser) judge(s *session) {
 	}
 	s.judgeRate()
 	s.judgeClumps()
+	s.confirmSingle(s.now())
 	for i := range s.traces {
 		if x := &s.traces[i]; x.f != nil && s.now() > x.last+quiet {
 			s.over(x)
@@ -299,6 +300,7 @@ func (a *Analyser) finish(s *session, at uint64) {
 		s.lag.close(s)
 	}
 	s.confirm(at)
+	s.confirmSingle(at)
 	for i := range s.traces {
 		if t := &s.traces[i]; t.f != nil {
 			s.over(t)

@@ -108,7 +108,7 @@ func (l *lag) close(s *session) {
 	switch {
 	case float64(g.jump) >= max(heldLeast, lostPart*g.expected) && float64(g.jump) > came:
 		if spacing >= gapSwitch {
-			s.switched(LagDrop, g, float64(g.jump))
+			s.switched(LagDrop, &event{from: g.from, to: g.to, expected: g.expected, came: float64(g.jump), downs: g.downs})
 		}
 	case came >= max(heldLeast, clumpPart*g.expected) && (g.streaming || g.burst >= heldLeast-1):
 		s.clumped(g, came)
@@ -118,29 +118,37 @@ func (l *lag) close(s *session) {
 // clumped takes in a silence at whose end all came that was to come in it.
 func (s *session) clumped(g *gap, came float64) {
 	spacing := g.to - g.from
-	before := s.heldSince(g.from, 2)
 	x := s.second()
 	x.clumps++
 	x.held += uint32(came)
 	x.silent += uint32(spacing / 1000)
 	s.traces[traceClump].noteFrom(g.from, g.to)
-	if spacing >= gapSwitch && before < chained {
-		s.switched(LagHold, g, came)
-	}
-}
-
-// chained is the share of time in which upstream is held that makes one clump part of a chain.
-const chained = 0.3
-
-// heldSince is which share of so many seconds before now was silence before clumps.
-func (s *session) heldSince(_ uint64, n uint32) float64 {
-	sum := uint32(0)
-	for i := range n {
-		if x := s.ago(i); x != nil {
-			sum += x.silent
+	if s.chains(g) {
+		s.single.to = 0
+	} else {
+		s.confirmSingle(g.from)
+		if spacing >= gapSwitch {
+			s.single = event{from: g.from, to: g.to, expected: g.expected, came: came, downs: g.downs}
 		}
 	}
-	return float64(sum) / float64(n) / 1e6
+	s.clumpFrom, s.clumpTo = g.from, g.to
+}
+
+// chainTime is within which a clump follows another where both are links of a chain: a choke, not uses of a switch.
+const chainTime = 1000 * ms
+
+// chains tells whether a clump follows one about as long at once.
+func (s *session) chains(g *gap) bool {
+	before, now := s.clumpTo-s.clumpFrom, g.to-g.from
+	return s.clumpTo != 0 && g.from-min(s.clumpTo, g.from) < chainTime && now <= 2*before && before <= 2*now
+}
+
+// confirmSingle takes a clump that no other followed at once for a use of a lag switch.
+func (s *session) confirmSingle(at uint64) {
+	if e := &s.single; e.to != 0 && at >= e.to+chainTime {
+		s.switched(LagHold, e)
+		e.to = 0
+	}
 }
 
 const (
@@ -152,11 +160,11 @@ const (
 
 // event is a use of a lag switch.
 type event struct {
-	from, to, at uint64
-	expected     float64
-	came         float64 // of a drop: lost
-	downs        uint32
-	told         bool
+	from, to uint64 // ns; 0 = none
+	expected float64
+	came     float64 // of a drop: lost
+	downs    uint32
+	told     bool
 }
 
 // events are the last uses of one kind of lag switch.
@@ -167,12 +175,12 @@ type events struct {
 }
 
 // switched takes in a use of a lag switch, and tells it with those before it, once they are many enough.
-func (s *session) switched(kind Kind, g *gap, came float64) {
+func (s *session) switched(kind Kind, v *event) {
 	e := &s.drops
 	if kind == LagHold {
 		e = &s.holds
 	}
-	e.ring[e.n%eventsMost] = event{from: g.from, to: g.to, at: s.at, expected: g.expected, came: came, downs: g.downs}
+	e.ring[e.n%eventsMost] = *v
 	e.n++
 	recent := uint32(0)
 	for i := range min(e.n, eventsMost) {

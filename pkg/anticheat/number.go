@@ -140,6 +140,7 @@ func (s *session) again(n *numbered, sum uint32, behind int32, at uint64) {
 	case k.number != n.number || *k == known{}: // it is late
 		*k = known{n.number, sum}
 		x.late++
+		s.lag.gap.jump = max(s.lag.gap.jump-1, 0) // it was not lost
 	case k.sum != sum: // a connection that began anew, or forged
 		s.stranger(n, sum, at)
 	case float64(behind) <= near+nearTime*s.lag.rate:

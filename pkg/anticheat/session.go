@@ -30,16 +30,18 @@ type session struct {
 	next    int
 	types   types
 
-	tracker tracker
-	lag     lag
-	drops   events
-	holds   events
-	rhythm  rhythm
-	sums    [2]sumsState
-	sumLags uint32
-	sumLag  uint64
-	base    float64 // packets a second as they were for the last minute
-	oldest  uint32  // by how many packets a replay was behind, at most
+	tracker            tracker
+	lag                lag
+	drops              events
+	holds              events
+	single             event  // a clump as long as a lag switch's, of which nobody knows yet if others follow
+	clumpFrom, clumpTo uint64 // ns: the last clump; 0 = none
+	rhythm             rhythm
+	sums               [2]sumsState
+	sumLags            uint32
+	sumLag             uint64
+	base               float64 // packets a second as they were for the last minute
+	oldest             uint32  // by how many packets a replay was behind, at most
 
 	traces   [traces]trace
 	findings []*Finding
@@ -155,6 +157,7 @@ func (s *session) begin(at uint64) {
 	s.wholeSince = at
 	s.tracker = tracker{known: s.tracker.known}
 	s.lag = lag{bytes: s.lag.bytes}
+	s.single.to, s.clumpTo = 0, 0
 	s.rhythm = rhythm{}
 	s.seconds = [history]second{}
 	s.turned = (at - s.began) / 1e9

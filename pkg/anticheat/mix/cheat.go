@@ -27,11 +27,11 @@ type Half struct {
 // Halves are the two: what is tuned, is tuned on dev; eval was first looked at when the bounds stood.
 func Halves() (dev, eval Half) {
 	dev = Half{
-		Name: "dev", Seed: 1, Cut: Range{0.4, 1.2}, Between: Range{4, 7}, Choke: Range{0.15, 0.25}, Copies: Range{1, 2}, Copied: Range{0.5, 1},
+		Name: "dev", Seed: 1, Cut: Range{0.4, 1.2}, Between: Range{4, 7}, Choke: Range{0.15, 0.5}, Copies: Range{1, 2}, Copied: Range{0.5, 1},
 		Replays: Range{0.1, 0.2}, Back: Range{1, 128}, Garbage: Range{4, 8}, Forged: Range{0.05, 0.15},
 	}
 	eval = Half{
-		Name: "eval", Seed: 20261124, Cut: Range{0.45, 1.6}, Between: Range{3, 12}, Choke: Range{0.12, 0.4}, Copies: Range{1, 3}, Copied: Range{0.3, 1},
+		Name: "eval", Seed: 20261125, Cut: Range{0.45, 1.6}, Between: Range{3, 12}, Choke: Range{0.12, 0.4}, Copies: Range{1, 3}, Copied: Range{0.3, 1},
 		Replays: Range{0.05, 0.25}, Back: Range{1, 500}, Garbage: Range{3, 12}, Forged: Range{0.03, 0.2},
 	}
 	return dev, eval

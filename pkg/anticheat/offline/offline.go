@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"time"
 
 	"parry/pkg/anticheat"
 	"parry/pkg/frame"
@@ -25,8 +26,9 @@ type Flow struct {
 	File     string
 	Proto    string // udp or tcp
 	Src, Dst netip.AddrPort
-	Began    uint64 // ns since 1970: its first packet
-	Packets  int    // both ways
+	Began    uint64        // ns since 1970: its first packet
+	Lasted   time.Duration // until its last
+	Packets  int           // both ways
 	Game     naming.Label
 	Player   string // "": it has not said
 	Report   anticheat.Report
@@ -206,7 +208,7 @@ func (r *reader) end() error {
 
 // told tells the flow that began first. append makes room anew for the others, now and then.
 func (r *reader) told(f *follower) error {
-	out := &Flow{File: r.file, Proto: "udp", Src: f.session.Client, Dst: f.session.Front, Began: f.began, Packets: f.packets, Game: f.naming.Name().Game, Player: f.about.Player}
+	out := &Flow{File: r.file, Proto: "udp", Src: f.session.Client, Dst: f.session.Front, Began: f.began, Lasted: time.Duration(f.last - f.began), Packets: f.packets, Game: f.naming.Name().Game, Player: f.about.Player}
 	if f.session.Proto == frame.TCP {
 		out.Proto = "tcp"
 	}
