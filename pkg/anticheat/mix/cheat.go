@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"parry/pkg/anticheat"
+	"parry/pkg/game"
 )
 
 // Half is one half of the split: a seed, and the figures of its cheats.
@@ -22,6 +23,8 @@ type Half struct {
 	Back    Range // by how many packets it is old
 	Garbage Range // packets of a flood for each of the client's
 	Forged  Range // share of packets that one with another number follows
+	Faster  Range // times the most of its game that a client sends
+	Longer  Range // times the longest payload of its game
 }
 
 // Halves are the two: what is tuned, is tuned on dev; eval was first looked at when the bounds stood.
@@ -29,10 +32,12 @@ func Halves() (dev, eval Half) {
 	dev = Half{
 		Name: "dev", Seed: 1, Cut: Range{0.4, 1.2}, Between: Range{4, 7}, Choke: Range{0.15, 0.5}, Copies: Range{1, 2}, Copied: Range{0.5, 1},
 		Replays: Range{0.1, 0.2}, Back: Range{1, 128}, Garbage: Range{4, 8}, Forged: Range{0.05, 0.15},
+		Faster: Range{1.3, 1.8}, Longer: Range{1.1, 1.5},
 	}
 	eval = Half{
 		Name: "eval", Seed: 20261125, Cut: Range{0.45, 1.6}, Between: Range{3, 12}, Choke: Range{0.12, 0.4}, Copies: Range{1, 3}, Copied: Range{0.3, 1},
 		Replays: Range{0.05, 0.25}, Back: Range{1, 500}, Garbage: Range{3, 12}, Forged: Range{0.03, 0.2},
+		Faster: Range{1.2, 1.9}, Longer: Range{1.01, 2},
 	}
 	return dev, eval
 }
@@ -48,6 +53,12 @@ func Cheats(g Game) []anticheat.Kind {
 	}
 	if g.Numbered {
 		all = append(all, anticheat.LagDrop, anticheat.Duplicate, anticheat.Replay, anticheat.Tampered)
+	}
+	if p, _ := game.Lookup(g.Name); p.Rate > 0 {
+		all = append(all, anticheat.Frequency)
+	}
+	if p, _ := game.Lookup(g.Name); p.MaxPayload > 0 && g.Proto == 17 {
+		all = append(all, anticheat.Size)
 	}
 	return all
 }
@@ -70,6 +81,22 @@ func (m *Maker) cheat(p *Play, g *Game, all []sent, length time.Duration) []sent
 		return m.flood(g, all, within)
 	case anticheat.Tampered:
 		return m.forge(g, all, within)
+	case anticheat.Frequency:
+		p.Spans[0].From = 0
+		profile, _ := game.Lookup(g.Name)
+		fast := *g
+		rate := m.half.Faster.pick(m.rnd) * float64(profile.Rate)
+		fast.Rate, fast.Pauses, fast.acknowledge = Range{rate, rate}, false, nil
+		return m.client(&fast, length)
+	case anticheat.Size:
+		profile, _ := game.Lookup(g.Name)
+		for i := range all {
+			if within(&all[i]) && all[i].numbered == g.Numbered && m.rnd.IntN(100) == 0 {
+				more := int(m.half.Longer.pick(m.rnd) * float64(profile.MaxPayload))
+				all[i].payload = append(slices.Clone(all[i].payload), make([]byte, more-len(all[i].payload))...)
+			}
+		}
+		return all
 	}
 	return all
 }
