@@ -17,7 +17,7 @@ const (
 	farmEvery   = 30 * 1000 * ms
 	oddWindows  = 3
 	oddNear     = 4.0  // spreads of the crowd that a feature may be off and say nothing
-	oddFar      = 9.0  // that are as odd as can be
+	oddFar      = 7.5  // that are as odd as can be
 	oddReach    = 8.0  // that the trees look over
 	robotVar    = 0.01 // coefficient of variation of spacings, at most
 	robotFifth  = 5    // so many times that is what is usual in the crowd
@@ -88,7 +88,7 @@ func (c *crowd) learn(at uint64) {
 		return
 	}
 	// Lines differ by so much at least, and say nothing of who plays.
-	least := [features]float64{featRate: 0.1, featSize: 0.1, featSizeVar: 0.1, featTimeVar: 0.3, featQuick: 0.1, featDown: 0.2, featGap: 0.5, featRepeat: 0.05}
+	least := [features]float64{featRate: 0.1, featSize: 0.1, featSizeVar: 0.1, featTimeVar: 0.5, featQuick: 0.1, featDown: 0.2, featGap: 0.5, featRepeat: 0.05}
 	for i := range features {
 		c.middle[i], c.spread[i] = c.usual(func(r *rhythm) float64 { return r.feature[i] })
 		c.spread[i] = max(c.spread[i], least[i])

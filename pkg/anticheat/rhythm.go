@@ -108,7 +108,7 @@ func (s *session) window() bool {
 	r.pace, r.ready = pace, true
 	r.timeVar, r.sizeVar = variation(r.time, r.time2, r.n-1), variation(r.bytes, r.bytes2, r.n)
 	r.feature = [features]float64{
-		featRate: math.Log(float64(r.n)), featSize: math.Log(r.bytes/float64(r.n) + 1), featSizeVar: r.sizeVar, featTimeVar: r.timeVar,
+		featRate: math.Log(float64(r.n)), featSize: math.Log(r.bytes/float64(r.n) + 1), featSizeVar: r.sizeVar, featTimeVar: math.Log(r.timeVar + 0.1),
 		featQuick: part(r.quick, r.n), featDown: math.Log(float64(t.down+1) / float64(r.n)), featGap: math.Log(r.longest + 1),
 		featRepeat: part(t.dup+t.late+t.replay, t.numbered),
 	}

@@ -23,7 +23,12 @@ func (m *Maker) Crowd(g Game, people int, cheat anticheat.Kind, length time.Dura
 	lines := Lines()
 	var all []Member
 	for i := range people {
-		all = append(all, Member{m.Play(g, lines[i%2], "", length), address(i, 1)})
+		own := g
+		if i%10 == 9 { // somebody who only watches
+			own.Size = Range{g.Size.From * 0.7, g.Size.From}
+			own.Uneven *= 0.5
+		}
+		all = append(all, Member{m.Play(own, lines[i%len(lines)], "", length), address(i, 1)})
 	}
 	cheaters := 1
 	if cheat == anticheat.Farm {
