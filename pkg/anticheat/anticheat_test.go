@@ -332,6 +332,21 @@ func TestSums(t *testing.T) {
 	}).want()
 }
 
+// The last 1,000 packets are kept, with time, size and type, and the rate of each type.
+func TestSamples(t *testing.T) {
+	r := newRig(t)
+	r.play(20 * second)
+	all := r.a.Samples(r.k)
+	last := all[len(all)-1]
+	if len(all) != 1000 || last.At != r.now || last.Size != 24 || last.Type != "play" || last.At-all[0].At != 999*16*uint64(time.Millisecond) {
+		t.Errorf("%d: %+v to %+v", len(all), all[0], last)
+	}
+	rep, _ := r.a.Report(r.k)
+	if got := rep.Types["play"]; got < 50 || got > 63 {
+		t.Errorf("%v", rep.Types)
+	}
+}
+
 // Clocks that go back, sessions beyond the room, any bytes: nothing breaks, and no more is kept than was said.
 func TestBounds(t *testing.T) {
 	r := newRig(t, func(p *anticheat.Policy) { p.Sizes = anticheat.Sizes{Sessions: 16, Players: 8} })

@@ -217,3 +217,25 @@ func (s *session) lagFound(kind Kind, v *event, recent uint32) {
 		},
 	})
 }
+
+const (
+	clumpSeconds = 4
+	clumpLeast   = 6   // clumps within them
+	clumpSilent  = 0.5 // of the time
+	clumpHeld    = 0.6 // of the packets
+)
+
+// judgeClumps looks for a choke: clump after clump.
+func (s *session) judgeClumps() {
+	t, full := s.total(clumpSeconds)
+	silent := float64(t.silent) / 1e6 / clumpSeconds
+	if !full || t.clumps < clumpLeast || silent < clumpSilent || part(t.held, t.up) < clumpHeld {
+		return
+	}
+	s.found(traceClump, FakeLag, sevFakeLag, sure(float64(t.clumps), clumpLeast), func() []Fact {
+		return []Fact{
+			fact("clumps_per_second", float64(t.clumps)/clumpSeconds, clumpLeast/clumpSeconds, "%.1f clumps a second, %.0f %% of all packets in them", float64(t.clumps)/clumpSeconds, 100*min(part(t.held, t.up), 1)),
+			fact("silent", silent, clumpSilent, "silent for %.0f %% of the time, while its server sent %d packets a second", 100*min(silent, 1), t.down/clumpSeconds),
+		}
+	})
+}

@@ -50,12 +50,39 @@ func (a *Analyser) report(s *session) Report {
 	return r
 }
 
+// Sample is one of the last packets of a client.
+type Sample struct {
+	At   uint64 // ns of the packets' clock, to a microsecond
+	Size int    // of the payload, bytes
+	Type string // "": it can't be read
+}
+
+// Samples are the last packets of a session's client, 1,000 at most, the oldest first.
+func (a *Analyser) Samples(k Session) []Sample {
+	s := a.sessions[k]
+	if s == nil {
+		return nil
+	}
+	all := make([]Sample, 0, len(s.samples))
+	for i := range s.samples {
+		x := &s.samples[(s.next+i)%len(s.samples)]
+		// Their times are the low bits of microseconds since the session began; none is older than the last packet by 71 minutes.
+		ago := uint32((s.at-s.began)/1000) - x.at
+		all = append(all, Sample{s.at - uint64(ago)*1000, int(x.size), typeNames(x.kind)})
+	}
+	return all
+}
+
+// typeNames are what types of packets are called.
+func typeNames(kind uint8) string {
+	return [kindsOfPacket]string{1: "out_of_band", 2: "part", 3: "play", 4: "ack", 5: "nak"}[kind%kindsOfPacket]
+}
+
 func (s *session) typeRates() map[string]float64 {
-	names := [kindsOfPacket]string{1: "out_of_band", 2: "part", 3: "play", 4: "ack", 5: "nak"}
 	all := map[string]float64{}
 	for i, v := range s.types.rate {
-		if names[i] != "" && v > 0.01 {
-			all[names[i]] = float64(v)
+		if name := typeNames(uint8(i)); name != "" && v > 0.01 {
+			all[name] = float64(v)
 		}
 	}
 	return all

@@ -100,10 +100,10 @@ var titles = [...]row{
 
 // wires is what gates and limits know of families. A most of 0 is none. Rates: cl_maxpackets is 125 at most in Quake III (ioquake/ioq3), a
 // command rate of Source 128; of ENet, Unreal and Riot a packet a frame of clients that draw 128 a second. Java and Bedrock tick 20 times
-// a second: the rest are actions, acknowledgements and what is sent again. Voice: 100 frames a second, and what keeps it alive.
+// a second: the rest are actions, what is sent again, and acknowledgements, of RakNet one in 10 ms at most. Voice: 100 frames a second, and what keeps it alive.
 var wires = [...]wire{
 	{family: "minecraft_java", gate: "minecraft_java", proof: ProofStrong, first: Bounds{Min: 1}, rate: 100},
-	{family: "raknet", gate: "raknet", proof: ProofStrong, first: Bounds{33, 1492}, payload: 1464, rate: 100},
+	{family: "raknet", gate: "raknet", proof: ProofStrong, first: Bounds{33, 1492}, payload: 1464, rate: 128},
 	{family: "source", gate: "source", proof: ProofStrong, first: Bounds{Min: 5}, rate: 128},
 	{family: "quake3", gate: "quake3", proof: ProofNetchan, first: Bounds{11, 1399}, payload: 1400, rate: 125},
 	{family: "unreal", gate: "unreal", proof: ProofWeak, first: Bounds{29, 64}, rate: 128},
