@@ -251,7 +251,7 @@ func TestCheatsCaptured(t *testing.T) {
 	events, hit := map[anticheat.Kind]int{}, map[anticheat.Kind]int{}
 	for _, l := range readLabelled(t, dir) {
 		seen := false
-		err := offline.File(filepath.Join(dir, l.file), anticheat.Default(), func(f *offline.Flow) error {
+		err := offline.File(filepath.Join(dir, l.file), offline.Options{Policy: anticheat.Default()}, func(f *offline.Flow) error {
 			if f.Proto+" "+f.Src.String()+" > "+f.Dst.String() != l.flow {
 				return nil
 			}

@@ -98,7 +98,7 @@ func TestCapturesAreHonest(t *testing.T) {
 		if cheats, _ := filepath.Match("q3cheat_*", name); cheats {
 			continue
 		}
-		err := offline.File(path, anticheat.Default(), func(f *offline.Flow) error {
+		err := offline.File(path, offline.Options{Policy: anticheat.Default()}, func(f *offline.Flow) error {
 			if !f.Game.Plays() {
 				return nil
 			}

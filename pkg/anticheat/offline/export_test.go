@@ -15,5 +15,5 @@ func Read(in io.Reader, room int, tell func(*Flow) error) error {
 	if err != nil {
 		return err
 	}
-	return read(r, "capture", anticheat.Default(), room, tell, nil)
+	return read(r, "capture", Options{Policy: anticheat.Default()}, room, tell, nil)
 }

@@ -13,6 +13,7 @@ import (
 
 	"parry/pkg/anticheat"
 	"parry/pkg/frame"
+	"parry/pkg/game"
 	"parry/pkg/naming"
 	"parry/pkg/pcap"
 )
@@ -21,7 +22,8 @@ import (
 // later is told as another.
 const maxFlows = 8192
 
-// Flow is one flow of a capture, in the direction of its first packet, which is taken for the client's.
+// Flow is one flow of a capture, in the direction of its first packet. That is taken for the client's, but where it comes from a port that
+// servers of games use, and goes to one that they don't.
 type Flow struct {
 	File     string
 	Proto    string // udp or tcp
@@ -29,14 +31,16 @@ type Flow struct {
 	Began    uint64        // ns since 1970: its first packet
 	Lasted   time.Duration // until its last
 	Packets  int           // both ways
-	Game     naming.Label
-	Player   string // "": it has not said
+	Game     naming.Label  // by its packets
+	Taken    string        // for what it was taken: its game, or that of Options
+	Player   string        // "": it has not said
 	Report   anticheat.Report
 }
 
 // follower is a flow that is being followed.
 type follower struct {
 	session anticheat.Session
+	src     netip.AddrPort // of its first packet
 	began   uint64
 	last    uint64
 	packets int
@@ -53,9 +57,11 @@ type looker func(f *follower, p *frame.Packet, in *pcap.Packet, down bool) error
 // reader reads one capture.
 type reader struct {
 	file     string
+	game     string // of flows that nothing names
 	analyser *anticheat.Analyser
 	flows    map[anticheat.Session]*follower
 	order    []*follower // as they began
+	ports    map[uint16]bool
 	room     int
 	tell     func(*Flow) error
 	look     looker
@@ -66,21 +72,21 @@ type reader struct {
 
 // File tells each flow of a capture, in the order in which they began; "-" is standard input. A capture that is cut or damaged
 // is told as far as it goes, and the error says where that is.
-func File(path string, policy anticheat.Policy, tell func(*Flow) error) error {
+func File(path string, opt Options, tell func(*Flow) error) error {
 	r, err := pcap.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(read(r, path, policy, maxFlows, tell, nil), r.Close())
+	return errors.Join(read(r, path, opt, maxFlows, tell, nil), r.Close())
 }
 
-func read(in *pcap.Reader, file string, policy anticheat.Policy, room int, tell func(*Flow) error, look looker) error {
-	policy.Sizes.Sessions = room
-	a, err := anticheat.New(policy, anticheat.Handler{})
+func read(in *pcap.Reader, file string, opt Options, room int, tell func(*Flow) error, look looker) error {
+	opt.Policy.Sizes.Sessions = room
+	a, err := anticheat.New(opt.Policy, anticheat.Handler{})
 	if err != nil {
 		return fmt.Errorf("the anti-cheat: %w", err)
 	}
-	r := &reader{file: file, analyser: a, flows: map[anticheat.Session]*follower{}, room: room, tell: tell, look: look}
+	r := &reader{file: file, game: opt.Game, analyser: a, flows: map[anticheat.Session]*follower{}, ports: serverPorts(), room: room, tell: tell, look: look}
 	var unusable error
 	bad := 0
 	for {
@@ -108,6 +114,17 @@ func read(in *pcap.Reader, file string, policy anticheat.Policy, room int, tell 
 	}
 }
 
+// serverPorts are those that servers of games use.
+func serverPorts() map[uint16]bool {
+	all := map[uint16]bool{}
+	for _, p := range game.Profiles() {
+		if p.Port != 0 {
+			all[p.Port] = true
+		}
+	}
+	return all
+}
+
 // packet shows one to the analyser.
 func (r *reader) packet(in *pcap.Packet) error {
 	p := &r.p
@@ -126,7 +143,7 @@ func (r *reader) packet(in *pcap.Packet) error {
 		if f, err = r.begin(p); err != nil {
 			return err
 		}
-		down = false
+		down = p.Src != f.session.Client
 	}
 	f.packets++
 	f.last = r.clock
@@ -153,9 +170,13 @@ func (r *reader) begin(p *frame.Packet) (*follower, error) {
 	if p.Proto == frame.TCP {
 		proto = naming.TCP
 	}
+	session := anticheat.Session{Client: p.Src, Front: p.Dst, Proto: p.Proto}
+	if r.ports[p.Src.Port()] && !r.ports[p.Dst.Port()] {
+		session.Client, session.Front = p.Dst, p.Src
+	}
 	f := &follower{
-		session: anticheat.Session{Client: p.Src, Front: p.Dst, Proto: p.Proto}, began: r.clock,
-		naming: naming.Begin(proto, p.Dst.Port(), false),
+		session: session, src: p.Src, began: r.clock,
+		naming: naming.Begin(proto, p.Dst.Port(), false), about: anticheat.About{Game: r.game},
 	}
 	r.flows[f.session] = f
 	r.order = append(r.order, f)
@@ -167,9 +188,9 @@ func (r *reader) name(f *follower, p *frame.Packet, down bool) {
 	proto := naming.UDP
 	if p.Proto == frame.TCP {
 		proto = naming.TCP
-		r.namer.Segment(&f.naming, &naming.Segment{Up: !down, Seq: p.Seq, Flags: p.Flags, Options: p.Options, Payload: p.Payload, Length: p.Length})
+		r.namer.Segment(&f.naming, &naming.Segment{Up: p.Src == f.src, Seq: p.Seq, Flags: p.Flags, Options: p.Options, Payload: p.Payload, Length: p.Length})
 	} else {
-		r.namer.Feed(&f.naming, !down, p.Payload, p.Length)
+		r.namer.Feed(&f.naming, p.Src == f.src, p.Payload, p.Length)
 	}
 	if n := f.naming.Name(); n.Game.Plays() {
 		f.about.Game = n.Game.String()
@@ -208,7 +229,10 @@ func (r *reader) end() error {
 
 // told tells the flow that began first. append makes room anew for the others, now and then.
 func (r *reader) told(f *follower) error {
-	out := &Flow{File: r.file, Proto: "udp", Src: f.session.Client, Dst: f.session.Front, Began: f.began, Lasted: time.Duration(f.last - f.began), Packets: f.packets, Game: f.naming.Name().Game, Player: f.about.Player}
+	out := &Flow{File: r.file, Proto: "udp", Src: f.src, Dst: f.session.Front, Began: f.began, Lasted: time.Duration(f.last - f.began), Packets: f.packets, Game: f.naming.Name().Game, Taken: f.about.Game, Player: f.about.Player}
+	if f.src == out.Dst {
+		out.Dst = f.session.Client
+	}
 	if f.session.Proto == frame.TCP {
 		out.Proto = "tcp"
 	}

@@ -121,6 +121,23 @@ func TestText(t *testing.T) {
 	}
 }
 
+// A flow whose beginning is not there is what the options say.
+func TestGameOfTheRest(t *testing.T) {
+	data := played(anticheat.Replay, 40*time.Second)
+	frames := [][]byte{packet.NewUDP(player, server, "\xff\xff\xff\xffgetchallenge 1 quake3\n").Bytes(), packet.NewUDP(player, server, connect).Bytes()}
+	rest := append(header(), data[24+16+len(frames[0])+16+len(frames[1]):]...)
+	for taken, want := range map[string]anticheat.Kind{"": anticheat.Frequency, "openarena": anticheat.Replay} { // of any game: only observed
+		if err := offline.File(written(t, rest), offline.Options{Policy: anticheat.Default(), Game: taken}, func(f *offline.Flow) error {
+			if found := f.Report.Findings; f.Taken != taken || len(found) != 1 || found[0].Kind != want || found[0].Observe != (taken == "") {
+				t.Errorf("taken for %q: %+v", f.Taken, f.Report.Findings)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Each flow is told once, in the order in which they began, also where they are more than there is room for.
 func TestRoom(t *testing.T) {
 	b := header()
@@ -193,7 +210,7 @@ func TestSignatures(t *testing.T) {
 	}
 	policy := anticheat.Default()
 	policy.Signatures = set
-	if err := offline.File(name, policy, func(f *offline.Flow) error {
+	if err := offline.File(name, offline.Options{Policy: policy}, func(f *offline.Flow) error {
 		if len(f.Report.Findings) != 1 || f.Report.Findings[0].Rule != "menu" {
 			t.Errorf("%+v", f.Report)
 		}

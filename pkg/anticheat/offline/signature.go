@@ -83,7 +83,7 @@ func test(ctx context.Context, path string, opt TestOptions, w io.Writer) (packe
 		}
 		return errors.Join(failed, ctx.Err())
 	}
-	err = read(in, path, anticheat.Default(), maxFlows, func(*Flow) error { return nil }, look)
+	err = read(in, path, Options{Policy: anticheat.Default()}, maxFlows, func(*Flow) error { return nil }, look)
 	return packets, matches, errors.Join(err, in.Close())
 }
 

@@ -20,6 +20,7 @@ type Options struct {
 	Files  []string // captures; "-" is standard input
 	JSON   bool     // an object a line
 	Policy anticheat.Policy
+	Game   string // of flows that nothing names, as those whose beginning is not there; a name that game.Lookup knows, or ""
 }
 
 // line is a flow as outside tools read it. Keys are an interface: add, never rename.
@@ -58,7 +59,7 @@ func Write(ctx context.Context, opt Options, out io.Writer) error {
 	w := bufio.NewWriter(out)
 	var wrong error
 	for _, path := range opt.Files {
-		err := File(path, opt.Policy, func(f *Flow) error {
+		err := File(path, opt, func(f *Flow) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -92,6 +93,9 @@ func lineOf(f *Flow) line {
 	l := line{
 		File: f.File, Proto: f.Proto, Src: f.Src.String(), Dst: f.Dst.String(), Game: f.Game.String(), Player: f.Player,
 		Findings: []finding{}, Unjudged: []unjudged{},
+	}
+	if !f.Game.Plays() && f.Taken != "" {
+		l.Game = f.Taken
 	}
 	since := func(at uint64) float64 { return float64((at-min(f.Began, at))/1000) / 1000 }
 	for _, x := range f.Report.Findings {
