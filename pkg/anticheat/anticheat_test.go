@@ -56,6 +56,32 @@ func TestEachKindIsFound(t *testing.T) {
 				r.play(4 * second)
 			}
 		}, nil},
+		"a line that holds both ways": {func(r *rig) {
+			for range 6 {
+				from := r.n
+				for range 43 {
+					r.now += uint64(16 * time.Millisecond)
+					r.n++
+				}
+				for n := from; n < r.n; n++ {
+					if n%3 == 0 {
+						r.packet(true, numbered(n/3))
+					}
+				}
+				for n := from; n < r.n; n++ {
+					r.packet(false, numbered(n))
+				}
+				r.play(4 * second)
+			}
+		}, nil},
+		"repeats after a connection began anew": {func(r *rig) {
+			r.n, r.salt = 90000, 1
+			r.play(second)
+			for range 300 {
+				r.tick(true)
+				r.again(1)
+			}
+		}, []anticheat.Kind{anticheat.Duplicate}},
 		"fake lag": {func(r *rig) {
 			for range 50 {
 				r.cut(208*time.Millisecond, true)
@@ -207,6 +233,17 @@ func TestRates(t *testing.T) {
 	}
 }
 
+// A flood needs no calm before it.
+func TestAFloodFromTheBeginning(t *testing.T) {
+	r := newRig(t)
+	for range 4 * 400 {
+		r.now += uint64(second) / 400
+		r.packet(false, numbered(r.n))
+		r.n++
+	}
+	r.want(anticheat.Flood, anticheat.Frequency)
+}
+
 // What a service does about a finding.
 func TestOnlySevereFindingsAreActedUpon(t *testing.T) {
 	for _, c := range []struct {
@@ -318,6 +355,11 @@ func TestSums(t *testing.T) {
 	if f := fast.told[0]; f.Severity != 0.9 {
 		t.Errorf("%+v", f)
 	}
+	feed(func(i int, up, _ *anticheat.Way) {
+		if i == 9 { // what a line held back
+			up.Packets += 700
+		}
+	}).want()
 	feed(func(_ int, up, _ *anticheat.Way) { up.Repeat += 100 }).want(anticheat.Duplicate)
 	lag := feed(func(_ int, up, _ *anticheat.Way) { up.RecentGap = 800 * time.Millisecond; up.Lost += 48 })
 	lag.want(anticheat.LagDrop)
@@ -356,6 +398,8 @@ func TestBounds(t *testing.T) {
 		r.packet(i%3 == 0, numbered(uint32(i*i)))
 		r.packet(false, make([]byte, 1500))
 	}
+	r.now += uint64(100 * 365 * 24 * time.Hour) // and it takes no time to get there
+	r.packet(false, numbered(1))
 	c := r.a.Counts()
 	if c.Sessions > 16 || c.Players > 8 || c.Evicted == 0 {
 		t.Errorf("%+v", c)
