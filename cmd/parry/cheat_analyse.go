@@ -18,9 +18,9 @@ func newCheatAnalyse() *cobra.Command {
 		Short: "Say of each flow in a capture what looks like cheating, and why",
 		Long: `Look for cheating in each flow of pcap or pcapng files (gzipped or not; - is standard input): lag switches, fake
 lag, repeated, replayed and forged packets, floods, rates and sizes beyond the game's, clocks that are fast, rhythms of
-no person, and an operator's signatures. A flow's first packet is taken for the client's, unless it comes from the usual
-port of a game. What can't be judged, and why, is said, too (docs/cheat.md). Games are named by the first packets of
-flows; --game is what those are whose beginning is not in the capture.
+no person, and an operator's signatures. A flow's first packet is taken for the client's, unless what is said in it, or
+its ports, say otherwise. What can't be judged, and why, is said, too (docs/cheat.md). Games are named by the first
+packets of flows; --game is what those are whose beginning is not in the capture.
 
 A capture that is cut off or damaged is told as far as it goes; the error says where that is, and the exit code is 1.`,
 		Example: `  parry cheat analyse match.pcap

@@ -5,8 +5,10 @@ package quality
 import (
 	"bufio"
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,6 +22,8 @@ import (
 	"parry/pkg/anticheat"
 	"parry/pkg/anticheat/mix"
 	"parry/pkg/anticheat/offline"
+	"parry/pkg/frame"
+	"parry/pkg/pcap"
 	"parry/test/need"
 )
 
@@ -247,11 +251,70 @@ func readLabelled(t *testing.T, dir string) (all []labelled) {
 // PARRY_SHARED.
 func TestCheatsCaptured(t *testing.T) {
 	dir := need.Captures(t)
+	t.Run("as they are", func(t *testing.T) {
+		captured(t, dir, func(file string) string { return filepath.Join(dir, file) })
+	})
+	t.Run("1 % loss and 10 ms jitter more", func(t *testing.T) {
+		scratch := t.TempDir()
+		captured(t, dir, func(file string) string { return worse(t, filepath.Join(dir, file), filepath.Join(scratch, file)) })
+	})
+}
+
+// worse writes a capture anew, as a worse line would have made it: each way by itself keeps its order.
+func worse(t *testing.T, from, to string) string {
+	t.Helper()
+	in, err := pcap.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	type packet struct {
+		at   time.Time
+		data []byte
+	}
+	rnd, latest := rand.New(rand.NewPCG(1, 2)), map[netip.AddrPort]time.Time{}
+	var all []packet
+	for {
+		p, err := in.Next()
+		if err != nil {
+			break
+		}
+		var f frame.Packet
+		if !frame.Parse(p.Data, &f) || p.N > 1 && rnd.IntN(100) == 0 { // of the first cheats.tsv has the flow's direction
+			continue
+		}
+		at := p.Time.Add(30*time.Millisecond + max(time.Duration(rnd.NormFloat64()*1e7), -25*time.Millisecond))
+		if p.N == 1 {
+			at = p.Time
+		}
+		if before := latest[f.Src]; at.Before(before) {
+			at = before
+		}
+		latest[f.Src] = at
+		all = append(all, packet{at, slices.Clone(p.Data)})
+	}
+	slices.SortStableFunc(all, func(a, b packet) int { return a.at.Compare(b.at) })
+	out := binary.LittleEndian.AppendUint32(nil, 0xa1b2c3d4)
+	out = append(out, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0)
+	for _, p := range all {
+		out = binary.LittleEndian.AppendUint32(out, uint32(p.at.Unix()))
+		out = binary.LittleEndian.AppendUint32(out, uint32(p.at.Nanosecond()/1000))
+		out = binary.LittleEndian.AppendUint32(out, uint32(len(p.data)))
+		out = append(binary.LittleEndian.AppendUint32(out, uint32(len(p.data))), p.data...)
+	}
+	if err := os.WriteFile(to, out, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// captured judges the labelled flows; path is where a file of them is.
+func captured(t *testing.T, dir string, path func(file string) string) {
 	c := newCheats()
 	events, hit := map[anticheat.Kind]int{}, map[anticheat.Kind]int{}
 	for _, l := range readLabelled(t, dir) {
 		seen := false
-		err := offline.File(filepath.Join(dir, l.file), offline.Options{Policy: anticheat.Default()}, func(f *offline.Flow) error {
+		err := offline.File(path(l.file), offline.Options{Policy: anticheat.Default()}, func(f *offline.Flow) error {
 			if f.Proto+" "+f.Src.String()+" > "+f.Dst.String() != l.flow {
 				return nil
 			}
@@ -280,7 +343,7 @@ func TestCheatsCaptured(t *testing.T) {
 		}
 	}
 	out := print()
-	fmt.Fprintf(out, "\nCheats over OpenArena's client, captured (%s):\n\n", dir)
+	fmt.Fprintf(out, "\nCheats over OpenArena's client, captured (%s), %s:\n\n", dir, t.Name())
 	c.table(out)
 	for _, k := range anticheat.Kinds() {
 		if events[k] > 0 {

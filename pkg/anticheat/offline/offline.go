@@ -22,8 +22,8 @@ import (
 // later is told as another.
 const maxFlows = 8192
 
-// Flow is one flow of a capture, in the direction of its first packet. That is taken for the client's, but where it comes from a port that
-// servers of games use, and goes to one that they don't.
+// Flow is one flow of a capture, in the direction of its first packet. That is taken for the client's, unless what is said, or its ports, say
+// otherwise.
 type Flow struct {
 	File     string
 	Proto    string // udp or tcp
@@ -41,6 +41,7 @@ type Flow struct {
 type follower struct {
 	session anticheat.Session
 	src     netip.AddrPort // of its first packet
+	turned  bool           // it was taken the wrong way at first
 	began   uint64
 	last    uint64
 	packets int
@@ -146,6 +147,7 @@ func (r *reader) packet(in *pcap.Packet) error {
 		down = p.Src != f.session.Client
 	}
 	f.packets++
+	down = r.turn(f, p, down)
 	f.last = r.clock
 	r.name(f, p, down)
 	if p.Length == 0 || p.Proto == frame.TCP && !f.news(p, down) {
@@ -170,10 +172,7 @@ func (r *reader) begin(p *frame.Packet) (*follower, error) {
 	if p.Proto == frame.TCP {
 		proto = naming.TCP
 	}
-	session := anticheat.Session{Client: p.Src, Front: p.Dst, Proto: p.Proto}
-	if r.ports[p.Src.Port()] && !r.ports[p.Dst.Port()] {
-		session.Client, session.Front = p.Dst, p.Src
-	}
+	session := r.begins(p)
 	f := &follower{
 		session: session, src: p.Src, began: r.clock,
 		naming: naming.Begin(proto, p.Dst.Port(), false), about: anticheat.About{Game: r.game},
@@ -230,7 +229,7 @@ func (r *reader) end() error {
 // told tells the flow that began first. append makes room anew for the others, now and then.
 func (r *reader) told(f *follower) error {
 	out := &Flow{File: r.file, Proto: "udp", Src: f.src, Dst: f.session.Front, Began: f.began, Lasted: time.Duration(f.last - f.began), Packets: f.packets, Game: f.naming.Name().Game, Taken: f.about.Game, Player: f.about.Player}
-	if f.src == out.Dst {
+	if f.src == out.Dst { // its first packet was its server's
 		out.Dst = f.session.Client
 	}
 	if f.session.Proto == frame.TCP {

@@ -138,6 +138,30 @@ func TestGameOfTheRest(t *testing.T) {
 	}
 }
 
+// Whoever is seen first, the client is who asks.
+func TestTheClientIsWhoAsks(t *testing.T) {
+	back := func(payload string) []byte { return packet.NewUDP(server, player, payload).Bytes() }
+	there := func(payload string) []byte { return packet.NewUDP(player, server, payload).Bytes() }
+	for name, first := range map[string][]byte{
+		"a word of the server's": back("\xff\xff\xff\xffchallengeResponse 1"), "play": back("\x01\x00\x00\x00play"),
+		"a word of the client's": there(connect),
+	} {
+		b := record(header(), 0, first)
+		b = record(b, time.Second, there("\xff\xff\xff\xffconnect \"\\name\\Alex\""))
+		long := strings.Repeat("x", 1401)
+		b = record(b, 2*time.Second, there(long))
+		b = record(b, 3*time.Second, back(long+long[:40]))
+		if err := offline.Read(bytes.NewReader(b), 9, func(f *offline.Flow) error {
+			if f.Player != "Alex" || len(f.Report.Findings) != 1 || f.Report.Findings[0].Session.Client != player {
+				t.Errorf("%s: %+v", name, f)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Each flow is told once, in the order in which they began, also where they are more than there is room for.
 func TestRoom(t *testing.T) {
 	b := header()
