@@ -70,7 +70,7 @@ quality-detect: ## who attacks, on generated mixes of attack and play: precision
 compare: root setup-compare build ## the same packets by kernel routing, nftables, iptables, nginx, a Go proxy, parry (root)
 	$(GO) run ./test/compare $(COMPARE_FLAGS)
 
-quality: ## is what parry names right, beside nDPI's ndpiReader on the same flows? (root, if that is to be installed; 2 minutes)
+quality: ## is what parry names right, beside nDPI's ndpiReader on the same flows? which cheats does it find? (root, if that is to be installed; 4 minutes)
 	@scripts/setup-debian quality || echo 'without ndpiReader: what the captures say of it stands in its place'
 	@$(call tell,PARRY_QUALITY=1,-timeout 10m ./test/quality)
 

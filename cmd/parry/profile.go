@@ -28,6 +28,7 @@ type profile struct {
 	Proof      string   `json:"proof"`        // strong, weak or netchan
 	First      *bounds  `json:"first_packet"` // bytes of payload
 	MaxPayload *uint16  `json:"max_payload"`  // bytes, UDP
+	Rate       *uint16  `json:"max_rate"`     // packets a second of a client
 }
 
 type bounds struct {
@@ -102,7 +103,7 @@ func (b bounds) String() string {
 func profileOf(p game.Profile) profile {
 	out := profile{
 		Name: p.Name, Aliases: append([]string{}, p.Aliases...), Title: p.Title, Family: p.Family, Class: p.Class, Protocol: append([]string{}, p.Protos...),
-		Port: orNull(p.Port), QueryPort: orNull(p.QueryPort), Gate: p.Gate, Proof: p.Proof, MaxPayload: orNull(p.MaxPayload),
+		Port: orNull(p.Port), QueryPort: orNull(p.QueryPort), Gate: p.Gate, Proof: p.Proof, MaxPayload: orNull(p.MaxPayload), Rate: orNull(p.Rate),
 	}
 	if p.Gate != "" {
 		out.First = &bounds{p.First.Min, orNull(p.First.Max)}

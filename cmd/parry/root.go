@@ -100,7 +100,7 @@ in the network driver: drop the flood, forward the player.`,
 		}
 	}
 	add("edge", newRun(d), newCheck(d), newReload(d), newDetach(d), newConfirm(d))
-	add("look", newStatus(d), newTop(d), newSession(d), newPlayer(d), newServer(d), newAttack(d), newEvent(d), newReplay(d), newClassify(), newProfile(d), newCapture(d), newExplain(d))
+	add("look", newStatus(d), newTop(d), newSession(d), newPlayer(d), newServer(d), newAttack(d), newEvent(d), newReplay(d), newClassify(), newCheat(), newSignature(), newProfile(d), newCapture(d), newExplain(d))
 	add("act", newList(d, api.Block), newList(d, api.Allow), newGate(d), newRule(d), newShadow(d))
 	add("more", newVersion(d))
 	for _, make := range d.Commands {

@@ -61,6 +61,8 @@ type Profile struct {
 	// MaxPayload is the longest payload over UDP that a player's client sends, in bytes; 0 where
 	// that isn't known.
 	MaxPayload uint16
+	// Rate is the most packets a second that a player's client sends in play, over Proto and with a payload each; 0 where that isn't known.
+	Rate uint16
 }
 
 // Bounds are a least and a most, in bytes of payload; a most of 0 is none.
@@ -167,6 +169,7 @@ type wire struct {
 	family, gate, proof string
 	first               Bounds
 	payload             uint16
+	rate                uint16
 }
 
 func (r row) profile(name string) Profile {
@@ -181,14 +184,14 @@ func (r row) profile(name string) Profile {
 		if w.family != r.family {
 			continue
 		}
-		p.Proof, p.MaxPayload = w.proof, w.payload
+		p.Proof, p.MaxPayload, p.Rate = w.proof, w.payload, w.rate
 		if r.legacy {
 			p.Proof = ProofWeak
 		}
 		if !r.open {
 			p.Gate, p.GateParams, p.First = w.gate, slices.Clone(r.params), w.first
 		} else if p.Proto == "udp" {
-			p.Proof, p.MaxPayload = ProofWeak, 0
+			p.Proof, p.MaxPayload, p.Rate = ProofWeak, 0, 0
 		}
 	}
 	return p

@@ -98,19 +98,21 @@ var titles = [...]row{
 	{name: "warzone2100", family: "generic_tcp", class: ClassRTS, title: "Warzone 2100", protos: "tcp", port: 2100},
 }
 
-// wires is what gates and limits know of families. A most of 0 is none.
+// wires is what gates and limits know of families. A most of 0 is none. Rates: cl_maxpackets is 125 at most in Quake III (ioquake/ioq3), a
+// command rate of Source 128; of ENet, Unreal and Riot a packet a frame of clients that draw 128 a second. Java and Bedrock tick 20 times
+// a second: the rest are actions, what is sent again, and acknowledgements, of RakNet one in 10 ms at most. Voice: 100 frames a second, and what keeps it alive.
 var wires = [...]wire{
-	{family: "minecraft_java", gate: "minecraft_java", proof: ProofStrong, first: Bounds{Min: 1}},
-	{family: "raknet", gate: "raknet", proof: ProofStrong, first: Bounds{33, 1492}, payload: 1464},
-	{family: "source", gate: "source", proof: ProofStrong, first: Bounds{Min: 5}},
-	{family: "quake3", gate: "quake3", proof: ProofNetchan, first: Bounds{11, 1399}, payload: 1400},
-	{family: "unreal", gate: "unreal", proof: ProofWeak, first: Bounds{29, 64}},
-	{family: "riot", proof: ProofWeak},
-	{family: "steam_sdr", gate: "steam_sdr", proof: ProofWeak, first: Bounds{100, 1300}, payload: 1300},
-	{family: "enet", gate: "enet", proof: ProofWeak, first: Bounds{52, 56}, payload: 4096},
+	{family: "minecraft_java", gate: "minecraft_java", proof: ProofStrong, first: Bounds{Min: 1}, rate: 100},
+	{family: "raknet", gate: "raknet", proof: ProofStrong, first: Bounds{33, 1492}, payload: 1464, rate: 128},
+	{family: "source", gate: "source", proof: ProofStrong, first: Bounds{Min: 5}, rate: 128},
+	{family: "quake3", gate: "quake3", proof: ProofNetchan, first: Bounds{11, 1399}, payload: 1400, rate: 125},
+	{family: "unreal", gate: "unreal", proof: ProofWeak, first: Bounds{29, 64}, rate: 128},
+	{family: "riot", proof: ProofWeak, rate: 128},
+	{family: "steam_sdr", gate: "steam_sdr", proof: ProofWeak, first: Bounds{100, 1300}, payload: 1300, rate: 128},
+	{family: "enet", gate: "enet", proof: ProofWeak, first: Bounds{52, 56}, payload: 4096, rate: 128},
 	{family: "photon", gate: "photon", proof: ProofWeak, first: Bounds{56, 56}},
-	{family: "teamspeak3", gate: "teamspeak3", proof: ProofWeak, first: Bounds{34, 34}},
-	{family: "mumble", gate: "mumble", proof: ProofWeak, first: Bounds{6, 1024}, payload: 1024},
+	{family: "teamspeak3", gate: "teamspeak3", proof: ProofWeak, first: Bounds{34, 34}, rate: 120},
+	{family: "mumble", gate: "mumble", proof: ProofWeak, first: Bounds{6, 1024}, payload: 1024, rate: 120},
 	{family: "stun_turn", gate: "stun", proof: ProofWeak, first: Bounds{20, 1300}},
 	{family: "wireguard", gate: "wireguard", proof: ProofWeak, first: Bounds{148, 148}},
 	{family: "quic", gate: "quic", proof: ProofWeak, first: Bounds{Min: 1200}},
