@@ -97,7 +97,7 @@ func (e *Edge) admit(p *view) Outcome {
 		r = e.sideFor(p, svc, s)
 	}
 	if r == None {
-		r = e.begin(s, j)
+		r = e.begin(p, s, j)
 	}
 	if r == None {
 		e.cameIn(p, s, slot, j.welcome)
@@ -155,7 +155,7 @@ func (e *Edge) letIn(p *view, svc *service, j judgement) (slot int, b begun, o O
 
 // begin has a session begin, unless the table refuses it. It was judged just now; where policy only watches and would have
 // refused it, it is to be judged at its first packet.
-func (e *Edge) begin(s *Session, j judgement) Reason {
+func (e *Edge) begin(p *view, s *Session, j judgement) Reason {
 	if r := e.add(s); r != None {
 		if s.NAT {
 			e.putBack(s.Face)
@@ -164,7 +164,7 @@ func (e *Edge) begin(s *Session, j judgement) Reason {
 	}
 	s.began = e.tick()
 	for _, h := range []*half{&s.up, &s.down} {
-		h.seen, h.checked, h.epoch, h.stale = e.tick(), e.tick(), e.epoch, j.refused
+		h.seen, h.checked, h.epoch, h.stale = e.tick(), e.tick(), e.epoch, j.refused || p.shadow == Doubted
 	}
 	return None
 }
@@ -282,7 +282,7 @@ func (e *Edge) admitServer(p *view) (Outcome, bool) {
 	}
 	s.ruled = !j.welcome && e.about(p.service, false)
 	s.up.unlimited = j.unlimited
-	if r := e.begin(s, j); r != None {
+	if r := e.begin(p, s, j); r != None {
 		a.undo()
 		return drop(r), true
 	}

@@ -106,7 +106,7 @@ func (e *Edge) sayFirst(p *view) (o Outcome, begun bool) {
 	s := &Session{Service: f.service, Proto: p.proto, Client: p.to(), Front: p.from(), Face: p.to(), Server: p.from(),
 		Local: true, ServerStarted: true, prefix: svc.prefix(p.dst), ruled: !j.welcome && e.about(p.service, false)}
 	s.up.unlimited = j.unlimited
-	switch r = e.begin(s, j); r {
+	switch r = e.begin(p, s, j); r {
 	case None:
 		return Outcome{}, true
 	case Race: // another packet was first with it: that one's session serves
