@@ -10,7 +10,6 @@ func doubtMutants() []mutant {
 		{"doubts: one service's is nobody's", "stage/doubt.h", " || doubt_holds(p, p->service, one) ||", " ||", "gates", ""},
 		{"doubts: a network's is nobody's", "stage/doubt.h", "doubt_holds(p, 0, one) || doubt_holds(p, 0, net) ||", "doubt_holds(p, 0, one) ||", "gates", ""},
 		{"doubts: newcomers are let be", "stage/newcomer.h", "if (cfg.doubts && doubted_source(p) &&", "if (cfg.doubts && 0 &&", "gates", ""},
-		{"doubts: who has played is held to them", "stage/flow.h", "!(state & (FLOW_STRONG | FLOW_LASTING)) && doubted_source", "!(state & FLOW_STRONG) && doubted_source", "gates", ""},
 		{"doubts: who has proven it is held to them", "stage/flow.h", "!(state & (FLOW_STRONG | FLOW_LASTING)) && doubted_source", "!(state & FLOW_LASTING) && doubted_source", "gates", ""},
 		{"doubts: who is allowed is held to them", "stage/flow.h", "!p->down && !p->allowed && !(state", "!p->down && !(state", "gates", ""},
 	}
