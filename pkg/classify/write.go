@@ -3,13 +3,12 @@
 package classify
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
+	"parry/pkg/pcap"
 	"parry/pkg/show"
 )
 
@@ -35,23 +34,14 @@ type line struct {
 
 // Write classifies captures and writes a line a flow. What is wrong with one of them doesn't keep it from the next.
 func Write(ctx context.Context, opt Options, out io.Writer) error {
-	w := bufio.NewWriter(out)
-	var wrong error
-	for _, path := range opt.Files {
-		err := File(path, func(f *Flow) error {
+	return pcap.Each(ctx, opt.Files, out, func(path string, w io.Writer) error {
+		return File(path, func(f *Flow) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			return write(w, f, opt)
 		})
-		if wrong = errors.Join(wrong, err); ctx.Err() != nil {
-			break
-		}
-	}
-	if err := w.Flush(); err != nil && wrong == nil {
-		wrong = fmt.Errorf("write flows: %w", err)
-	}
-	return wrong
+	})
 }
 
 func write(w io.Writer, f *Flow, opt Options) error {

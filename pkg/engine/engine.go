@@ -26,7 +26,6 @@ import (
 	"parry/pkg/nexthop"
 	"parry/pkg/roster"
 	"parry/pkg/sample"
-	"parry/pkg/state"
 )
 
 // Options of Run.
@@ -145,27 +144,6 @@ func Run(ctx context.Context, o Options) (err error) {
 	err = group.wait()
 	e.log.Info("parry stops; what it attached goes on forwarding", "detach", "parry detach --pin "+cfg.Pin)
 	return errors.Join(err, e.close())
-}
-
-// remember makes what watches and what keeps.
-func (e *Engine) remember(ctx context.Context) {
-	fault := func(what string, err error) {
-		if !errors.Is(err, state.ErrNotOpen) { // it was said when the store was lost
-			e.locked(func() { e.fault(what, err) })
-		}
-	}
-	moved := make(chan struct{}, 1)
-	e.events = event.New(event.DefaultSize, time.Now)
-	m := memory{hub: e.openHub(ctx), log: e.log, now: time.Now, fault: fault, moved: moved}
-	if m.hub != nil {
-		m.store = m.hub.Local()
-	}
-	e.memory = recall(ctx, m, e.cfg.Sizes.Regulars)
-	e.sharing = &sharing{hub: m.hub, node: e.cfg.Node, events: e.events, log: e.log, now: time.Now, fault: fault}
-	e.rules = recallRules(ctx, e.memory)
-	e.sentry = &sentry{tracker: e.memory.tracker, events: e.events, log: e.log, now: time.Now, fault: fault, moved: moved}
-	e.memory.tell = e.sharing.tellRegulars
-	e.recallShadows(ctx)
 }
 
 func (e *Engine) close() error {

@@ -14,6 +14,7 @@ import (
 
 	"parry/loader"
 	"parry/pkg/attack"
+	"parry/pkg/event"
 	"parry/pkg/regular"
 	"parry/pkg/state"
 )
@@ -53,6 +54,27 @@ type memory struct {
 	moved    chan struct{}              // says that an attack began or ended
 	failing  bool                       // attacks could not be kept when last tried
 	tell     func([]state.Change) error // is given regulars that are new or came again; nil: nobody is to hear of them
+}
+
+// remember makes what watches and what keeps.
+func (e *Engine) remember(ctx context.Context) {
+	fault := func(what string, err error) {
+		if !errors.Is(err, state.ErrNotOpen) { // it was said when the store was lost
+			e.locked(func() { e.fault(what, err) })
+		}
+	}
+	moved := make(chan struct{}, 1)
+	e.events = event.New(event.DefaultSize, time.Now)
+	m := memory{hub: e.openHub(ctx), log: e.log, now: time.Now, fault: fault, moved: moved}
+	if m.hub != nil {
+		m.store = m.hub.Local()
+	}
+	e.memory = recall(ctx, m, e.cfg.Sizes.Regulars)
+	e.sharing = &sharing{hub: m.hub, node: e.cfg.Node, events: e.events, log: e.log, now: time.Now, fault: fault}
+	e.rules = recallRules(ctx, e.memory)
+	e.sentry = &sentry{tracker: e.memory.tracker, events: e.events, log: e.log, now: time.Now, fault: fault, moved: moved}
+	e.memory.tell = e.sharing.tellRegulars
+	e.recallShadows(ctx)
 }
 
 // recall reads what was kept. A part that can't be read is missing, and said.

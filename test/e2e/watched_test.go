@@ -109,7 +109,7 @@ func (p *udpPlayer) numbers(n uint32) (sent numbersSent) {
 			say(number)
 		}
 		came++
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // a rhythm, as a game has one: bursts are counted, too
 	}
 	sent.loss = lost / (lost + came)
 	return sent

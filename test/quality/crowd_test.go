@@ -50,8 +50,6 @@ func TestCheatsInCrowds(t *testing.T) {
 	kinds := []anticheat.Kind{"", anticheat.SpeedUp, anticheat.Robotic, anticheat.Farm, anticheat.Anomaly}
 	if os.Getenv("PARRY_QUALITY") != "" {
 		each = 12
-	} else if testing.Short() {
-		t.Skip("short")
 	}
 	dev, eval := mix.Halves()
 	halves := []mix.Half{dev, eval}

@@ -3,7 +3,6 @@
 package offline
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,23 +41,17 @@ type match struct {
 
 // Test tells which packets match which signatures, and (to people) how many did.
 func Test(ctx context.Context, opt TestOptions, out io.Writer) error {
-	w := bufio.NewWriter(out)
-	var wrong error
 	packets, matches := 0, 0
-	for _, path := range opt.Files {
+	err := pcap.Each(ctx, opt.Files, out, func(path string, w io.Writer) error {
 		p, m, err := test(ctx, path, opt, w)
 		packets, matches = packets+p, matches+m
-		if wrong = errors.Join(wrong, err); ctx.Err() != nil {
-			break
-		}
-	}
+		return err
+	})
 	if !opt.JSON {
-		fmt.Fprintf(w, "%d of %d packets with a payload match one of %d signatures\n", matches, packets, opt.Signatures.Len())
+		_, wrong := fmt.Fprintf(out, "%d of %d packets with a payload match one of %d signatures\n", matches, packets, opt.Signatures.Len())
+		err = errors.Join(err, wrong)
 	}
-	if err := w.Flush(); err != nil && wrong == nil {
-		wrong = fmt.Errorf("write matches: %w", err)
-	}
-	return wrong
+	return err
 }
 
 // test holds one capture against signatures; it counts packets with a payload, and those that match.

@@ -3,16 +3,15 @@
 package offline
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"parry/pkg/anticheat"
+	"parry/pkg/pcap"
 )
 
 // Options say what to analyse, and how to tell it.
@@ -56,23 +55,14 @@ type unjudged struct {
 
 // Write analyses captures and writes a line a flow. What is wrong with one of them doesn't keep it from the next.
 func Write(ctx context.Context, opt Options, out io.Writer) error {
-	w := bufio.NewWriter(out)
-	var wrong error
-	for _, path := range opt.Files {
-		err := File(path, opt, func(f *Flow) error {
+	return pcap.Each(ctx, opt.Files, out, func(path string, w io.Writer) error {
+		return File(path, opt, func(f *Flow) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			return write(w, f, opt)
 		})
-		if wrong = errors.Join(wrong, err); ctx.Err() != nil {
-			break
-		}
-	}
-	if err := w.Flush(); err != nil && wrong == nil {
-		wrong = fmt.Errorf("write flows: %w", err)
-	}
-	return wrong
+	})
 }
 
 func write(w io.Writer, f *Flow, opt Options) error {
